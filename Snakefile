@@ -1,0 +1,35 @@
+# HAKD: from data to the Pareto front of every device. See README.md and config/README.md.
+from snakemake.utils import min_version, validate
+
+from hakd.study import check_study
+
+min_version("9.25")
+
+
+configfile: os.path.join(workflow.basedir, "config", "config.yaml")
+
+
+validate(config, os.path.join(workflow.basedir, "config", "schemas", "config.schema.yaml"))
+check_study(config)
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/teacher.smk"
+include: "rules/prune.smk"
+include: "rules/widths.smk"
+include: "rules/sweep.smk"
+include: "rules/snap.smk"
+include: "rules/students.smk"
+include: "rules/deep_compression.smk"
+include: "rules/export.smk"
+include: "rules/benchmark.smk"
+include: "rules/pareto.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/pareto.pdf",
+        "results/staircases.pdf",
+        "results/summary.csv",

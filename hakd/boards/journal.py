@@ -1,0 +1,81 @@
+"""Append-only journals: what a session found out, one JSON object a line, on disk before it counts."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hakd.records.errors import HakdError
+
+SYNC_S = 1.0  # the kernel has every line at once; a power cut loses at most this much
+
+
+class Journal:
+    """One session's journal. The file appears with the first record.
+
+    Raises:
+        HakdError: the disk is full or the folder is not writable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd: int | None = None
+        self._synced_at = 0.0
+
+    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Write records in one piece; flush them to disk unless that was done a moment ago."""
+        text = "".join(
+            json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records
+        )
+        try:
+            if self._fd is None:
+                self._fd = self._create()
+            view = memoryview(text.encode())
+            while view:
+                view = view[os.write(self._fd, view) :]
+            if time.monotonic() - self._synced_at > SYNC_S:
+                self.sync()
+        except OSError as error:
+            raise HakdError(
+                f"cannot write ({error.strerror})", where=self.path, remedy="Make room or give another folder"
+            ) from None
+
+    def _create(self) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return fd
+
+    def sync(self) -> None:
+        """Flush to disk."""
+        if self._fd is not None:
+            os.fsync(self._fd)
+        self._synced_at = time.monotonic()
+
+    def close(self) -> None:
+        """Flush and close; more records may not follow."""
+        if self._fd is not None:
+            self.sync()
+            os.close(self._fd)
+            self._fd = None
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Records of a journal; a last line that was cut off by a crash is left out.
+
+    Raises:
+        HakdError: damage anywhere else.
+    """
+    *lines, _torn = path.read_bytes().split(b"\n")
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise HakdError(
+            f"damaged journal ({error})", where=path, remedy="Delete it; its points are measured again"
+        ) from None

@@ -1,0 +1,91 @@
+"""What is measured, how, and what comes out: the records that the board layer shares with its callers."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+PROTOCOL = (
+    1  # number of the timing protocol; part of every store key, raised when figures stop being comparable
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model to time.
+
+    Args:
+        key: content hash of everything that shapes the measurement (or a candidate's own key).
+        label: what a person calls it, in messages.
+        model: makes the ONNX bytes: fixed batch, one float32 input, one output. Called only when it is measured.
+        reference: expected output for the board's input, computed here; None when there is nothing to compare.
+        input_shape: shape of the input, batch first.
+        curve: points of one non-empty curve stay in one process, so that they can be compared with each other.
+    """
+
+    key: str
+    label: str
+    model: Callable[[], bytes]
+    reference: Callable[[Any], Any] | None
+    input_shape: tuple[int, ...]
+    curve: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.key or not self.key.isprintable() or len(self.key) > 200:
+            raise ValueError(f"a point's key is 1 to 200 printable characters, not {self.key!r}")
+        if not self.input_shape or any(size < 1 for size in self.input_shape):
+            raise ValueError(f"{self.label}: bad input shape {self.input_shape}")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How points are timed: fresh processes, rounds in each, bursts of calls, warm-up, and limits.
+
+    A burst lasts about `burst_ms`, with at least `min_calls` and at most `max_calls` calls. `point_timeout_s` is
+    device time for one step of one point (loading, warm-up, one burst). `chunk_points` bounds how many models
+    one process holds.
+    """
+
+    processes: int = 2
+    rounds: int = 10
+    burst_ms: float = 1.2
+    min_calls: int = 5
+    max_calls: int = 60
+    warmup_calls: int = 5
+    warmup_ms: float = 5.0
+    point_timeout_s: float = 60.0
+    chunk_points: int = 64
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+                raise ValueError(f"protocol: {field.name} is positive, not {value!r}")
+            if field.type is int and not isinstance(value, int):
+                raise ValueError(f"protocol: {field.name} is a whole number, not {value!r}")
+        if self.min_calls > self.max_calls:
+            raise ValueError("protocol: min_calls exceeds max_calls")
+
+    def slots(self) -> set[tuple[int, int]]:
+        """All (process slot, round) pairs that a complete point has."""
+        return {(slot, turn) for slot in range(self.processes) for turn in range(self.rounds)}
+
+
+@dataclass(frozen=True)
+class Burst:
+    """One burst of one point in one round of one process.
+
+    `process` is unique to a worker process. `switches` counts involuntary context switches: a preempted burst has
+    some. `clock_mhz` is None where the board does not tell. `cpu_ratio` is cpu time over wall time.
+    """
+
+    key: str
+    process: str
+    round: int
+    position: int
+    calls: int
+    min_ns: int
+    median_ns: int
+    switches: int
+    clock_mhz: float | None
+    cpu_ratio: float

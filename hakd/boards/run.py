@@ -1,0 +1,94 @@
+"""One worker process seen from the client: what was asked of it, and the records its messages become."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hakd.boards.points import Burst, Protocol
+from hakd.boards.schema import check, refuse
+
+Record = dict[str, Any]
+KINDS = frozenset({"burst", "ready", "failed", "memory", "missing", "done", "beat"})
+
+
+@dataclass
+class Run:
+    """A job under way.
+
+    `wanted` holds the (key, round, is reference) triples of a timing run, which are struck out as they arrive:
+    what was not asked for, or comes twice, is refused. `failed` collects reasons by key, `trouble` is a reason that
+    concerns no point.
+    """
+
+    where: str
+    job: int
+    process: str
+    kind: str
+    purpose: str
+    slot: int
+    keys: frozenset[str]
+    wanted: set[tuple[str, int, bool]]
+    protocol: Protocol
+    failed: dict[str, str] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
+    bursts: int = 0
+    trouble: str = ""
+    ended: Record | None = None
+
+    def take(self, message: dict[str, Any]) -> Record | None:
+        """Check a message and turn it into a journal record; None for those that leave no trace.
+
+        Raises:
+            HakdError: it breaks the protocol.
+        """
+        message = check(message, KINDS, self.where)
+        kind = message.pop("t")
+        if kind == "beat":
+            return None
+        if message.pop("job") != self.job:
+            refuse(self.where, f"a {kind} of another job")
+        key = message.get("key")
+        if key is not None and key not in self.keys:
+            refuse(self.where, f"a {kind} of a point that was not asked for")
+        if kind == "burst":
+            return self._burst(message)
+        if kind == "memory":
+            if self.kind != "memory":
+                refuse(self.where, "a memory figure that was not asked for")
+            return {"type": "memory", "process": self.process, **message}
+        if kind == "ready":
+            self.checked.add(message["key"])
+            return {"type": "check", "process": self.process, **message}
+        if kind == "failed":
+            self.failed[message["key"]] = message["reason"]
+            return self._failure(message["key"], message["reason"])
+        return self._end(kind, message)
+
+    def _burst(self, message: dict[str, Any]) -> Record:
+        place = (message["key"], message["round"], message["reference"])
+        if self.kind != "time" or place not in self.wanted:
+            refuse(self.where, "a burst that was not asked for")
+        if not self.protocol.min_calls <= message["calls"] <= self.protocol.max_calls:
+            refuse(self.where, "a burst with a wrong number of calls")
+        self.wanted.discard(place)
+        self.bursts += not message["reference"]
+        at_ns, reference = message.pop("at_ns"), message.pop("reference")
+        burst = Burst(process=self.process, **message)
+        extra = {"purpose": self.purpose, "slot": self.slot, "reference": reference, "at_ns": at_ns}
+        return {"type": "burst", **extra, **asdict(burst)}
+
+    def _failure(self, key: str | None, reason: str) -> Record:
+        return {"type": "failure", "process": self.process, "key": key, "reason": reason}
+
+    def _end(self, kind: str, message: dict[str, Any]) -> Record | None:
+        """The worker is gone; a crash is the fault of the point under way, which the agent names."""
+        if kind == "missing":
+            reason = f"the engine cannot be imported: {message['detail']}"
+            self.trouble = reason
+            return self._failure(None, reason)
+        self.ended = message
+        if message["outcome"] == "ok":
+            return None
+        reason = f"{message['outcome']}: {message['detail']}"
+        if message["key"] is not None:
+            self.failed[message["key"]] = reason
+        return self._failure(message["key"], reason)

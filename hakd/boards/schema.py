@@ -1,0 +1,117 @@
+"""Strict checks of what an agent says: known kinds, exactly the fields they have, finite numbers in range.
+
+A line that carries the session's tag and breaks these rules comes from a broken or hostile board: an error, not noise.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NoReturn
+
+from hakd.boards.wire import clean
+from hakd.records.errors import HakdError
+
+Message = dict[str, Any]
+Fits = Callable[[Any], bool]
+_REAL = 1e15  # above any number a board has to say
+
+
+def _int(low: int = 0, high: float = _REAL) -> Fits:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _real(low: float = 0.0) -> Fits:
+    return lambda value: type(value) in (int, float) and math.isfinite(value) and low <= value <= _REAL
+
+
+def _maybe(check: Fits) -> Fits:
+    return lambda value: value is None or check(value)
+
+
+def _is(kind: type) -> Fits:
+    return lambda value: type(value) is kind
+
+
+_FIELDS: Mapping[str, Mapping[str, Fits]] = {
+    "waiting": {"holder": _maybe(_int(1)), "waited_s": _real()},
+    "refusal": {"cause": _is(str), "detail": _is(str)},
+    "hello": {
+        "hardware": _is(dict),
+        "context": _is(dict),
+        "engine_version": lambda value: isinstance(value, str) and 0 < len(value) <= 64,
+        "numpy_version": lambda value: isinstance(value, str) and 0 < len(value) <= 64,
+    },
+    "beat": {},
+    "ready": {"job": _int(), "key": _is(str), "max_abs_error": _maybe(_real())},
+    "failed": {"job": _int(), "key": _is(str), "reason": _is(str)},
+    "missing": {"job": _int(), "detail": _is(str)},
+    "memory": {"job": _int(), "key": _is(str), "bytes": _int()},
+    "burst": {
+        "job": _int(),
+        "key": _is(str),
+        "round": _int(),
+        "position": _int(),
+        "reference": _is(bool),
+        "calls": _int(1),
+        "min_ns": _int(1),
+        "median_ns": _int(1),
+        "switches": _int(),
+        "clock_mhz": _maybe(_real(1e-3)),
+        "cpu_ratio": _real(),
+        "at_ns": _int(),
+    },
+    "done": {
+        "job": _int(),
+        "outcome": lambda value: value in ("ok", "timeout", "signal", "exit"),
+        "key": _maybe(_is(str)),
+        "detail": _is(str),
+    },
+    "bye": {"context": _is(dict)},
+}
+_TEXTS = ("detail", "reason", "engine_version", "numpy_version")
+
+
+def check(message: Message, expected: Collection[str], where: str) -> Message:
+    """The message, when it is one of the kinds expected now and all its fields fit; texts cleaned.
+
+    Raises:
+        HakdError: an unknown or unexpected kind, a missing or surplus field, a value out of range.
+    """
+    kind = message["t"]
+    if kind not in _FIELDS or kind not in expected:
+        refuse(where, f"an unexpected {clean(kind, 40)!r}")
+    checks = _FIELDS[kind]
+    if message.keys() - {"t"} != checks.keys():
+        refuse(where, f"a {kind} with the wrong fields")
+    for name, fits in checks.items():
+        if not fits(message[name]):
+            refuse(where, f"a {kind} whose {name} is {clean(message[name], 60)}")
+    if kind == "burst" and message["min_ns"] > message["median_ns"]:
+        refuse(where, "a burst whose minimum exceeds its median")
+    return {
+        name: clean(value) if name in _TEXTS else plain(value) if isinstance(value, dict) else value
+        for name, value in message.items()
+    }
+
+
+def refuse(where: str, what: str) -> NoReturn:
+    """Stop: the board broke the protocol."""
+    raise HakdError(
+        f"the device sent {what}; nothing of it was recorded",
+        where=where,
+        remedy="Check that nobody tampers with the device, then run again",
+    )
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A board's free-form data with bounded size and depth, clean texts and finite numbers; None for the rest."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value if abs(value) <= _REAL else None
+    if isinstance(value, str):
+        return clean(value)
+    if depth < 4 and isinstance(value, list):
+        return [plain(item, depth + 1) for item in value[:1024]]
+    if depth < 4 and isinstance(value, dict):
+        return {clean(name, 64): plain(item, depth + 1) for name, item in list(value.items())[:64]}
+    return None

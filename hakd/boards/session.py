@@ -1,0 +1,357 @@
+"""A session with a board: open it, time points, weigh points; everything goes through the journal."""
+
+import contextlib
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from hakd.boards import agent, packing, schema, worker
+from hakd.boards.device import Device
+from hakd.boards.journal import Journal
+from hakd.boards.link import TRANSPORTS, Link, Transport
+from hakd.boards.points import PROTOCOL, Burst, Point, Protocol
+from hakd.boards.run import Run
+from hakd.boards.store import Store, fingerprint, identity
+from hakd.records.errors import HakdError
+from hakd.records.provenance import commit
+
+log = logging.getLogger(__name__)
+LEASE_S = 8.0
+HELLO_S = 150.0  # a cold import of an engine from a slow card
+BAR_DELAY_S = 2.0
+LOGGED_BAR_S = 15.0  # where stderr is a file, a bar is a line at a time
+ATTEMPTS = 2  # a point that fails as often is left out
+_WEIGHING = Protocol(processes=1, rounds=1)
+Tick = Callable[[int], Any]
+
+
+class Board:
+    """An open session; made by `open_board`.
+
+    Attributes:
+        device: what was opened.
+        fingerprint: short hash of hardware, engine version and threads.
+        engine_version: of the engine on the device.
+        context: host, CPU, clock, temperature, load and more before the session; None where the board does not tell.
+        failures: reason by key of points that failed twice in this session and are left out of its results.
+    """
+
+    def __init__(self, device: Device, root: Path, link: Link) -> None:
+        self.device, self._link = device, link
+        self._where = f"device {device.name}"
+        hello = self._hello()
+        self.engine_version: str = hello["engine_version"]
+        self.fingerprint = fingerprint(hello["hardware"], self.engine_version, device.threads)
+        self.context: dict[str, Any] = {
+            **hello["context"],
+            **hello["hardware"],
+            "engine": device.engine,
+            "engine_version": self.engine_version,
+            "numpy_version": hello["numpy_version"],
+            "threads": device.threads,
+        }
+        self.failures: dict[str, str] = {}
+        self._attempts: dict[str | None, int] = {}
+        self._jobs = 0
+        self._session = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(4)
+        key = identity(device, self.fingerprint, self.engine_version)
+        # Read only now: until the lock was ours another client may have been writing.
+        self._store = Store(root, key)
+        self._journal = Journal(self._store.folder / f"{self._session}.jsonl")
+        self._head: dict[str, Any] | None = {
+            "type": "session",
+            "format": 1,
+            "device": asdict(device),
+            "identity": key,
+            "context": self.context,
+            "commit": commit(),
+        }
+
+    @property
+    def noise(self) -> int:
+        """Lines on the agent's output that were not the agent's, so far."""
+        return self._link.reader.noise
+
+    def measure(
+        self,
+        points: Sequence[Point],
+        protocol: Protocol,
+        purpose: str = "sweep",
+        reference_point: Point | None = None,
+        progress: bool = True,
+    ) -> dict[str, list[Burst]]:
+        """Time what the store does not have yet; return the bursts of all points that did not fail.
+
+        Args:
+            points: to be interleaved in this order's neighbourhoods: at most `protocol.chunk_points` share a process.
+            protocol: how.
+            purpose: measurements with different purposes share no burst and no process.
+            reference_point: visited in every round of every process and returned under its key, so that processes
+                can be tied together. None: no such visits.
+            progress: show a bar with the time left on stderr.
+
+        Raises:
+            HakdError: the device or its engine went away or broke the protocol. What was measured stays in the store.
+        """
+        points = packing.unique(points)
+        todo = [point for point in points if self._missing(point.key, purpose, protocol)]
+        total = sum(len(self._store.missing(purpose, point.key, protocol)) for point in todo)
+        with _bar(f"{self.device.name}: {purpose}", total, progress) as tick:
+            tie = packing.pack_point(reference_point) if reference_point and todo else None
+            for packed in packing.packed_chunks(todo, protocol.chunk_points):
+                self._measure_chunk(packed, protocol, purpose, tie, tick)
+        self._journal.sync()
+        found = {
+            point.key: self._store.bursts(purpose, point.key, protocol)
+            for point in points
+            if point.key not in self.failures
+        }
+        self._check_ratio(found)
+        if reference_point is not None:
+            processes = {burst.process for bursts in found.values() for burst in bursts}
+            seen = self._store.reference(reference_point.key, processes)
+            found[reference_point.key] = found.get(reference_point.key, []) + seen
+        return found
+
+    def memory(self, points: Sequence[Point], progress: bool = True) -> dict[str, int]:
+        """Peak resident set in bytes of a fresh process that loads and runs each point, beyond the empty engine."""
+        points = packing.unique(points)
+        todo = [p for p in points if p.key not in self.failures and self._store.memory(p.key) is None]
+        with _bar(f"{self.device.name}: memory", len(todo), progress) as tick:
+            for packed in packing.packed_chunks(todo, _WEIGHING.chunk_points):
+                self._load(packed)
+                for key in (point["key"] for point in packed):
+                    while self._store.memory(key) is None and key not in self.failures:
+                        run = self._run("memory", "memory", 0, {key: []}, _WEIGHING, None, ())
+                        if not run.failed and self._store.memory(key) is None:
+                            self._count_failure(None, "a worker ended without a result")
+                    tick(1)
+        self._journal.sync()
+        found = {point.key: self._store.memory(point.key) for point in points}
+        return {key: weight for key, weight in found.items() if weight is not None}
+
+    def _missing(self, key: str, purpose: str, protocol: Protocol, slot: int | None = None) -> list[int]:
+        """Rounds still to be measured, in one process slot or in any."""
+        if key in self.failures:
+            return []
+        missing = self._store.missing(purpose, key, protocol)
+        return sorted(turn for at, turn in missing if slot is None or at == slot)
+
+    def _measure_chunk(
+        self,
+        chunk: list[packing.Packed],
+        protocol: Protocol,
+        purpose: str,
+        reference: packing.Packed | None,
+        tick: Tick,
+    ) -> None:
+        """Fill every process slot of these points, each with a fresh process, again while points fail."""
+        keys = [point["key"] for point in chunk]
+        self._load([*chunk, reference] if reference and reference["key"] not in keys else chunk)
+        checked: set[str] = set()
+        for slot in range(protocol.processes):
+            while True:
+                rounds = {key: self._missing(key, purpose, protocol, slot) for key in keys}
+                rounds = {key: turns for key, turns in rounds.items() if turns}
+                if not rounds:
+                    break
+                tie = reference["key"] if reference and reference["key"] not in self.failures else None
+                unchecked = ({*rounds, tie} if tie else rounds.keys()) - checked
+                run = self._run("time", purpose, slot, rounds, protocol, tie, unchecked, tick)
+                checked |= run.checked
+                if not run.failed and not run.bursts:
+                    self._count_failure(None, "a worker ended without a result")
+
+    def _load(self, packed: list[packing.Packed]) -> None:
+        """Hand the agent the models of the next jobs; they replace those before."""
+        self._link.send({"do": "load", "points": packed})
+
+    def _run(
+        self,
+        kind: str,
+        purpose: str,
+        slot: int,
+        rounds: dict[str, list[int]],
+        protocol: Protocol,
+        reference_key: str | None,
+        check: Collection[str],
+        tick: Tick = lambda count: None,
+    ) -> Run:
+        """One worker process from start to end; its bursts reach the journal as they come."""
+        self._jobs += 1
+        keys = list(rounds) + ([reference_key] if reference_key and reference_key not in rounds else [])
+        wanted = {(key, turn, False) for key, turns in rounds.items() for turn in turns}
+        if reference_key:
+            wanted |= {(reference_key, turn, True) for turns in rounds.values() for turn in turns}
+        process = f"{self._session}.{self._jobs}"
+        run = Run(self._where, self._jobs, process, kind, purpose, slot, frozenset(keys), wanted, protocol)
+        seed = secrets.randbits(32)
+        settings = asdict(protocol)
+        about = {"kind": kind, "seed": seed, "reference_key": reference_key, "protocol": settings}
+        self._record([{"type": "run", "process": process, "purpose": purpose, "slot": slot, **about}])
+        self._link.send(
+            {"do": "run", "job": run.job, "keys": keys, "rounds": rounds, "check": sorted(check), **about}
+        )
+        self._follow(run, tick)
+        for key, reason in run.failed.items():
+            self._count_failure(key, reason)
+        assert run.ended is not None
+        if run.ended["outcome"] != "ok" and run.ended["key"] is None:
+            self._count_failure(None, run.trouble or f"{run.ended['outcome']}: {run.ended['detail']}")
+        return run
+
+    def _follow(self, run: Run, tick: Tick) -> None:
+        """Record a run's messages until it is done, or until nothing but heartbeats came for too long."""
+        patience_s = agent.ENGINE_START_S + 2 * run.protocol.point_timeout_s
+        heard_at = time.monotonic()
+        while run.ended is None:
+            before, records = run.bursts, []
+            try:
+                for message in self._link.receive(patience_s):
+                    if message["t"] != "beat":
+                        heard_at = time.monotonic()
+                    record = run.take(message)
+                    if record is not None:
+                        records.append(record)
+            finally:
+                self._record(records)
+                tick(run.bursts - before)
+            if time.monotonic() - heard_at > patience_s:
+                raise self._link.gone(f"no result for {patience_s:g} s")
+
+    def _record(self, records: list[dict[str, Any]]) -> None:
+        """On disk first, then in memory."""
+        if not records:
+            return
+        if self._head is not None:
+            records, self._head = [self._head, *records], None
+        self._journal.append(records)
+        self._store.add(records)
+
+    def _count_failure(self, key: str | None, reason: str) -> None:
+        """Leave a point out at its last attempt; when no point is to blame, give up on the device."""
+        self._attempts[key] = self._attempts.get(key, 0) + 1
+        log.warning("%s: %s: %s", self._where, key or "worker", reason)
+        if self._attempts[key] < ATTEMPTS:
+            return
+        if key is None:
+            raise HakdError(
+                f"workers fail: {reason}", where=self._where, remedy="Check the engine on the device"
+            )
+        self.failures[key] = reason
+
+    def _check_ratio(self, found: dict[str, list[Burst]]) -> None:
+        """Say so when the engine did not use the threads it was given: the figures are those of something else."""
+        ratios = [burst.cpu_ratio for bursts in found.values() for burst in bursts]
+        if not ratios:
+            return
+        ratio, threads = median(ratios), self.device.threads
+        if ratio > 1.1 * threads or (threads == 1 and ratio < 0.9):
+            log.warning("%s: %.2f CPUs busy during bursts, threads: %d", self._where, ratio, threads)
+
+    def _hello(self) -> dict[str, Any]:
+        """Wait for the lock as long as the device says, for everything else only so long."""
+        told_s = 0.0
+        while True:
+            for message in self._link.receive(HELLO_S):
+                message = schema.check(message, ("waiting", "refusal", "hello", "beat"), self._where)
+                if message["t"] == "hello":
+                    return message
+                if message["t"] == "refusal":
+                    raise self._refused(message)
+                if message["t"] == "waiting":
+                    holder = f"process {message['holder']}" if message["holder"] else "another user"
+                    place = f"{self.device.lock_path} is held by {holder}"
+                    if message["waited_s"] >= self.device.lock_wait_s:
+                        remedy = "Wait until it is done, or raise lock_wait_s"
+                        raise HakdError(f"the board is in use: {place}", where=self._where, remedy=remedy)
+                    if message["waited_s"] >= told_s:
+                        log.warning("%s: waiting for the board: %s", self._where, place)
+                        told_s = message["waited_s"] + 30.0
+
+    def _refused(self, message: dict[str, Any]) -> HakdError:
+        """Why the agent cannot serve."""
+        cause, detail = message["cause"], message["detail"]
+        if cause == "engine":
+            remedy = f"Install {self.device.engine} and numpy for that Python, or set `python`"
+            return HakdError(
+                f"the engine does not run there ({detail})", where=self._where, key="engine", remedy=remedy
+            )
+        if cause == "lock":
+            remedy = "Give a path that can be created there"
+            return HakdError(f"cannot lock ({detail})", where=self._where, key="lock_path", remedy=remedy)
+        if cause == "threads":
+            remedy = "Give at most as many threads as CPUs"
+            return HakdError(f"it has {detail}", where=self._where, key="threads", remedy=remedy)
+        return HakdError(f"the agent refuses ({detail})", where=self._where, remedy="Run again")
+
+    def _bye(self) -> None:
+        """Context after; its absence is worth a line in the log, not the results."""
+        try:
+            self._link.send({"do": "bye"})
+            after = None
+            while after is None:
+                for message in self._link.receive(30.0):
+                    message = schema.check(message, ("bye", "beat"), self._where)
+                    after = message.get("context", after)
+        except HakdError as error:
+            log.warning("%s", error)
+            return
+        if self._head is None:
+            self._record([{"type": "end", "context": after, "noise": self.noise}])
+        if self.noise:
+            log.warning("%s: %d foreign lines on the agent's output were ignored", self._where, self.noise)
+
+
+@contextlib.contextmanager
+def open_board(device: Device, store: Path, transport: Transport | None = None) -> Iterator[Board]:
+    """Start the agent of a device, wait for the board's lock, and end both with the block.
+
+    Args:
+        device: the board.
+        store: folder of the measurements of all devices.
+        transport: how the agent is reached, when not as `device.transport` says.
+
+    Raises:
+        HakdError: no such Python, no agent, no engine, a held lock, too few CPUs.
+    """
+    argv = (transport or TRANSPORTS[device.transport])(device)
+    config = {
+        "tag": secrets.token_hex(16),
+        "protocol": PROTOCOL,
+        "lease_s": LEASE_S,
+        "lock_path": device.lock_path,
+        "threads": device.threads,
+        "worker": Path(worker.__file__).read_text(),
+    }
+    link = Link(argv, Path(agent.__file__).read_text(), config, f"device {device.name}")
+    board = None
+    try:
+        board = Board(device, Path(store), link)
+        yield board
+        board._bye()
+    finally:
+        link.close()
+        if board is not None:
+            board._journal.close()
+
+
+@contextlib.contextmanager
+def _bar(label: str, total: int, wanted: bool) -> Iterator[Tick]:
+    """A progress bar for what takes longer than a moment; sparse where stderr is a file."""
+    if not wanted or not total:
+        yield lambda count: None
+        return
+    from tqdm import tqdm
+
+    every_s = 0.5 if sys.stderr.isatty() else LOGGED_BAR_S
+    with tqdm(
+        total=total, desc=label, delay=BAR_DELAY_S, mininterval=every_s, file=sys.stderr, dynamic_ncols=True
+    ) as bar:
+        yield bar.update

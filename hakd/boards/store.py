@@ -1,0 +1,86 @@
+"""The store: all journals of one device identity, merged; tells what is complete and what is missing.
+
+A point is addressed by its content key and purpose inside a folder named after the device identity. It is complete
+under a protocol when every (process slot, round) of that protocol has its burst.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hakd.boards import journal
+from hakd.boards.device import Device
+from hakd.boards.points import PROTOCOL, Burst, Protocol
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+
+_BURST = tuple(Burst.__dataclass_fields__)
+
+
+def fingerprint(hardware: Mapping[str, Any], engine_version: str, threads: int) -> str:
+    """Short hash of hardware, engine version and threads."""
+    return digest([dict(hardware), engine_version, threads], 16)
+
+
+def identity(device: Device, print_: str, engine_version: str) -> dict[str, Any]:
+    """Everything but the point itself that a measurement depends on."""
+    return {
+        "fingerprint": print_,
+        "engine": device.engine,
+        "engine_version": engine_version,
+        "threads": device.threads,
+        "batch": device.batch,
+        "precision": device.precision,
+        "protocol": PROTOCOL,
+        "epoch": device.epoch,
+    }
+
+
+class Store:
+    """Measurements of one device identity, read from `root`/<hash of the identity>/*.jsonl."""
+
+    def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = root / digest(dict(identity), 16)
+        self._bursts: dict[tuple[str, str], dict[tuple[int, int], Burst]] = {}
+        self._reference: dict[str, list[Burst]] = {}
+        self._memory: dict[str, int] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            try:
+                self.add(journal.read(path))
+            except (KeyError, TypeError, AttributeError) as error:
+                remedy = "Delete it; its points are measured again"
+                raise HakdError(
+                    f"not a journal of this version ({error!r})", where=path, remedy=remedy
+                ) from None
+
+    def add(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take records in; of two bursts for the same slot and round the first one stays."""
+        for record in records:
+            if record["type"] == "burst":
+                burst = Burst(*(record[name] for name in _BURST))
+                if record["reference"]:
+                    self._reference.setdefault(burst.process, []).append(burst)
+                else:
+                    found = self._bursts.setdefault((record["purpose"], burst.key), {})
+                    found.setdefault((record["slot"], burst.round), burst)
+            elif record["type"] == "memory":
+                self._memory.setdefault(record["key"], record["bytes"])
+
+    def missing(self, purpose: str, key: str, protocol: Protocol) -> set[tuple[int, int]]:
+        """(process slot, round) pairs that have no burst yet."""
+        return protocol.slots() - self._bursts.get((purpose, key), {}).keys()
+
+    def bursts(self, purpose: str, key: str, protocol: Protocol) -> list[Burst]:
+        """Bursts of a point in order of slot and round; those beyond the protocol asked for are left out."""
+        found = self._bursts.get((purpose, key), {})
+        return [found[place] for place in sorted(protocol.slots() & found.keys())]
+
+    def reference(self, key: str, processes: Iterable[str]) -> list[Burst]:
+        """Bursts of the reference point `key` in the named processes."""
+        return [
+            burst for name in sorted(processes) for burst in self._reference.get(name, ()) if burst.key == key
+        ]
+
+    def memory(self, key: str) -> int | None:
+        """Peak resident set in bytes beyond the empty engine, when it was measured."""
+        return self._memory.get(key)

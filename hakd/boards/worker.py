@@ -1,0 +1,289 @@
+"""The board's worker: prepares models in the engine and times them in bursts; a process that may die.
+
+One file for Python 3.8 and later, standard library, numpy and the engine; it imports nothing of hakd. The
+agent starts it with the command it was started with itself, sends this source and one job, reads JSON lines
+and kills its group when a step takes too long. docs/protocol.md describes jobs, lines and the timing protocol.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import gc
+import json
+import mmap
+import os
+import random
+import resource
+import signal
+import struct
+import sys
+import time
+import zlib
+
+DISCARDED_CALLS = 2
+FLUSH_S = 2.0
+ATOL = 1e-4
+# An ONNX model of one Identity node on one float: what an engine needs before it has anything to do.
+EMPTY_MODEL = (
+    "CAg6SQoZCgVpbnB1dBIGb3V0cHV0IghJZGVudGl0eRIBZVoTCgVpbnB1dBIKCggIARIECgIIAWIU"
+    "CgZvdXRwdXQSCgoICAESBAoCCAFCBAoAEA0="
+)
+
+
+def write_all(fd, data):
+    """Write every byte to a file descriptor."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_clock(path):
+    """CPU clock in MHz, None where the kernel does not tell."""
+    try:
+        with open(path, "rb") as stream:
+            return int(stream.read(32)) / 1e3
+    except (OSError, ValueError):
+        return None
+
+
+def pattern(numpy, shape):
+    """Deterministic input of unit variance: an integer hash, the same bits with every numpy and machine."""
+    x = numpy.arange(1, int(numpy.prod(shape)) + 1, dtype=numpy.uint32)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+        x = (x ^ (x >> numpy.uint32(shift))) * numpy.uint32(factor)
+    uniform = (x >> numpy.uint32(8)).astype(numpy.float32) / numpy.float32(1 << 23) - numpy.float32(1)
+    return (uniform * numpy.float32(3**0.5)).reshape(shape)
+
+
+def unpack(text):
+    """Bytes from compressed base64."""
+    return zlib.decompress(base64.b64decode(text))
+
+
+class Prepared:
+    """A model loaded into ONNX Runtime with its input and output bound once; `call()` is one inference."""
+
+    def __init__(self, engine, model, shape, threads):
+        ort, numpy = engine
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ValueError("a model needs one input and one output")
+        x = pattern(numpy, shape)
+        self.output = self.session.run(None, {inputs[0].name: x})[0]
+        # The values are kept: the binding holds no reference to them.
+        self.input_value = ort.OrtValue.ortvalue_from_numpy(x)
+        self.output_value = ort.OrtValue.ortvalue_from_shape_and_type(self.output.shape, self.output.dtype)
+        self.binding = self.session.io_binding()
+        self.binding.bind_ortvalue_input(inputs[0].name, self.input_value)
+        self.binding.bind_ortvalue_output(outputs[0].name, self.output_value)
+
+    def call(self):
+        self.session.run_with_iobinding(self.binding)
+
+
+def check_output(numpy, output, reference):
+    """Largest absolute difference from the reference; refuses shapes, NaN and errors above ATOL.
+
+    ATOL is scaled by the largest reference value where that exceeds 1: float32 sums of large terms cancel.
+    """
+    if not numpy.isfinite(output).all():
+        raise ValueError("wrong output: not finite")
+    if reference is None:
+        return None
+    expected = numpy.frombuffer(unpack(reference["data"]), dtype="<f4").reshape(reference["shape"])
+    if output.shape != expected.shape:
+        raise ValueError(f"wrong output: shape {output.shape}, expected {expected.shape}")
+    error = float(numpy.abs(output - expected).max())
+    if not error <= ATOL * max(1.0, float(numpy.abs(expected).max())):
+        raise ValueError(f"wrong output: differs from the reference by up to {error:.3g}")
+    return error
+
+
+def describe(problem):
+    """One short line for an exception; the worker's own ValueErrors speak for themselves."""
+    text = str(problem) if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}"
+    return text[:300]
+
+
+def warm_up(call, job):
+    """Call until warm; how many calls make a burst of the wanted length."""
+    spent = 0
+    times: list = []
+    while len(times) < job["warmup_calls"] or spent < job["warmup_ms"] * 1e6:
+        start = time.perf_counter_ns()
+        call()
+        times.append(time.perf_counter_ns() - start)
+        spent += times[-1]
+    late_half = sorted(times[len(times) // 2 :])
+    typical = max(1, late_half[len(late_half) // 2])
+    return max(job["min_calls"], min(job["max_calls"], round(job["burst_ms"] * 1e6 / typical)))
+
+
+def burst(call, calls):
+    """Discarded calls, then `calls` timed ones: min, median, involuntary switches, cpu over wall time."""
+    for _ in range(DISCARDED_CALLS):
+        call()
+    clock, times = time.perf_counter_ns, [0] * calls
+    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    at, cpu, wall = time.monotonic_ns(), time.process_time_ns(), clock()
+    for i in range(calls):
+        start = clock()
+        call()
+        times[i] = clock() - start
+    wall, cpu = clock() - wall, time.process_time_ns() - cpu
+    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
+    times.sort()
+    median = (times[calls // 2] + times[(calls - 1) // 2]) // 2
+    measured = {"calls": calls, "min_ns": times[0], "median_ns": median, "switches": switches}
+    return dict(measured, cpu_ratio=round(cpu / max(wall, 1), 4), at_ns=at)
+
+
+class Worker:
+    """Runs one job: times the points in interleaved rounds, or weighs one point."""
+
+    def __init__(self, job, fd):
+        self.job, self.fd = job, fd
+        self.progress = mmap.mmap(job["progress_fd"], 16)
+        self.step, self.lines, self.flushed_at = 0, [], time.monotonic()
+        self.clock_path = f"/sys/devices/system/cpu/cpu{job['cpus'][0]}/cpufreq/scaling_cur_freq"
+
+    def isolate(self):
+        """Die with the agent, first when memory runs out, without a core file; stay on the chosen CPUs."""
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != self.job["parent"]:
+            os._exit(1)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as stream:
+            stream.write("1000")
+        os.sched_setaffinity(0, self.job["cpus"])
+        gc.disable()
+
+    def at(self, index):
+        """Leave the point under way in memory shared with the agent: costs nothing, survives a crash."""
+        self.step += 1
+        struct.pack_into("qq", self.progress, 0, self.step, index)
+
+    def say(self, kind, **fields):
+        self.lines.append(json.dumps(dict(fields, t=kind), allow_nan=False) + "\n")
+
+    def flush(self):
+        write_all(self.fd, "".join(self.lines).encode())
+        self.lines, self.flushed_at = [], time.monotonic()
+
+    def run(self):
+        self.isolate()
+        try:
+            import numpy
+            import onnxruntime
+        except Exception as error:
+            self.say("missing", detail=f"{type(error).__name__}: {str(error)[:300]}")
+            self.flush()
+            return
+        if self.job["kind"] == "probe":
+            self.say("probe", version=onnxruntime.__version__, numpy=numpy.__version__)
+        elif self.job["kind"] == "memory":
+            self.weigh((onnxruntime, numpy))
+        else:
+            self.time((onnxruntime, numpy))
+        self.at(-1)
+        self.say("end")
+        self.flush()
+
+    def prepare(self, index, engine):
+        """Load one point and check its output; a point that cannot be loaded is reported, not fatal."""
+        point = self.job["points"][index]
+        self.at(index)
+        try:
+            prepared = Prepared(engine, unpack(point["model"]), point["shape"], self.job["threads"])
+            error = check_output(engine[1], prepared.output, point["reference"])
+        except Exception as problem:
+            self.say("failed", key=point["key"], reason=describe(problem))
+            self.flush()
+            return None
+        del prepared.output
+        self.say("ready", key=point["key"], max_abs_error=error)
+        self.flush()
+        return prepared
+
+    def time(self, engine):
+        """All prepared, all warm, then rounds in fresh random order, reported between rounds."""
+        ready, calls = {}, {}
+        for index in range(len(self.job["points"])):
+            prepared = self.prepare(index, engine)
+            if prepared is not None:
+                ready[index] = prepared
+        for index, prepared in ready.items():
+            self.at(index)
+            calls[index] = warm_up(prepared.call, self.job)
+        keys = [point["key"] for point in self.job["points"]]
+        rounds = [frozenset(self.job["rounds"].get(key, ())) for key in keys]
+        for turn in sorted(frozenset().union(*rounds)):
+            visits = [(index, False) for index in ready if turn in rounds[index]]
+            visits += [(index, True) for index in ready if keys[index] == self.job["reference_key"]]
+            random.Random(self.job["seed"] * 100003 + turn).shuffle(visits)
+            for position, (index, is_reference) in enumerate(visits):
+                self.at(index)
+                measured = burst(ready[index].call, calls[index])
+                clock = read_clock(self.clock_path)
+                place = {"round": turn, "position": position, "reference": is_reference}
+                self.say("burst", key=keys[index], clock_mhz=clock, **place, **measured)
+                if time.monotonic() - self.flushed_at > FLUSH_S:
+                    self.flush()
+            self.flush()
+
+    def weigh(self, engine):
+        """Peak resident set of loading and running one point, beyond the engine with an empty model."""
+        point = self.job["points"][0]
+        model = unpack(point["model"])
+        empty = Prepared(engine, base64.b64decode(EMPTY_MODEL), (1,), self.job["threads"])
+        empty.call()
+        ctypes.CDLL(None).malloc_trim(0)
+        base = reset_peak()
+        self.at(0)
+        try:
+            prepared = Prepared(engine, model, point["shape"], self.job["threads"])
+            check_output(engine[1], prepared.output, None)
+            for _ in range(3):
+                prepared.call()
+        except Exception as problem:
+            self.say("failed", key=point["key"], reason=describe(problem))
+        else:
+            self.say("memory", key=point["key"], bytes=max(0, peak_bytes() - base))
+
+
+def peak_bytes():
+    """Highest resident set so far."""
+    with contextlib.suppress(OSError), open("/proc/self/status") as stream:
+        for line in stream:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def reset_peak():
+    """Start the peak anew where the kernel allows it: imports have peaks of their own. The peak from here."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as stream:
+        stream.write("5")
+    return peak_bytes()
+
+
+def main():
+    """Do the job at stdin. What others print to fd 1 goes to stderr from here on."""
+    sys.path[:] = [path for path in sys.path if path not in ("", ".")]
+    out = os.dup(1)
+    os.dup2(2, 1)
+    size = int(sys.stdin.buffer.readline())
+    Worker(json.loads(sys.stdin.buffer.read(size)), out).run()
+    os._exit(0)  # an engine's clean-up may hang or crash, and it is nobody's result
+
+
+if __name__ == "__main__":
+    main()

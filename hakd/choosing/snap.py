@@ -1,0 +1,183 @@
+"""Widths reset to the widest that is not slower on the device (HAKD, arXiv 1810.10460, step 4), two readings.
+
+`hakd` walks right from the pruned width while measured widths stay within the tolerance; `hakd_free` takes
+the widest measured width within it, whatever lies between. Both anchor the tolerance at the pruned width,
+once: chains of nearly equal neighbours drift up slopes.
+
+Contiguous, on sampled widths: a gap between two measured widths of the run is taken for as fast as they are, unless the
+latency *falls* by more than the tolerance into or out of the gap. A fall is what a comb looks like from between its
+teeth (onnxruntime over input channels: 63 slow, 64 fast, 65 slow), so there the run goes on only over measured widths;
+`hakd.staircase.plan.extend` asks for the first and the last of such a gap. `docs/choosing.md` has examples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hakd.records.errors import HakdError
+from hakd.staircase.curve import Curve, line_shape
+from hakd.staircase.plan import gap_beside_fall
+
+READINGS = ("hakd", "hakd_free")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One group's width before and after, and why. Latencies by its curve; no interval with one process."""
+
+    group: str
+    method: str
+    level: float | None
+    width_from: int
+    width_to: int
+    full_width: int
+    latency_from_ms: float
+    latency_from_low_ms: float | None
+    latency_from_high_ms: float | None
+    latency_to_ms: float
+    latency_to_low_ms: float | None
+    latency_to_high_ms: float | None
+    residual_p95: float | None
+    tolerance: float | None
+    free_channels: int
+    neighbour_widths: Mapping[str, int] = field(hash=False)
+    trusted: bool
+    reason: str
+
+    @property
+    def cost_ms(self) -> float:
+        """What the move costs by its curve; negative when the wider one is faster."""
+        return self.latency_to_ms - self.latency_from_ms
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it; `choice_from` reads it back."""
+        return {**asdict(self), "neighbour_widths": dict(self.neighbour_widths)}
+
+
+def choice_from(content: Mapping[str, Any], where: object = None) -> Choice:
+    """Rebuild a choice from `Choice.to_dict`.
+
+    Raises:
+        HakdError: missing or surplus keys.
+    """
+    try:
+        return Choice(**content)
+    except TypeError as error:
+        raise HakdError(
+            f"no choice of a width ({error})", where=where, remedy="Delete it and run again"
+        ) from None
+
+
+def snap(curve: Curve, width: int, full: int, reading: str = "hakd") -> Choice:
+    """Choose one group's width from its curve.
+
+    The width stays where the curve is untrusted, where it already is the full width, and on a slope, where
+    the tolerance would be spent as a latency budget.
+
+    Args:
+        curve: measured at the neighbours' widths; must hold `width`.
+        width: the pruned width, channels.
+        full: the width before pruning, never exceeded.
+        reading: `hakd` or `hakd_free`.
+
+    Raises:
+        HakdError: unknown reading, a width outside 1..full or not on the curve.
+    """
+    if reading not in READINGS:
+        raise HakdError(
+            f"no such reading: {reading!r}", key=curve.group, remedy=f"Known: {', '.join(READINGS)}"
+        )
+    if not 1 <= width <= full:
+        raise HakdError(
+            f"a width of {width} channels of {full}",
+            key=curve.group,
+            remedy="Prune again: the widths do not fit the network",
+        )
+    start = curve.index(width)
+    stop = next((i for i, w in enumerate(curve.widths) if w > full), len(curve.widths))
+    if not curve.trusted:
+        return _choice(curve, start, start, full, reading, f"stays: {curve.reason}")
+    if width == full:
+        return _choice(curve, start, start, full, reading, "stays: nothing was pruned")
+    if stop - start < 2:
+        return _choice(curve, start, start, full, reading, "stays: nothing wider was timed")
+    if line_shape(curve.widths[start:stop], curve.latency_ms[start:stop], curve.eps) == "line":
+        reason = "stays: no step from here on, a rising line fits within the noise"
+        return _choice(curve, start, start, full, reading, reason)
+    end, why = (_run_end if reading == "hakd" else _widest)(curve, start, stop)
+    return _choice(curve, start, end, full, reading, why)
+
+
+def snap_all(
+    curves: Mapping[str, Curve], widths: Mapping[str, int], full: Mapping[str, int], reading: str = "hakd"
+) -> dict[str, Choice]:
+    """`snap` for every group of `widths`, each on its own curve at its pruned neighbours.
+
+    Raises:
+        HakdError: a group without a curve or full width, or as for `snap`.
+    """
+    for group in widths:
+        if group not in curves or group not in full:
+            what = "latency curve" if group not in curves else "full width"
+            raise HakdError(f"has no {what}", key=group, remedy="Sweep the network again")
+    return {group: snap(curves[group], width, full[group], reading) for group, width in widths.items()}
+
+
+def widths_of(choices: Mapping[str, Choice]) -> dict[str, int]:
+    """Chosen widths by group."""
+    return {group: choice.width_to for group, choice in choices.items()}
+
+
+def _run_end(curve: Curve, start: int, stop: int) -> tuple[int, str]:
+    """Right end of the contiguous run, as an index, and what ended it."""
+    limit = (1 + curve.eps) * curve.latency_ms[start]
+    for i in range(start + 1, stop):
+        last = i - 1
+        if curve.latency_ms[i] > limit:
+            return last, f"right end of its run: {_versus(curve, start, i)} at {curve.widths[i]}"
+        if gap_beside_fall(curve, start, i):
+            return (
+                last,
+                f"end of the known run: the latency falls beside {curve.widths[last]}, next widths not timed",
+            )
+    return stop - 1, "its run reaches the widest width timed"
+
+
+def _widest(curve: Curve, start: int, stop: int) -> tuple[int, str]:
+    """Widest measured width within the tolerance, as an index."""
+    limit = (1 + curve.eps) * curve.latency_ms[start]
+    end = max(i for i in range(start, stop) if curve.latency_ms[i] <= limit)
+    slower = sum(curve.latency_ms[i] > limit for i in range(start, end))
+    past = f", past {slower} slower one(s)" if slower else ""
+    return end, f"widest timed width that is not slower{past}"
+
+
+def _versus(curve: Curve, start: int, i: int) -> str:
+    return f"{curve.latency_ms[i] / curve.latency_ms[start] - 1:+.1%}"
+
+
+def _choice(curve: Curve, start: int, end: int, full: int, reading: str, why: str) -> Choice:
+    if end > start:
+        why = f"moves, {_versus(curve, start, end)}: {why}"
+    elif not why.startswith("stays"):
+        why = f"stays: {why}"
+    return Choice(
+        group=curve.group,
+        method=reading,
+        level=curve.level,
+        width_from=curve.widths[start],
+        width_to=curve.widths[end],
+        full_width=full,
+        latency_from_ms=curve.latency_ms[start],
+        latency_from_low_ms=curve.low[start],
+        latency_from_high_ms=curve.high[start],
+        latency_to_ms=curve.latency_ms[end],
+        latency_to_low_ms=curve.low[end],
+        latency_to_high_ms=curve.high[end],
+        residual_p95=curve.residual_p95,
+        tolerance=None if curve.residual_p95 is None else curve.eps,
+        free_channels=curve.widths[end] - curve.widths[start],
+        neighbour_widths=dict(curve.neighbour_widths),
+        trusted=curve.trusted,
+        reason=why,
+    )

@@ -1,0 +1,90 @@
+"""What can be set for each data set, with its default and its bounds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hakd.records.errors import HakdError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key: its type, its default (None: it must be given) and the bounds a number must lie in."""
+
+    kind: type
+    default: Any = None
+    bounds: tuple[float, float] | None = None
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, if anything."""
+        fits = isinstance(value, (int, float) if self.kind is float else self.kind)
+        if not fits or (
+            isinstance(value, bool) and self.kind is not bool
+        ):  # to Python, True is a whole number
+            names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+            return f"{value!r} is not {names[self.kind]}"
+        if self.bounds is None:
+            return None
+        low, high = self.bounds
+        return None if low <= value <= high else f"{value!r} is not in {low:g} to {high:g}"
+
+
+_SHARE = (0.001, 0.9)
+_SEED = Setting(int, 0, (0, 2**31 - 1))
+_COUNT = (10, 10**6)
+_VALIDATION = Setting(float, 0.1, _SHARE)
+SETTINGS: dict[str, dict[str, Setting]] = {
+    "digits": {"seed": _SEED, "validation": _VALIDATION},
+    "cluttered-digits": {
+        "seed": _SEED,
+        "validation": _VALIDATION,
+        "epoch_images": Setting(int, 6000, _COUNT),
+        "validation_images": Setting(int, 2000, _COUNT),
+        "test_images": Setting(int, 5000, _COUNT),
+    },
+    "cifar10": {
+        "seed": _SEED,
+        "validation": _VALIDATION,
+        "root": Setting(str, "data/cifar10"),
+        "download": Setting(bool, True),
+    },
+    "imagefolder": {
+        "seed": _SEED,
+        "validation": _VALIDATION,
+        "test": Setting(float, 0.1, _SHARE),
+        "root": Setting(str),
+        "size": Setting(int, 64, (4, 1024)),
+        "flip": Setting(bool, True),
+    },
+}
+"""By data set: the keys beside `name`. `docs/data.md` explains them."""
+
+
+def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str, Any]:
+    """The settings with defaults filled in.
+
+    Raises:
+        HakdError: an unknown data set or key, a key that is missing, a value of the wrong type or out of bounds.
+    """
+    name = settings.get("name")
+    if not isinstance(name, str) or name not in SETTINGS:
+        known = ", ".join(SETTINGS)
+        problem = "no data set is named" if name is None else f"unknown data set {name!r}"
+        raise HakdError(problem, where=where, key="data.name", remedy=f"Use one of {known}")
+    known_keys = SETTINGS[name]
+    for key in settings:
+        if key != "name" and key not in known_keys:
+            remedy = f"It knows name, {', '.join(known_keys)}"
+            raise HakdError(f"{name} has no such setting", where=where, key=f"data.{key}", remedy=remedy)
+    full: dict[str, Any] = {"name": name}
+    for key, setting in known_keys.items():
+        value = settings.get(key, setting.default)
+        if value is None:
+            raise HakdError(f"{name} needs this setting", where=where, key=f"data.{key}", remedy="Add it")
+        fault = setting.problem(value)
+        if fault:
+            raise HakdError(fault, where=where, key=f"data.{key}", remedy="Correct it")
+        full[key] = value
+    if full["validation"] + full.get("test", 0) > 0.95:
+        raise HakdError("leaves nothing to train on", where=where, key="data.validation", remedy="Lower it")
+    return full

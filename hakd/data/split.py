@@ -1,0 +1,241 @@
+"""Splits as torch tensors on the training device, and their batches.
+
+A split lives on the device whole (as bytes where it needs no resizing), and a batch is an index gather, a shift and a
+flip there: no worker processes, no copies between devices. Order and augmentation are drawn on the CPU from (seed,
+epoch), so that they are the same on every device and whatever ran before.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hakd.data.clutter import draw
+from hakd.data.seeding import stream_seed
+from hakd.data.stored import Augmentation, Stored, read
+from hakd.records.errors import HakdError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def generator_of(stream: str, seed: int, epoch: int) -> torch.Generator:
+    """A CPU generator for one purpose in one epoch of one run."""
+    return torch.Generator().manual_seed(stream_seed(stream, seed, epoch))
+
+
+class Split:
+    """Images of one split on one device.
+
+    Attributes:
+        labels: int64 (N,).
+        ids: int64 (N,), which original each image is (of).
+        num_classes, classes: how many, and their names.
+        channels, input_size: shape of an image.
+        name: of the data set; `split`: of the split.
+        mean, std: (C, 1, 1), of the train split, in units of 0 to 255.
+    """
+
+    def __init__(self, stored: Stored, input_size: int, device: torch.device) -> None:
+        self.name, self.split, self.dataset = stored.name, stored.split, stored.dataset
+        self.classes, self.num_classes = stored.classes, len(stored.classes)
+        self.channels, self.input_size, self.device = stored.images.shape[1], input_size, device
+        self.augmentation = stored.augmentation
+        self.mean = torch.tensor(stored.mean, device=device)[:, None, None]
+        self.std = torch.tensor(stored.std, device=device)[:, None, None]
+        self.labels, self.ids = self._on_device(stored.labels), self._on_device(stored.ids)
+        self._pixels = resize(self._on_device(stored.images), input_size)
+
+    def _on_device(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def images(self) -> torch.Tensor:
+        """All images, float32 (N, C, S, S), normalised, not augmented. Batches do not need it: made at first use."""
+        return self._normalise(self._epoch_pixels(0, 0, augment=False))
+
+    def batches(
+        self, batch_size: int, seed: int, epoch: int, augment: bool = True, shuffle: bool = True
+    ) -> Iterator[Batch]:
+        """One pass: (images float32 (n, C, S, S), labels int64 (n,)), every image of the split once.
+
+        A last batch of one image joins the batch before it (batch normalisation cannot train on one), so a batch has
+        1 to `batch_size` + 1 images, and one only where the split or `batch_size` is one. An image's shift and flip
+        depend on (seed, epoch) alone, neither on `batch_size` nor on `shuffle`.
+        """
+        count = len(self)
+        order = (
+            torch.randperm(count, generator=generator_of("order", seed, epoch))
+            if shuffle
+            else torch.arange(count)
+        )
+        pixels = self._epoch_pixels(seed, epoch, augment)
+        moves = (
+            _Moves.drawn(self.augmentation, count, self.input_size, seed, epoch, self.device)
+            if augment
+            else None
+        )
+        for index in _parts(order.to(self.device), batch_size):
+            images = pixels[index].float()
+            if moves is not None:
+                images = moves.apply(images, index)
+            yield self._normalise(images), self.labels[index]
+
+    def _epoch_pixels(self, seed: int, epoch: int, augment: bool) -> torch.Tensor:
+        """What an epoch's batches are gathered from, (N, C, S, S) in units of 0 to 255."""
+        return self._pixels
+
+    def _normalise(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - self.mean) / self.std
+
+
+class DrawnSplit(Split):
+    """A train split of `cluttered-digits`: its images are drawn afresh in every epoch.
+
+    Image i shows the same scan in every epoch, so `labels` and `ids` stand. Without augmentation, and as `images`, it
+    is one fixed drawing.
+    """
+
+    def __init__(self, stored: Stored, input_size: int, device: torch.device) -> None:
+        super().__init__(stored, input_size, device)
+        self._scans = self._on_device(stored.images)
+        self._shown = torch.arange(stored.drawn_images) % len(stored.labels)
+        self.labels, self.ids = self.labels[self._shown.to(device)], self.ids[self._shown.to(device)]
+
+    def _epoch_pixels(self, seed: int, epoch: int, augment: bool) -> torch.Tensor:
+        if not augment:
+            return self._fixed
+        return resize(draw(self._scans, self._shown, generator_of("draw", seed, epoch)), self.input_size)
+
+    @cached_property
+    def _fixed(self) -> torch.Tensor:
+        return resize(draw(self._scans, self._shown, generator_of("fixed", 0, 0)), self.input_size)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What training reads; the test split is loaded by itself, by the one rule that reads it."""
+
+    train: Split
+    validation: Split
+
+
+def load(path: str | os.PathLike, input_size: int, device: str | torch.device = "cpu") -> Split:
+    """Read one npz that `prepare` wrote and put it on `device`, resized to `input_size` x `input_size` pixels.
+
+    Raises:
+        HakdError: the file is missing, truncated, something else or of another format version; no such device.
+    """
+    stored = read(path)
+    if input_size < 1:
+        raise HakdError(
+            f"images of {input_size} pixels", where="config", key="input_size", remedy="Use at least 1"
+        )
+    try:
+        target = torch.device(device)
+        torch.empty(1, device=target)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        problem = f"torch cannot use the device {str(device)!r} ({str(error).splitlines()[0]})"
+        remedy = "Use cpu, or one that is there"
+        raise HakdError(problem, where="config", key="training device", remedy=remedy) from None
+    return (DrawnSplit if stored.drawn_images else Split)(stored, input_size, target)
+
+
+def load_splits(
+    train: str | os.PathLike,
+    validation: str | os.PathLike,
+    input_size: int,
+    device: str | torch.device = "cpu",
+) -> Splits:
+    """Load what training reads.
+
+    Raises:
+        HakdError: as `load`; a file holds another split, or the two were not prepared together.
+    """
+    found = Splits(load(train, input_size, device), load(validation, input_size, device))
+    for path, split, wanted in ((train, found.train, "train"), (validation, found.validation, "validation")):
+        if split.split != wanted:
+            raise HakdError(
+                f"holds the {split.split} split, not {wanted}",
+                where=path,
+                key="split",
+                remedy="Give the right file",
+            )
+    if found.train.dataset != found.validation.dataset:
+        raise HakdError(
+            f"was not prepared together with {train}",
+            where=validation,
+            key="dataset",
+            remedy="Delete both and prepare the data again",
+        )
+    return found
+
+
+def resize(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Bilinear to `size` pixels; bytes stay bytes where nothing changes. Smoothed first only where pixels get fewer."""
+    if images.shape[-2:] == (size, size):
+        return images
+    shrinks = min(images.shape[-2:]) > size
+    return F.interpolate(
+        images.float(), (size, size), mode="bilinear", align_corners=False, antialias=shrinks
+    )
+
+
+def _parts(order: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
+    """`order` in batches; a last batch of one joins the one before."""
+    if batch_size < 1:
+        raise HakdError(f"{batch_size} images", where="config", key="batch_size", remedy="Use at least 1")
+    parts = list(order.split(batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1 and batch_size > 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """Shifts and flips of all images of an epoch."""
+
+    down: torch.Tensor
+    right: torch.Tensor
+    flipped: torch.Tensor
+    reflected: bool
+
+    @classmethod
+    def drawn(
+        cls, policy: Augmentation, count: int, size: int, seed: int, epoch: int, device: torch.device
+    ) -> "_Moves | None":
+        """Draw them; None where the policy is to leave images as they are."""
+        reach = min(round(policy.shift * size), size - 1)
+        if not (reach or policy.flip):
+            return None
+        generator = generator_of("augment", seed, epoch)
+        shifts = torch.randint(-reach, reach + 1, (2, count), generator=generator).to(device)
+        flipped = torch.rand(count, generator=generator).to(device) < (0.5 if policy.flip else 0.0)
+        return cls(shifts[0], shifts[1], flipped, policy.reflected)
+
+    def apply(self, images: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Move the images (n, C, S, S) whose numbers are `index`, all at once: two gathers by source row and column."""
+        _, channels, size, _ = images.shape
+        at = torch.arange(size, device=images.device)
+        rows = at - self.down[index][:, None]
+        columns = torch.where(self.flipped[index][:, None], size - 1 - at, at) - self.right[index][:, None]
+        taken = images.gather(2, _inside(rows, size)[:, None, :, None].expand(-1, channels, -1, size))
+        taken = taken.gather(3, _inside(columns, size)[:, None, None, :].expand(-1, channels, size, -1))
+        if self.reflected:
+            return taken
+        seen = ((rows >= 0) & (rows < size))[:, None, :, None] & ((columns >= 0) & (columns < size))[
+            :, None, None, :
+        ]
+        return taken * seen
+
+
+def _inside(at: torch.Tensor, size: int) -> torch.Tensor:
+    """Reflect positions beyond the edges, without repeating the edge: -1 is 1, `size` is `size` - 2."""
+    at = at.abs()
+    return torch.where(at < size, at, 2 * (size - 1) - at)

@@ -1,0 +1,69 @@
+"""Quantise and code a network that was not pruned: the same codec on the student."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hakd.deep_compression.codec import Layer, encode
+from hakd.deep_compression.sharing import share
+from hakd.records.errors import HakdError
+
+_COUNTER = "num_batches_tracked"  # of torch's batch norm; of no use to a finished network
+
+
+def kinds_of(state: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Weight tensors of a state by their number of axes: 2 is linear, 3 or more a convolution."""
+    return {
+        name: "linear" if array.ndim == 2 else "conv"
+        for name, array in state.items()
+        if array.ndim >= 2 and name.rpartition(".")[2] == "weight"
+    }
+
+
+def quantise_and_encode(
+    state: Mapping[str, Any],
+    header: Mapping[str, Any],
+    *,
+    kinds: Mapping[str, str] | None = None,
+    conv_bits: int = 8,
+    linear_bits: int = 5,
+    conv_index_bits: int = 8,
+    linear_index_bits: int = 5,
+    members_per_cluster: int = 4,
+) -> bytes:
+    """Share and code the weights of any float32 state without pruning; no training follows.
+
+    Every weight gets a cluster, zeros too, so all index differences are 0 and take no bits.
+
+    Args:
+        state: arrays or tensors on the CPU by name; batch norm's counters are left out.
+        header: goes into the file.
+        kinds: `conv` or `linear` by name of the weight tensors; by `kinds_of` when None.
+
+    Returns:
+        The bytes of a file for `codec.decode`.
+
+    Raises:
+        HakdError: NaN or infinity, or an array that is not of floating point.
+    """
+    arrays = {name: _array(name, value) for name, value in state.items() if not name.endswith(_COUNTER)}
+    kinds = kinds_of(arrays) if kinds is None else kinds
+    bits = {"conv": (conv_bits, conv_index_bits), "linear": (linear_bits, linear_index_bits)}
+    layers = []
+    for name, kind in kinds.items():
+        code_bits, index_bits = bits[kind]
+        weights = arrays[name]
+        codes, codebook = share(weights, np.ones(weights.shape, bool), code_bits, members_per_cluster)
+        layers.append(Layer(name, codes, codebook, kind, index_bits))
+    return encode(layers, {name: a for name, a in arrays.items() if name not in kinds}, header)
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """A finite float32 array of a numpy array or a torch tensor."""
+    array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+    if array.dtype.kind != "f":
+        raise HakdError(f"{array.dtype} cannot be quantised", where=name, remedy="Give floating point")
+    if not np.isfinite(array).all():
+        raise HakdError("holds NaN or infinity", where=name, remedy="Give a network whose training converged")
+    return array.astype(np.float32)

@@ -1,0 +1,67 @@
+"""Export of candidates to ONNX, checked against torch's logits; no torch is imported to do it."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from hakd.networks.families import build_graph
+from hakd.networks.onnx_model import fold_weights, to_onnx
+from hakd.records.arch import Architecture
+from hakd.records.errors import HakdError
+from hakd.records.files import write_bytes
+from hakd.records.probe import probe_images
+from hakd.records.provenance import provenance
+
+TOLERANCE = 1e-4
+
+
+def session(model: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU with a fixed number of threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def export(
+    path: str | os.PathLike,
+    architecture: Architecture,
+    weights: Mapping[str, np.ndarray],
+    probe_logits: list[list[float]],
+    facts: Mapping[str, Any],
+) -> float:
+    """Write the network as ONNX (dynamic batch, batch norm folded) and return its largest deviation from torch.
+
+    Raises:
+        HakdError: ONNX Runtime's logits of the probe images differ from torch's by more than 1e-4 (absolute, and
+            relative to the largest logit).
+    """
+    graph, folded = fold_weights(build_graph(architecture), weights)
+    model = to_onnx(graph, folded, batch="batch")
+    header = {**architecture.to_dict(), "facts": dict(facts), "provenance": provenance()}
+    onnx.helper.set_model_props(model, {"hakd": json.dumps(header, allow_nan=False)})
+    content = model.SerializeToString()
+    expected = np.asarray(probe_logits, dtype=np.float32)
+    (found,) = session(content).run(None, {"input": probe_images(graph.tensors[graph.inputs[0]].shape)})
+    error = float(np.abs(found - expected).max())
+    if not error <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise HakdError(
+            f"the exported network's logits differ from torch's by {error:.2g}",
+            where=path,
+            remedy="Delete its checkpoint and run again; if it stays, report it",
+        )
+    write_bytes(path, content)
+    return error
+
+
+def fix_batch(content: bytes, batch: int) -> bytes:
+    """The same model with its dynamic batch axis fixed to the device's batch: that is what is timed."""
+    model = onnx.load_model_from_string(content)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    return model.SerializeToString()

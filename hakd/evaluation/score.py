@@ -1,0 +1,56 @@
+"""Test accuracy of candidates, from the exported files: the only reader of the test split."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from hakd.data import load
+from hakd.evaluation.export import session
+from hakd.records.errors import HakdError
+
+BATCH = 256
+
+
+def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFrame:
+    """Prediction of every candidate for every test image (columns of the `predictions` table).
+
+    Raises:
+        HakdError: a candidate of another number of classes or channels than the data.
+    """
+    splits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    known: dict[str, np.ndarray] = {}
+    parts = []
+    for entry in tqdm(entries, desc="score", unit="candidate", mininterval=1):
+        spec = entry["network_spec"]
+        size = spec["input_size"]
+        if size not in splits:
+            split = load(path_to_test, size)
+            splits[size] = (split.images.numpy(), split.labels.numpy())
+            if (split.channels, split.num_classes) != (spec["input_channels"], spec["num_classes"]):
+                raise HakdError(
+                    "is of other data than the test split", where=entry["onnx_path"], key="network"
+                )
+        images, labels = splits[size]
+        if entry["onnx_digest"] not in known:
+            known[entry["onnx_digest"]] = _predict(entry["onnx_path"], images)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "candidate": entry["candidate"],
+                    "image": np.arange(len(labels)),
+                    "label": labels,
+                    "prediction": known[entry["onnx_digest"]],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _predict(path: str, images: np.ndarray) -> np.ndarray:
+    with open(path, "rb") as stream:
+        run = session(stream.read())
+    logits = [run.run(None, {"input": images[i : i + BATCH]})[0] for i in range(0, len(images), BATCH)]
+    return np.concatenate(logits).argmax(axis=1)

@@ -1,0 +1,102 @@
+"""The torch form of an op-level description: parameters with torch's names, one op after the other."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hakd.records.graph import Graph, Op, width
+
+Tap = Callable[[str, torch.Tensor], torch.Tensor]
+
+
+class Network(nn.Module):
+    """Runs a graph. `forward(x, tap)` hands every activation to `tap(tensor name, value)`, which may replace it."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self._layers: dict[str, nn.Module] = {}  # the same modules by op name, without the walk over the dots
+        for op in graph.ops:
+            layer = _layer(graph, op)
+            if layer is not None:
+                self._layers[op.name] = layer
+                _attach(self, op.name.split("."), layer)
+
+    def forward(self, x: torch.Tensor, tap: Tap | None = None) -> torch.Tensor:
+        """Logits (N, classes) of images (N, C, S, S)."""
+        values = {self.graph.inputs[0]: x}
+        last_use = {name: op.name for op in self.graph.ops for name in op.inputs}
+        for op in self.graph.ops:
+            out = self._run(op, [values[name] for name in op.inputs])
+            values[op.output] = out if tap is None else tap(op.output, out)
+            for name in op.inputs:
+                if last_use[name] == op.name:
+                    values.pop(name, None)
+        return values[self.graph.output]
+
+    def _run(self, op: Op, inputs: list[torch.Tensor]) -> torch.Tensor:
+        if op.name in self._layers:
+            return self._layers[op.name](inputs[0])
+        if op.kind == "relu":
+            return F.relu(inputs[0])
+        if op.kind == "concat":
+            return torch.cat(inputs, dim=1)
+        if op.kind == "avg_pool":
+            return F.avg_pool2d(inputs[0], op.kernel, op.stride)
+        return inputs[0].mean(dim=(2, 3))  # global_avg_pool
+
+
+def _attach(parent: nn.Module, path: list[str], layer: nn.Module) -> None:
+    """Register `layer` under a dotted path, making the containers on the way."""
+    for part in path[:-1]:
+        if not hasattr(parent, part):
+            parent.add_module(part, nn.Module())
+        parent = getattr(parent, part)
+    parent.add_module(path[-1], layer)
+
+
+def _layer(graph: Graph, op: Op) -> nn.Module | None:
+    ins = width(graph.tensors[op.inputs[0]].channels)
+    outs = width(graph.tensors[op.output].channels)
+    if op.kind == "conv":
+        groups = ins if op.depthwise else 1
+        conv = nn.Conv2d(ins, outs, op.kernel, op.stride, op.padding, groups=groups, bias=op.bias)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        return conv
+    if op.kind == "batch_norm":
+        return nn.BatchNorm2d(ins)
+    if op.kind == "linear":
+        linear = nn.Linear(ins, outs, bias=op.bias)
+        nn.init.zeros_(linear.bias)
+        return linear
+    return None
+
+
+def new_network(graph: Graph, seed: int) -> Network:
+    """A freshly initialised network; the same seed gives the same weights whatever ran before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(graph)
+
+
+def weights_of(module: nn.Module) -> dict[str, np.ndarray]:
+    """Weight arrays and batch-norm statistics by name (float32; batch counters left out)."""
+    return {
+        name: value.detach().cpu().numpy()
+        for name, value in module.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def network_with(graph: Graph, weights: Mapping[str, np.ndarray]) -> Network:
+    """A network holding the given weights; every array of the graph must be there with its shape."""
+    module = Network(graph)
+    state = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+    missing, unexpected = module.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise ValueError(f"weights do not fit the graph: {(missing + unexpected)[:3]}")
+    return module

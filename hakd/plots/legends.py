@@ -1,0 +1,131 @@
+"""Legends of the figures."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from hakd.plots import style
+
+# Concentric, so that all are seen where they fall together: size in points, line style, line width.
+PRUNED = ("o", 9.0, (0, (4, 2)), 0.9)
+CHOSEN = {
+    "hakd": ("s", 6.0, "solid", 1.1),
+    "hakd_free": ("D", 4.0, (0, (1, 1)), 1.1),
+    "joint": ("^", 7.5, (0, (5, 1, 1, 1)), 1.1),
+}
+UNCHANGED = "#8a8a8a"
+
+
+def chosen_look(method: str) -> tuple[str, float, Any, float]:
+    return CHOSEN.get(method, (style.look(method).marker, 5.0, (0, (3, 1, 1, 1)), 1.0))
+
+
+def pareto_legend(figure: Figure, page: pd.DataFrame, y: float) -> None:
+    """What fills and lines mean; colours and shapes are explained by the key, row by row."""
+    shared: dict[str, Any] = {
+        "color": style.INK,
+        "markersize": 6.5,
+        "markerfacecoloralt": "white",
+        "linestyle": "none",
+    }
+    handles = []
+    fills: Any = (("full", style.INK), ("left", style.INK), ("none", "white"))
+    for fill, face in fills:
+        recipes = [r for r, f in style.RECIPE_FILLS.items() if f == fill and r in set(page["recipe"])]
+        if recipes:
+            label = ", ".join(recipes)
+            handles.append(
+                Line2D([], [], marker="o", fillstyle=fill, markerfacecolor=face, label=label, **shared)
+            )
+    handles.append(Line2D([], [], color=style.INK, lw=1.5, alpha=0.55, label="Pareto front"))
+    handles.append(
+        Line2D([], [], color=style.GREY, lw=0.9, ls=(0, (1, 1.5)), label="levels of one method and recipe")
+    )
+    if (page["method"] == "teacher").any():
+        handles.append(Line2D([], [], color=style.INK, lw=0.7, ls=(0, (6, 3)), label="teacher's accuracy"))
+    figure.legend(
+        handles=handles,
+        loc="center",
+        bbox_to_anchor=(0.5, y),
+        ncols=len(handles),
+        frameon=False,
+        fontsize=7.5,
+    )
+
+
+def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
+    """Colours and shapes, for a page whose key is on the next one."""
+    handles = [
+        Line2D([], [], label=method, **style.marker(method, "distilled", 6.5))
+        for method in page["method"].unique()
+    ]
+    figure.legend(
+        handles=handles,
+        loc="center",
+        bbox_to_anchor=(0.5, 0.045),
+        ncols=len(handles),
+        frameon=False,
+        fontsize=7.5,
+    )
+    figure.text(0.05, 0.012, "The numbers are explained on the next page.", fontsize=7, color=style.GREY)
+
+
+def staircase_legend(figure: Figure, methods: set[str], pruned: bool, untrusted: bool) -> None:
+    blue = style.METHOD_LOOKS["fisher"].colour
+    handles: list[Any] = [
+        Line2D(
+            [], [], color=blue, marker=".", lw=0.6, ms=4, label="measured width, 95 % interval over processes"
+        )
+    ]
+    if pruned:
+        marker, size, dashes, width = PRUNED
+        looks: dict[str, Any] = {"mfc": "none", "mec": style.INK, "mew": 1.1}
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=style.INK,
+                lw=width,
+                ls=dashes,
+                marker=marker,
+                ms=size,
+                label="pruned width",
+                **looks,
+            )
+        )
+    for method in sorted(
+        methods, key=lambda m: list(style.METHOD_LOOKS).index(m) if m in style.METHOD_LOOKS else 99
+    ):
+        marker, size, dashes, width = chosen_look(method)
+        colour = style.look(method).colour
+        looks = {"mfc": "none", "mec": colour, "mew": 1.4}
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=colour,
+                lw=width,
+                ls=dashes,
+                marker=marker,
+                ms=size,
+                label=f"chosen: {method}",
+                **looks,
+            )
+        )
+    if methods:
+        handles.append(Patch(fc="#E69F00", alpha=0.35, label="tolerance band of the pruned width"))
+    if untrusted:
+        handles.append(
+            Line2D([], [], color=UNCHANGED, marker=".", lw=0.6, ms=4, label="untrusted: width kept")
+        )
+    figure.legend(
+        handles=handles,
+        loc="center",
+        bbox_to_anchor=(0.5, 0.028),
+        ncols=len(handles),
+        frameon=False,
+        fontsize=7.5,
+    )

@@ -1,0 +1,77 @@
+"""What an architecture is: a network family with its options, and the widths of its groups."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hakd.records.errors import HakdError
+from hakd.records.files import digest, read_json, write_json
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network at full width: its name in the study, family, options, input (channels, size) and classes."""
+
+    name: str
+    family: str
+    input_channels: int
+    input_size: int
+    num_classes: int
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {**asdict(self), "options": dict(self.options)}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network specification at given widths (group -> channels)."""
+
+    spec: NetworkSpec
+    widths: Mapping[str, int] = field(hash=False)
+
+    @property
+    def arch(self) -> str:
+        """Short content hash: equal shapes of the same network share it, whoever chose them."""
+        content = self.spec.to_dict()
+        del content["name"]  # two names for the same network are the same architecture
+        return digest({**content, "widths": dict(self.widths)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON and checkpoints hold it."""
+        return {"arch": self.arch, "network": self.spec.to_dict(), "widths": dict(self.widths)}
+
+
+def architecture_from(content: Mapping[str, Any], where: object) -> Architecture:
+    """Rebuild an architecture from `Architecture.to_dict`.
+
+    Raises:
+        HakdError: a missing key, or widths that do not match the recorded hash.
+    """
+    try:
+        found = Architecture(NetworkSpec(**content["network"]), dict(content["widths"]))
+    except (KeyError, TypeError) as error:
+        raise HakdError(
+            f"no architecture in it ({error})", where=where, remedy="Delete it and run again"
+        ) from None
+    if content.get("arch") != found.arch:
+        raise HakdError(
+            f"widths hash to {found.arch}, the file says {content.get('arch')}",
+            where=where,
+            key="arch",
+            remedy="The file was edited; delete it and run again",
+        )
+    return found
+
+
+def write_architecture(path: str | os.PathLike, architecture: Architecture) -> None:
+    """Write `results/architectures/{arch}.json` once; it is content-addressed and never rewritten."""
+    if not os.path.exists(path):
+        write_json(path, "architecture", architecture.to_dict())
+
+
+def read_architecture(path: str | os.PathLike) -> Architecture:
+    """Read what `write_architecture` wrote."""
+    return architecture_from(read_json(path, "architecture"), path)

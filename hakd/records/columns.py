@@ -1,0 +1,183 @@
+"""Columns of the study's tables: names, types, ranges and meaning, in the order of the files."""
+
+from dataclasses import dataclass
+
+METHODS = (
+    "teacher",
+    "fisher",
+    "hakd",
+    "hakd_free",
+    "joint",
+    "round16",
+    "uniform",
+    "uniform_aligned",
+    "l1",
+    "random",
+    "deep_compression",
+)
+RECIPES = ("tuned", "scratch", "distilled", "compressed")
+LOSSES = ("ce", "logits", "at", "at+logits")
+
+DTYPES = {
+    "text": "str",
+    "category": "category",
+    "float": "float64",
+    "int": "int64",
+    "int32": "int32",
+    "int16": "int16",
+    "bool": "bool",
+    "json": "str",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `type` is a key of `DTYPES`; `low` and `high` bound numbers, `values` lists permitted
+    text."""
+
+    name: str
+    type: str
+    meaning: str
+    null: bool = False
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    values: tuple[str, ...] | None = None
+
+    def wanted(self) -> str:
+        """What a value must be, in words."""
+        if self.values is not None:
+            return f"one of {', '.join(self.values)}"
+        if self.type == "json":
+            return "a JSON object of widths by name"
+        if self.type in ("text", "category"):
+            return "text that is not empty"
+        if self.type == "bool":
+            return "true or false"
+        kind = "a number" if self.type == "float" else f"a whole number ({DTYPES[self.type]})"
+        ends = []
+        if self.low is not None:
+            ends.append(f"{'above' if self.open_low else 'from'} {self.low:g}")
+        if self.high is not None:
+            ends.append(f"up to {self.high:g}")
+        return " ".join([kind, *ends])
+
+
+def _ms(name: str, meaning: str, null: bool = False) -> Column:
+    return Column(name, "float", meaning, null=null, low=0, open_low=True)
+
+
+def _count(name: str, meaning: str, null: bool = False, low: float = 0) -> Column:
+    return Column(name, "int", meaning, null=null, low=low)
+
+
+def _level(null: bool = False) -> Column:
+    meaning = "how far pruning went: the label of the fraction of MACs left (`deep_compression`: of weights)"
+    return Column("level", "float", meaning, null=null, low=0, high=1, open_low=True)
+
+
+SUMMARY = (
+    Column(
+        "candidate",
+        "text",
+        "its name: architecture, recipe, loss and seed, or a compressed file",
+    ),
+    Column("network", "text", "architecture family at full width with its input size"),
+    Column("data", "text", "data set"),
+    Column("method", "text", "how the widths were chosen", values=METHODS),
+    Column("recipe", "text", "how the weights were got", values=RECIPES),
+    Column(
+        "loss",
+        "text",
+        "what the last training minimised beside the cross entropy",
+        values=LOSSES,
+    ),
+    _level(),
+    Column("target_device", "text", "device the widths were chosen for; empty: chosen for none", null=True),
+    Column("device", "text", "device it was timed on"),
+    Column("engine", "text", "inference engine with its version"),
+    _count("threads", "threads the engine was given", low=1),
+    _count("seed", "seed of the training"),
+    Column("arch", "text", "short content hash of network and widths"),
+    Column("val_accuracy", "float", "accuracy on the validation split, 0 to 1", low=0, high=1),
+    Column("accuracy", "float", "accuracy on the test split, 0 to 1", low=0, high=1),
+    _ms("latency_ms", "measured latency of one inference, end to end: median over processes, milliseconds"),
+    _ms("latency_low_ms", "lower end of its 95 % interval over processes; empty: one process", null=True),
+    _ms("latency_high_ms", "upper end of that interval", null=True),
+    _ms(
+        "predicted_ms",
+        "latency predicted from the times of its tiles; empty: not measured",
+        null=True,
+    ),
+    _count("size_bytes", "size of the real file: the exported network, or the compressed one", low=1),
+    _count("params", "trainable parameters (batch-norm scale and shift and biases included)", low=1),
+    _count("nonzero_params", "those that are not zero"),
+    _count("macs", "multiply-accumulates for one image, convolutions and linear layers", low=1),
+    _count("memory_bytes", "peak resident set beyond the empty engine; empty: not measured", null=True),
+    _count("train_images", "images seen in training, all stages of this candidate"),
+    _count("train_macs", "multiply-accumulates spent in training, all stages of this candidate"),
+    Column(
+        "search_s",
+        "float",
+        "seconds spent on measuring and choosing its widths; empty: none",
+        null=True,
+        low=0,
+    ),
+    Column("trusted", "bool", "whether its latency passed the checks of the measuring protocol"),
+    Column("checkpoint_path", "text", "the weights", null=True),
+    Column("onnx_path", "text", "the exported network that was timed and scored", null=True),
+    Column("commit", "text", "commit of the program that made it"),
+    Column("config_hash", "text", "hash of the configuration that made it", null=True),
+)
+
+LATENCY = (
+    Column("network", "text", "network the part belongs to"),
+    _level(null=True),
+    Column(
+        "kind",
+        "text",
+        "tile (tiles partition the network) or block (what one width shapes)",
+        values=("tile", "block"),
+    ),
+    Column("group", "text", "width group of a block, or name of a tile"),
+    Column("shape", "text", "content hash of everything that shapes the measurement"),
+    _count(
+        "width",
+        "width of the group; empty for a tile (see `neighbour_widths`)",
+        null=True,
+        low=1,
+    ),
+    Column("neighbour_widths", "json", "the other widths that shape the part, JSON object by group"),
+    _ms("latency_ms", "median over rounds of burst medians, milliseconds"),
+    _ms("latency_low_ms", "lower end of its 95 % interval over processes; empty: one process", null=True),
+    _ms("latency_high_ms", "upper end of that interval", null=True),
+    _ms("min_ms", "fastest single call"),
+    _count("bursts", "bursts used"),
+    _count("dropped", "bursts dropped because the process was preempted"),
+    _count("processes", "fresh processes that timed it", low=1),
+    Column(
+        "residual_p95",
+        "float",
+        "95th percentile over widths of the difference of two processes, drift removed",
+        null=True,
+        low=0,
+    ),
+    Column("trusted", "bool", "whether the curve is good enough to choose widths by"),
+    Column("reason", "text", "why not, or what was found", null=True),
+)
+
+PREDICTIONS = (
+    Column("candidate", "category", "name of the candidate, as in the summary"),
+    Column("image", "int32", "number of the image in the test split", low=0),
+    Column("label", "int16", "true class", low=0),
+    Column("prediction", "int16", "class the candidate gave", low=0),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {"summary": SUMMARY, "latency": LATENCY, "predictions": PREDICTIONS}
+
+# What makes a row the only one of its kind.
+KEYS: dict[str, tuple[str, ...]] = {
+    "summary": ("candidate", "device"),
+    "latency": ("network", "level", "kind", "group", "width", "neighbour_widths"),
+    "predictions": ("candidate", "image"),
+}

@@ -1,0 +1,86 @@
+"""Reading and writing files: whole or not at all, with provenance inside."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hakd.records.errors import HakdError
+from hakd.records.provenance import provenance
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; rename it to `path` on success, delete it on any failure.
+
+    The temporary name keeps the suffix, for writers that go by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_UMASK)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+_UMASK = os.umask(0)  # mkstemp makes files private; results are meant to be shared
+os.umask(_UMASK)
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Write bytes whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: str | os.PathLike, kind: str, content: Mapping[str, Any], version: int = 1) -> None:
+    """Write `content` as JSON with its kind, format version and provenance. NaN is refused."""
+    record = {"kind": kind, "format": version, **content, "provenance": provenance()}
+    text = json.dumps(record, indent=1, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: str | os.PathLike, kind: str, version: int = 1) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises:
+        HakdError: missing file, no JSON, another kind of file or another format version.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise HakdError("no such file", where=path, remedy="Run the rule that makes it") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise HakdError(f"not JSON ({error})", where=path, remedy="Delete it and run again") from None
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        found = content.get("kind") if isinstance(content, dict) else type(content).__name__
+        raise HakdError(f"is {found!r}, not {kind!r}", where=path, key="kind", remedy="Give the right file")
+    if content.get("format") != version:
+        raise HakdError(
+            f"format {content.get('format')}, this program reads {version}",
+            where=path,
+            key="format",
+            remedy="Delete it and run again with one version of hakd",
+        )
+    return content
+
+
+def digest(content: Any, length: int = 12) -> str:
+    """Short hash of anything JSON can hold, independent of key order."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def file_digest(path: str | os.PathLike, length: int = 12) -> str:
+    """Short hash of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:length]

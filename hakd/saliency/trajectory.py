@@ -1,0 +1,63 @@
+"""What pruning recorded: which channel went when, with what score; and what follows from that order."""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from hakd.records.errors import HakdError
+from hakd.records.files import atomic
+
+COLUMNS = {
+    "removal": "int64",
+    "step": "int64",
+    "group": "str",
+    "channel": "int64",
+    "score": "float64",
+    "macs": "int64",
+    "params": "int64",
+    "val_accuracy": "float64",
+}
+
+
+def write_trajectory(path: str | os.PathLike, rows: list[dict]) -> None:
+    """Write the removals as CSV: one row a removed channel, `channel` counted in the full network."""
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def read_trajectory(path: str | os.PathLike) -> pd.DataFrame:
+    """Read what `write_trajectory` wrote.
+
+    Raises:
+        HakdError: missing file or columns.
+    """
+    try:
+        return pd.read_csv(path)[list(COLUMNS)].astype(COLUMNS)
+    except FileNotFoundError:
+        raise HakdError("no such trajectory", where=path, remedy="Run the rule `prune`") from None
+    except (KeyError, ValueError, pd.errors.ParserError) as error:
+        raise HakdError(
+            f"not a pruning trajectory ({error})", where=path, remedy="Delete it and run again"
+        ) from None
+
+
+def ranking(trajectory: pd.DataFrame, full: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Channels of each group from the most to the least worth keeping: never removed first, then last removed first."""
+    order = {}
+    for group, channels in full.items():
+        removed = trajectory.loc[trajectory["group"] == group, "channel"].to_numpy(dtype=np.int64)
+        kept = np.setdiff1d(np.arange(channels), removed)
+        order[group] = np.concatenate([kept, removed[::-1]])
+    return order
+
+
+def regained_saliency(
+    trajectory: pd.DataFrame, full: Mapping[str, int], group: str, low: int, high: int
+) -> float:
+    """Sum of the recorded scores of the channels that widening `group` from `low` to `high` brings back."""
+    removed = trajectory.loc[trajectory["group"] == group, "score"].to_numpy()
+    start = full[group] - high  # the channels removed while the width fell from `high` to `low`
+    return float(removed[start : full[group] - low].sum())

@@ -1,0 +1,36 @@
+"""What every rule's script needs: a log, and mistakes told in one line."""
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+
+from hakd.records.errors import HakdError
+
+logger = logging.getLogger("hakd")
+
+
+@contextlib.contextmanager
+def reporting(log: object, threads: int = 1) -> Iterator[None]:
+    """Log to the rule's log file; end with one clear line and status 1 on a user's mistake.
+
+    An unexpected error is a defect of the program: its traceback goes to the log and to the terminal.
+    """
+    path = str(log)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", handlers=[logging.FileHandler(path, mode="w")]
+    )
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(max(1, threads))
+    try:
+        yield
+    except HakdError as error:
+        logger.error("error: %s", error)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        logger.error("%s", traceback.format_exc())
+        raise

@@ -1,0 +1,206 @@
+"""From bursts to one number per key and process, and the factor that a whole process has in common.
+
+The process is the unit: bursts inside one share its memory layout, its place on the machine and the
+machine's state, so they are pseudo-replicates (the timing protocol, steps 5 to 7).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hakd.records.errors import HakdError
+
+KEPT_SHARE = 0.25  # below this share of clean bursts the preempted ones are kept: a few survivors are worse
+INTERRUPTED_SHARE = (
+    0.5  # a process with fewer rounds of a key than this share of the fullest one is set aside
+)
+
+
+class BurstLike(Protocol):
+    """What is read of a burst: times in nanoseconds per call, involuntary context switches."""
+
+    @property
+    def process(self) -> str: ...
+
+    @property
+    def min_ns(self) -> float: ...
+
+    @property
+    def median_ns(self) -> float: ...
+
+    @property
+    def switches(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class ProcessMedians:
+    """Per key and process the median over rounds of burst medians; arrays are keys x processes or keys."""
+
+    keys: tuple[str, ...]
+    processes: tuple[str, ...]
+    log_ms: np.ndarray  # keys x processes, NaN where not measured or set aside
+    min_ms: np.ndarray  # keys
+    bursts: np.ndarray  # keys: used
+    dropped: np.ndarray  # keys: left out, being preempted or of an interrupted process
+    preempted_kept: np.ndarray  # keys: processes whose preempted bursts had to be kept
+    set_aside: np.ndarray  # keys: interrupted processes not counted
+
+
+def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians:
+    """Median burst of every key in every process.
+
+    Preempted bursts (`switches` > 0) are dropped, unless fewer than a quarter of a process's bursts of that
+    key would be left: then all of them stay. A process that was interrupted (fewer than half as many bursts
+    of a key as the fullest process) does not count for that key. Keys without bursts are left out.
+
+    Raises:
+        HakdError: a burst without a positive finite time.
+    """
+    keys = tuple(key for key, found in bursts.items() if len(found))
+    rows = [(k, burst) for k, key in enumerate(keys) for burst in bursts[key]]
+    names = tuple(dict.fromkeys(burst.process for _, burst in rows))
+    number = {name: p for p, name in enumerate(names)}
+    shape = (len(keys), len(names))
+    cell = np.array([k * shape[1] + number[burst.process] for k, burst in rows], dtype=np.int64)
+    median_ns = np.array([burst.median_ns for _, burst in rows], dtype=float)
+    min_ns = np.array([burst.min_ns for _, burst in rows], dtype=float)
+    clean = np.array([burst.switches == 0 for _, burst in rows], dtype=bool)
+    bad = ~(np.isfinite(median_ns) & (median_ns > 0) & np.isfinite(min_ns) & (min_ns > 0))
+    if bad.any():
+        raise HakdError(
+            "a burst without a positive time",
+            key=keys[rows[int(np.argmax(bad))][0]],
+            remedy="Raise the device's epoch in the configuration to measure again",
+        )
+    size = shape[0] * shape[1]
+    total = np.bincount(cell, minlength=size)
+    cleans = np.bincount(cell[clean], minlength=size)
+    fallback = (total > 0) & (cleans < KEPT_SHARE * total)
+    fullest = total.reshape(shape).max(axis=1, initial=0)
+    short = (total > 0) & (total.reshape(shape) < INTERRUPTED_SHARE * fullest[:, None]).ravel()
+    used = (clean | fallback[cell]) & ~short[cell]
+    log_ms = np.log(_grouped_median(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
+    key_of = cell // max(shape[1], 1)
+    min_ms = np.full(shape[0], np.inf)
+    np.minimum.at(min_ms, key_of[used], min_ns[used] / 1e6)
+    return ProcessMedians(
+        keys,
+        names,
+        log_ms,
+        min_ms,
+        bursts=np.bincount(key_of[used], minlength=shape[0]),
+        dropped=np.bincount(key_of[~used], minlength=shape[0]),
+        preempted_kept=(fallback & ~short).reshape(shape).sum(axis=1),
+        set_aside=short.reshape(shape).sum(axis=1),
+    )
+
+
+def _grouped_median(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """Median of `values` by group number 0..size-1; NaN for groups without values."""
+    order = np.lexsort((values, group))
+    values = values[order]
+    count = np.bincount(group, minlength=size)
+    start = np.cumsum(count) - count
+    found = np.full(size, np.nan)
+    full = count > 0
+    low, high = start[full] + (count[full] - 1) // 2, start[full] + count[full] // 2
+    found[full] = (values[low] + values[high]) / 2
+    return found
+
+
+def common_factors(log_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The factor (log) that all keys of a process share, and the number of the process's component.
+
+    Model: log time = key + process + noise, fitted by least absolute deviations: with two processes this is
+    the median log ratio over the keys they share. Keys timed in different chunks (other sets of processes)
+    come on one scale through whatever keys the chunks share, one reference key being enough; its noise is
+    then the noise of the link. Processes that nothing connects lie in different components: their scales
+    cannot be compared. Factors have median 0 in each component.
+
+    Args:
+        log_ms: keys x processes, NaN where not measured.
+    """
+    present = np.isfinite(log_ms)
+    n_keys, n_processes = log_ms.shape
+    key, process = np.nonzero(present)
+    links = coo_array(
+        (np.ones(len(key)), (key, n_keys + process)), shape=(n_keys + n_processes, n_keys + n_processes)
+    )
+    component = connected_components(links, directed=False)[1][n_keys:]
+    factors = np.zeros(n_processes)
+    for number in np.unique(component):
+        members = np.flatnonzero(component == number)
+        if len(members) > 1:
+            part = log_ms[:, members]
+            part = part[np.isfinite(part).any(axis=1)]
+            found = _two_processes(part) if len(members) == 2 else _least_absolute(part)
+            factors[members] = found - np.median(found)
+    return factors, component
+
+
+def _two_processes(log_ms: np.ndarray) -> np.ndarray:
+    """Exact solution for two processes: the median log ratio over shared keys."""
+    return np.array([0.0, np.nanmedian(log_ms[:, 1] - log_ms[:, 0])])
+
+
+def _least_absolute(log_ms: np.ndarray, rounds: int = 200, floor: float = 1e-6) -> np.ndarray:
+    """Process effects of the two-way model by iteratively reweighted least squares.
+
+    Alternating medians (median polish) would not do: it never moves two chunks that one key ties together.
+    """
+    present = np.isfinite(log_ms)
+    y = np.where(present, log_ms, 0.0)
+    y = np.where(present, y - (y.sum(1) / present.sum(1))[:, None], 0.0)  # numerics: differences are small
+    weight = present.astype(float)
+    effects = np.zeros(log_ms.shape[1])
+    for _ in range(rounds):
+        per_key = weight.sum(axis=1)
+        weighted = weight * y
+        matrix = np.diag(weight.sum(axis=0)) - weight.T @ (weight / per_key[:, None])
+        right = weighted.sum(axis=0) - weight.T @ (weighted.sum(axis=1) / per_key)
+        before, effects = effects, np.linalg.lstsq(matrix, right, rcond=None)[0]
+        level = (weight * (y - effects)).sum(axis=1) / per_key
+        residual = np.abs(y - effects - level[:, None])
+        weight = present / np.maximum(residual, floor)
+        if np.abs(effects - before).max() < 1e-8:
+            break
+    return effects
+
+
+def reference_factors(medians: ProcessMedians, reference: str) -> np.ndarray:
+    """Factors (log) read off one reference key alone; median 0.
+
+    Raises:
+        HakdError: a process that did not time the reference.
+    """
+    found = medians.log_ms[medians.keys.index(reference)] if reference in medians.keys else np.array([np.nan])
+    if not np.isfinite(found).all():
+        raise HakdError(
+            "the reference point was not timed in every process",
+            key=reference,
+            remedy="Leave the reference out of the call, or measure again",
+        )
+    return found - np.median(found)
+
+
+def residual_p95(adjusted: np.ndarray) -> float | None:
+    """95th percentile over keys of |log ratio| of two processes; more than two processes: all pairs pooled.
+
+    Pairs that share a single key are left out (chunks tied by a reference say nothing about their noise).
+    None when nothing can be compared: one process, or one key.
+
+    Args:
+        adjusted: keys x processes, log time with the common factor removed, NaN where not measured.
+    """
+    found = []
+    for p in range(adjusted.shape[1] - 1):
+        gaps = np.abs(adjusted[:, p + 1 :] - adjusted[:, p : p + 1])
+        shared = np.isfinite(gaps).sum(axis=0) >= 2
+        gaps = gaps[:, shared]
+        found.append(gaps[np.isfinite(gaps)])
+    pooled = np.concatenate(found) if found else np.array([])
+    return float(np.percentile(pooled, 95)) if pooled.size else None

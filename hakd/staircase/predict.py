@@ -1,0 +1,159 @@
+"""Latency of a network from the times of its tiles, with one overhead coefficient per device and engine."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from hakd.records.errors import HakdError
+
+Times = Sequence[float] | np.ndarray
+Counts = Sequence[int] | np.ndarray
+SMALL_MS = 0.2  # little is expected of predictions below this
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """One coefficient, fitted to `networks` networks.
+
+    kind `factor`: measured = value x sum of tiles. kind `per_tile`: measured = sum - value x (tiles - 1),
+    value in ms: every tile timed alone pays for one call of the engine, the network pays once.
+    """
+
+    kind: str
+    value: float
+    networks: int
+
+
+def fit_overhead(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None) -> Overhead:
+    """Fit the coefficient by least absolute relative error (robust: one odd network does not move it).
+
+    Args:
+        sums_ms: sum of the tiles' latencies, per network.
+        measured_ms: the networks' end-to-end latencies.
+        tiles: number of tiles of each network; given, the overhead is per tile (ms), otherwise a factor.
+
+    Raises:
+        HakdError: no networks, lengths that differ, or times that are not positive.
+    """
+    sums, measured = _times(sums_ms, measured_ms)
+    if tiles is None:
+        # |c s / m - 1| summed: a weighted median of m / s.
+        return Overhead("factor", _weighted_median(measured / sums, sums / measured), len(sums))
+    joints = _joints(tiles, len(sums))
+    several = joints > 0
+    if not several.any():
+        return Overhead("per_tile", 0.0, len(sums))
+    sums, measured, joints = sums[several], measured[several], joints[several]
+    value = _weighted_median((sums - measured) / joints, joints / measured)
+    return Overhead("per_tile", value, len(several))
+
+
+def predict(sum_ms: float | Times, overhead: Overhead, tiles: int | Counts | None = None) -> np.ndarray:
+    """Predicted latency in ms, one per sum of tile latencies.
+
+    A per-tile overhead needs `tiles`, and never takes a network below the time of its mean tile.
+    """
+    sums = np.asarray(sum_ms, dtype=float)
+    if overhead.kind == "factor":
+        return overhead.value * sums
+    if tiles is None:
+        raise HakdError("a per-tile overhead needs the number of tiles", key="tiles")
+    joints = _joints(tiles, sums.size).reshape(sums.shape)
+    return np.maximum(sums - overhead.value * joints, sums / (joints + 1))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How good predictions are; shares are 0 to 1 and None when no network qualifies.
+
+    Ratios are predicted / measured: `before` the sum alone, `after` with an overhead fitted to all *other*
+    networks.
+    """
+
+    networks: int
+    networks_large: int  # of at least 0.2 ms
+    overhead: Overhead
+    ratio_before: tuple[float, float, float]  # smallest, median, largest
+    ratio_after: tuple[float, float, float]
+    within_10: float
+    within_10_large: float | None
+    within_5_large: float | None
+    misses: tuple[int, ...]  # networks of at least 0.2 ms that miss 10 %
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+def audit(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None) -> Audit:
+    """Predicted against measured, each network predicted by an overhead that was fitted without it.
+
+    Raises:
+        HakdError: as for `fit_overhead`.
+    """
+    sums, measured = _times(sums_ms, measured_ms)
+    overhead = fit_overhead(sums, measured, tiles)
+    ratio = _left_out(sums, measured, tiles, overhead) / measured
+    error = np.abs(ratio - 1)
+    large = measured >= SMALL_MS
+
+    def share(limit: float) -> float | None:
+        return float(np.mean(error[large] <= limit)) if large.any() else None
+
+    return Audit(
+        len(sums),
+        int(large.sum()),
+        overhead,
+        _spread(sums / measured),
+        _spread(ratio),
+        float(np.mean(error <= 0.10)),
+        share(0.10),
+        share(0.05),
+        tuple(int(i) for i in np.flatnonzero(large & (error > 0.10))),
+    )
+
+
+def _left_out(sums: np.ndarray, measured: np.ndarray, tiles: Counts | None, overhead: Overhead) -> np.ndarray:
+    """Predictions, each with the overhead of all others; a lone network is predicted by its plain sum."""
+    if len(sums) == 1:
+        return sums.copy()
+    counts = None if tiles is None else np.asarray(tiles)
+    found = np.empty_like(sums)
+    for i in range(len(sums)):
+        others = np.arange(len(sums)) != i
+        kept = None if counts is None else counts[others]
+        fitted = fit_overhead(sums[others], measured[others], kept)
+        found[i] = predict(sums[i], fitted, None if counts is None else int(counts[i]))
+    return found
+
+
+def _spread(values: np.ndarray) -> tuple[float, float, float]:
+    return float(values.min()), float(np.median(values)), float(values.max())
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """The middle of the values that minimise the weighted sum of absolute differences."""
+    order = np.argsort(values)
+    values, share = values[order], np.cumsum(weights[order]) / weights.sum()
+    low = int(np.searchsorted(share, 0.5 - 1e-12))
+    high = int(np.searchsorted(share, 0.5 + 1e-12))
+    return float((values[low] + values[min(high, len(values) - 1)]) / 2)
+
+
+def _joints(tiles: int | Counts, size: int) -> np.ndarray:
+    counts = np.asarray(tiles, dtype=float).reshape(-1)
+    if counts.size != size or (counts < 1).any():
+        raise HakdError("one number of tiles, at least 1, is needed for every network", key="tiles")
+    return counts - 1
+
+
+def _times(sums_ms: Times, measured_ms: Times) -> tuple[np.ndarray, np.ndarray]:
+    sums, measured = np.asarray(sums_ms, dtype=float), np.asarray(measured_ms, dtype=float)
+    if sums.shape != measured.shape or sums.ndim != 1 or not sums.size:
+        raise HakdError("as many sums as measured latencies are needed, one at least", key="latency_ms")
+    both = np.concatenate([sums, measured])
+    if not (np.isfinite(both) & (both > 0)).all():
+        raise HakdError("a latency that is not positive", key="latency_ms", remedy="Measure again")
+    return sums, measured

@@ -1,0 +1,72 @@
+"""The configuration of a study: what the schema cannot check, and how rules read it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from hakd.networks.families import network_spec
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+
+WHERE = "configuration"
+
+
+def level_text(level: float) -> str:
+    """How a level is written in file names: 0.5 and 0.50 are one."""
+    return f"{level:g}"
+
+
+def check_study(config: Mapping[str, Any]) -> None:
+    """Refuse what the schema lets pass; note the configuration's hash for the provenance of results.
+
+    Raises:
+        HakdError: a name in `run` that its registry does not hold, impossible network options, names that differ in
+            case only.
+    """
+    os.environ["HAKD_CONFIG_HASH"] = config_digest(config)  # jobs inherit the environment
+    for key in ("devices", "networks"):
+        for name in config["run"][key]:
+            if name not in config[key]:
+                known = ", ".join(config[key])
+                raise HakdError(
+                    f"unknown {key[:-1]} {name!r}",
+                    where=WHERE,
+                    key=f"run.{key}",
+                    remedy=f"Add it to `{key}`, or use one of: {known}",
+                )
+        folded = [name.lower() for name in config[key]]
+        double = next((name for name in folded if folded.count(name) > 1), None)
+        if double:
+            raise HakdError(
+                f"two names differ in case only ({double!r})", where=WHERE, key=key, remedy="Rename one"
+            )
+    for name, settings_ in config["networks"].items():
+        network_spec(name, settings_, channels=1, num_classes=2, where=WHERE)
+    for key, values in (("run.levels", config["run"]["levels"]),):
+        texts = [level_text(value) for value in values]
+        if len(set(texts)) < len(texts):
+            raise HakdError("a level twice", where=WHERE, key=key, remedy="Name each once")
+
+
+def canonical(value: Any) -> Any:
+    """The same value whatever the key order, and 10.0 for 10: what a rule depends on, not how it was typed."""
+    if isinstance(value, Mapping):
+        return {key: canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def settings(config: Mapping[str, Any], path: str) -> Any:
+    """The canonical setting at a `/`-separated path."""
+    value: Any = config
+    for key in path.split("/"):
+        value = value[key]
+    return canonical(value)
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """Short hash of the whole configuration."""
+    return digest(canonical(config))

@@ -1,0 +1,173 @@
+"""The end-to-end benchmark of a device: every candidate in one interleaved session, with predictions and memory."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hakd.boards import PROTOCOL, Board, Point, open_board
+from hakd.evaluation.export import fix_batch, session
+from hakd.records.arch import Architecture, architecture_from
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+from hakd.staircase.curve import trust
+from hakd.staircase.estimate import Sweep, estimate
+from hakd.staircase.predict import audit, fit_overhead, predict
+from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.sweep import Measuring, device_from, reference_part, tile_points
+
+log = logging.getLogger(__name__)
+
+
+def candidate_point(entry: Mapping[str, Any], batch: int) -> Point:
+    """A point that times the exported file itself; its output is checked against ONNX Runtime here.
+
+    Candidates that share a file share the point: it is the file that is timed.
+    """
+    path = Path(entry["onnx_path"])
+    spec = entry["network_spec"]
+    shape = (batch, spec["input_channels"], spec["input_size"], spec["input_size"])
+
+    def model() -> bytes:
+        return fix_batch(path.read_bytes(), batch)
+
+    def reference(images: np.ndarray) -> np.ndarray:
+        return session(model()).run(None, {"input": images})[0]
+
+    return Point(f"onnx:{entry['onnx_digest']}", entry["candidate"], model, reference, shape)
+
+
+def benchmark(
+    name: str, settings: Mapping[str, Any], store: str | Path, entries: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Time all candidates of a device end to end, predict each from its tiles, weigh each architecture.
+
+    Args:
+        name: the device.
+        settings: its entry in the configuration.
+        store: the measurement store.
+        entries: candidates as `hakd.collecting` lists them.
+
+    Returns:
+        JSON-able: `rows` (candidate, latency_ms with interval, predicted_ms, memory_bytes, trusted), `audit` of
+        predicted against measured over distinct architectures, `device` (engine, threads, context).
+
+    Raises:
+        HakdError: the device does not answer, or a candidate could not be timed on it.
+    """
+    device, measuring = device_from(name, settings)
+    points = {entry["candidate"]: candidate_point(entry, device.batch) for entry in entries}
+    archs = {entry["arch"]: architecture_from({**entry, "network": entry["network_spec"]}, "candidates")
+             for entry in entries}  # fmt: skip
+    purpose = "benchmark:" + digest(sorted({p.key for p in points.values()}))
+    with open_board(device, Path(store)) as board:
+        timed = estimate(board.measure(list(points.values()), measuring.end_to_end(), purpose), absolute=True)
+        _refuse_failures(board, points)
+        sums = tile_sums(board, list(archs.values()), measuring)
+        memory = _memory(board, archs, device.batch)
+        info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
+        info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
+    trusted, reason = trust(timed.residual_p95, measuring.min_step)
+    if not trusted:
+        log.warning("%s: end-to-end figures are %s", name, reason)
+    measured: dict[str, list[float]] = {entry["arch"]: [] for entry in entries}
+    for entry in entries:
+        measured[entry["arch"]].append(timed.estimates[points[entry["candidate"]].key].latency_ms)
+    predicted, checked = _predictions(sums, {arch: float(np.median(ms)) for arch, ms in measured.items()})
+    rows = [
+        _row(entry, timed, points[entry["candidate"]].key, predicted, memory, trusted) for entry in entries
+    ]
+    return {
+        "device": info,
+        "protocol": PROTOCOL,
+        "residual_p95": timed.residual_p95,
+        "trust": reason,
+        "audit": checked,
+        "rows": rows,
+    }
+
+
+def _refuse_failures(board: Board, points: Mapping[str, Point]) -> None:
+    for candidate, one in points.items():
+        if one.key in board.failures:
+            raise HakdError(
+                f"could not be timed: {board.failures[one.key]}",
+                where=f"device {board.device.name}",
+                key=candidate,
+                remedy="Look at the device, then run again: what was measured is kept",
+            )
+
+
+def tile_sums(
+    board: Board, architectures: Sequence[Architecture], measuring: Measuring
+) -> dict[str, tuple[float, int]]:
+    """{arch: (sum of its tiles' latencies in ms, number of tiles)}; tiles in the store are not timed again."""
+    by_network: dict[str, list[Architecture]] = {}
+    for found in architectures:
+        by_network.setdefault(found.spec.name, []).append(found)
+    sums = {}
+    for members in by_network.values():
+        parts = {found.arch: tile_points(found, board.device.batch) for found in members}
+        points = [part for tiles in parts.values() for part in tiles.values()]
+        reference = reference_part(members[0], board.device.batch)
+        bursts = board.measure(points, measuring.sweep(), "sweep", reference)
+        tiles_ = estimate(bursts).estimates
+        for arch, tiles in parts.items():
+            if all(part.key in tiles_ for part in tiles.values()):
+                total = sum(tiles_[part.key].latency_ms for part in tiles.values())
+                sums[arch] = (total, len(tiles))
+    return sums
+
+
+def _memory(board: Board, archs: Mapping[str, Architecture], batch: int) -> dict[str, int]:
+    """Peak memory by architecture: it depends on the shapes, not on the weights."""
+    points = {
+        arch: point(engine_graph(found), f"{found.spec.name} {arch}", batch) for arch, found in archs.items()
+    }
+    weights = board.memory(list(points.values()))
+    return {arch: weights[one.key] for arch, one in points.items() if one.key in weights}
+
+
+def _predictions(
+    sums: Mapping[str, tuple[float, int]], measured: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Predictions by architecture, each with an overhead fitted to the other architectures; and the audit."""
+    archs = [arch for arch in sums if arch in measured]
+    if not archs:
+        return {}, {}
+    totals, tiles = [sums[arch][0] for arch in archs], [sums[arch][1] for arch in archs]
+    times = [measured[arch] for arch in archs]
+    predicted = {}
+    for i, arch in enumerate(archs):
+        rest = [j for j in range(len(archs)) if j != i] or [i]
+        overhead = fit_overhead([totals[j] for j in rest], [times[j] for j in rest], [tiles[j] for j in rest])
+        predicted[arch] = float(predict(totals[i], overhead, tiles[i]))
+    checked = audit(totals, times, tiles).to_dict() | {
+        "archs": [
+            {"arch": a, "sum_ms": s, "predicted_ms": predicted[a], "measured_ms": m}
+            for a, s, m in zip(archs, totals, times, strict=True)
+        ]
+    }
+    return predicted, checked
+
+
+def _row(
+    entry: Mapping[str, Any],
+    timed: Sweep,
+    key: str,
+    predicted: Mapping[str, float],
+    memory: Mapping[str, int],
+    trusted: bool,
+) -> dict[str, Any]:
+    one = timed.estimates[key]
+    return {
+        "candidate": entry["candidate"],
+        "latency_ms": one.latency_ms,
+        "latency_low_ms": one.latency_low_ms,
+        "latency_high_ms": one.latency_high_ms,
+        "predicted_ms": predicted.get(entry["arch"]),
+        "memory_bytes": memory.get(entry["arch"]),
+        "trusted": trusted,
+    }

@@ -1,0 +1,43 @@
+"""Points to time, made from op-level descriptions: tiles, decision blocks, networks with stand-in weights."""
+
+import numpy as np
+
+from hakd.boards import Point
+from hakd.networks.families import build_graph
+from hakd.networks.onnx_model import stand_in_weights, to_onnx
+from hakd.records.arch import Architecture
+from hakd.records.graph import Graph, fold_batch_norm
+
+
+def engine_graph(architecture: Architecture) -> Graph:
+    """The network as engines run it: batch norms folded where they follow a convolution."""
+    return fold_batch_norm(build_graph(architecture))[0]
+
+
+def point(graph: Graph, label: str, batch: int, curve: str = "", key: str | None = None) -> Point:
+    """A point that times `graph` with stand-in weights and checks its output against torch's."""
+    shape = (batch, *graph.tensors[graph.inputs[0]].shape)
+    weights = stand_in_weights(graph)
+
+    def model() -> bytes:
+        return to_onnx(graph, weights, batch).SerializeToString()
+
+    def reference(images: np.ndarray) -> np.ndarray:
+        import torch  # here, because a sweep that the store answers needs no torch
+
+        from hakd.networks.module import network_with
+
+        with torch.no_grad():
+            return network_with(graph, weights).eval()(torch.from_numpy(images)).numpy()
+
+    return Point(key or graph.shape_key(), label, model, reference, shape, curve=curve)
+
+
+def neighbours(graph: Graph, group: str | None = None) -> dict[str, int]:
+    """Widths of all groups that shape a part, but `group`."""
+    found: dict[str, int] = {}
+    for tensor in graph.tensors.values():
+        for segment in tensor.channels:
+            if segment.group is not None and segment.group != group:
+                found[segment.group] = segment.size
+    return found

@@ -1,0 +1,117 @@
+"""From curves to a verified choice: snap every group, time the network against its unsnapped twin, repair."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hakd.boards import Board, open_board
+from hakd.choosing.repair import Move, TimePair, moves_from, repair
+from hakd.choosing.snap import READINGS, Choice, snap_all
+from hakd.networks.families import full_widths
+from hakd.records.arch import Architecture
+from hakd.records.files import digest
+from hakd.saliency.trajectory import regained_saliency
+from hakd.staircase.estimate import ratio
+from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.sweep import Measuring, curves_from_table, device_from
+
+log = logging.getLogger(__name__)
+
+
+def snap_network(
+    name: str,
+    settings: Mapping[str, Any],
+    store: str | Path,
+    level: float,
+    pruned: Architecture,
+    table: pd.DataFrame,
+    trajectory: pd.DataFrame,
+) -> dict[str, dict[str, Any]]:
+    """Widths by both readings of HAKD for one device and level.
+
+    Args:
+        name: the device.
+        settings: its entry in the configuration.
+        store: the measurement store.
+        level: label of the level.
+        pruned: the Fisher-pruned architecture, the twin.
+        table: latency table of the network on the device.
+        trajectory: of the pruning, for the saliency of the channels that come back.
+
+    Returns:
+        {method: architecture, `choices` (a record per group, with its reason), `repair` (every timing and what was
+        undone), `search_s` (seconds of choosing and verifying)}.
+    """
+    device, measuring = device_from(name, settings)
+    curves, full = curves_from_table(table, level), full_widths(pruned.spec)
+    made: dict[str, dict[str, Any]] = {}
+    with open_board(device, Path(store)) as board:
+        for reading in READINGS:
+            start = time.monotonic()
+            choices = snap_all(curves, pruned.widths, full, reading)
+            saliency = {
+                group: regained_saliency(trajectory, full, group, choice.width_from, choice.width_to)
+                for group, choice in choices.items()
+            }
+            moves = moves_from(choices.values(), saliency)
+            repaired = repair(pruned.widths, moves, _pair_timer(board, measuring, pruned, level))
+            log.info("%s at %g: %s", reading, level, repaired.reason)
+            chosen = Architecture(pruned.spec, dict(repaired.widths))
+            made[reading] = {
+                **chosen.to_dict(),
+                "choices": _records(choices, repaired.undone, chosen, name, reading, saliency),
+                "repair": repaired.to_dict(),
+                "search_s": time.monotonic() - start,
+            }
+    return made
+
+
+def _pair_timer(board: Board, measuring: Measuring, pruned: Architecture, level: float) -> TimePair:
+    """Times two networks freshly, interleaved in fresh processes, which no other timing shares."""
+    looks = 0
+
+    def time_pair(snapped: dict[str, int], twin: dict[str, int]) -> tuple[float, float, float]:
+        nonlocal looks
+        looks += 1
+        points = [
+            point(engine_graph(found), f"{found.spec.name} {level:g} {found.arch}", board.device.batch)
+            for found in (Architecture(pruned.spec, snapped), Architecture(pruned.spec, twin))
+        ]
+        keys = [one.key for one in points]
+        bursts = board.measure(
+            points, measuring.end_to_end(), f"verify:{digest([keys, looks])}", progress=False
+        )
+        return ratio(bursts, keys[0], keys[1])
+
+    return time_pair
+
+
+def _records(
+    choices: Mapping[str, Choice],
+    undone: tuple[Move, ...],
+    chosen: Architecture,
+    device: str,
+    reading: str,
+    saliency: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """A record per group: the choice from its curve, and what became of it in verification."""
+    undone_groups = {move.group for move in undone}
+    records = []
+    for group, choice in choices.items():
+        record = choice.to_dict() | {
+            "network": chosen.spec.name,
+            "device": device,
+            "method": reading,
+            "proposed_width": choice.width_to,
+            "saliency": saliency[group],
+            "undone": group in undone_groups,
+        }
+        if group in undone_groups:
+            record |= {"width_to": choice.width_from, "free_channels": 0}
+            record["reason"] = f"undone in verification (proposed {choice.width_to}: {choice.reason})"
+        records.append(record)
+    return records

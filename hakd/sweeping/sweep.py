@@ -1,0 +1,291 @@
+"""The sweep of a network on a device: curves of all width groups at every level, and the tiles of all architectures."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hakd.boards import PROTOCOL, Board, Device, Point, Protocol, open_board
+from hakd.networks.families import full_architecture, full_widths
+from hakd.records.arch import Architecture
+from hakd.records.errors import HakdError
+from hakd.staircase.curve import Curve, curve_from, trust
+from hakd.staircase.estimate import Sweep, estimate
+from hakd.staircase.plan import extend, targets
+from hakd.sweeping.parts import engine_graph, neighbours, point
+
+log = logging.getLogger(__name__)
+LOOKS = 3  # a curve that cannot be trusted is timed afresh, at most so often in all; looks are never averaged
+EXTENSIONS = 4
+_MEASURING = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step")
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How a device of the study is measured: the keys of its configuration that the board layer does not know."""
+
+    processes: int = 2
+    rounds: int = 10
+    burst_ms: float = 1.2
+    benchmark_processes: int = 5
+    min_step: float = 0.06
+
+    def sweep(self) -> Protocol:
+        """Protocol of a sweep."""
+        return Protocol(processes=self.processes, rounds=self.rounds, burst_ms=self.burst_ms)
+
+    def end_to_end(self) -> Protocol:
+        """Protocol of verification and benchmark: more processes, all networks in each."""
+        return Protocol(
+            processes=self.benchmark_processes, rounds=self.rounds, burst_ms=self.burst_ms, chunk_points=1000
+        )
+
+
+def device_from(name: str, settings: Mapping[str, Any]) -> tuple[Device, Measuring]:
+    """The board and how to measure it, from the device's entry in the configuration."""
+    board = {key: value for key, value in settings.items() if key not in _MEASURING}
+    return Device.from_config(name, board), Measuring(
+        **{key: settings[key] for key in _MEASURING if key in settings}
+    )
+
+
+@dataclass
+class _Line:
+    """A width group at a level: what was asked of it so far, and its latest curve."""
+
+    level: float
+    architecture: Architecture
+    group: str
+    keys: dict[int, str]
+    curve: Curve | None = None
+    look: int = 1
+
+    @property
+    def width(self) -> int:
+        return self.architecture.widths[self.group]
+
+    def points(self, widths: list[int], batch: int) -> list[Point]:
+        """The decision block at each width, the neighbours as they are."""
+        found = []
+        for channels in widths:
+            widened = Architecture(self.architecture.spec, {**self.architecture.widths, self.group: channels})
+            graph = engine_graph(widened).block(self.group)
+            name = f"{self.architecture.spec.name} {self.level:g} {self.group}"
+            found.append(point(graph, f"{name} = {channels}", batch, curve=name))
+            self.keys[channels] = found[-1].key
+        return found
+
+
+def reference_part(architecture: Architecture, batch: int) -> Point:
+    """The block visited in every round of every process: the median tile, by MACs, of the full network."""
+    tiles = sorted(
+        engine_graph(full_architecture(architecture.spec)).tiles().values(), key=lambda t: t.macs()
+    )
+    return point(tiles[len(tiles) // 2], "reference tile", batch)
+
+
+def sweep(
+    name: str,
+    settings: Mapping[str, Any],
+    store: str | Path,
+    levels: Mapping[float, Mapping[str, Architecture]],
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Time a network on a device; returns the latency table and the metadata that belongs to it.
+
+    Args:
+        name: the device.
+        settings: its entry in the configuration.
+        store: the measurement store.
+        levels: {level: {method: architecture}} with at least the method `fisher`, whose widths the curves start from.
+
+    Raises:
+        HakdError: the device does not answer or its engine fails.
+    """
+    device, measuring = device_from(name, settings)
+    lines = [
+        _Line(level, methods["fisher"], group, {})
+        for level, methods in levels.items()
+        for group in methods["fisher"].widths
+    ]
+    reference = reference_part(lines[0].architecture, device.batch)
+    with open_board(device, Path(store)) as board:
+        first = _curves(board, lines, measuring, reference)
+        rows = [row for line in lines for row in _block_rows(line, first[line.look])]
+        rows += _tile_rows(board, levels, measuring, reference)
+        metadata = _metadata(board, device, measuring, lines)
+    trusted = sum(line.curve is not None and line.curve.trusted for line in lines)
+    log.info("%d of %d curves trusted", trusted, len(lines))
+    return pd.DataFrame(rows), metadata
+
+
+def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: Point) -> dict[int, Sweep]:
+    """Time the targets of all curves, extend them while flat, look afresh at those that cannot be trusted."""
+    sweeps: dict[int, Sweep] = {}
+    pending = lines
+    for look in range(1, LOOKS + 1):
+        wanted: dict[int, list[int]] = {}
+        for i, line in enumerate(pending):
+            line.look, full = look, full_widths(line.architecture.spec)[line.group]
+            wanted[i] = sorted(set(targets(line.width, full)) | set(line.keys))
+        bursts: dict[str, list] = {}
+        for _ in range(EXTENSIONS):
+            points = [
+                p for i, widths in wanted.items() for p in pending[i].points(widths, board.device.batch)
+            ]
+            purpose = "sweep" if look == 1 else f"sweep:look{look}"
+            for key, found in board.measure(points, measuring.sweep(), purpose, reference).items():
+                bursts[key] = merge(bursts.get(key, []), found)
+            sweeps[look] = estimate(bursts, reference=None)
+            wanted = {
+                i: more for i, line in enumerate(pending) if (more := _refresh(line, sweeps[look], measuring))
+            }
+            if not wanted:
+                break
+        pending = [line for line in pending if line.curve is None or not line.curve.trusted]
+        if not pending:
+            break
+        log.info("look %d: %d curves cannot be trusted", look, len(pending))
+    return sweeps
+
+
+def merge(old: list, new: list) -> list:
+    """Bursts of both, each once: a point asked for again comes back from the store as it was."""
+    seen = {(burst.process, burst.round) for burst in old}
+    return old + [burst for burst in new if (burst.process, burst.round) not in seen]
+
+
+def _refresh(line: _Line, sweep_: Sweep, measuring: Measuring) -> list[int]:
+    """Make the line's curve anew and say which widths it needs next."""
+    if not any(key in sweep_.estimates for key in line.keys.values()):
+        line.curve = None
+        return []
+    architecture = line.architecture
+    around = neighbours(engine_graph(architecture).block(line.group), line.group)
+    line.curve = curve_from(sweep_, line.group, line.level, around, line.keys, measuring.min_step)
+    if line.width not in line.curve.widths:
+        return []
+    more = extend(line.curve, line.width, full_widths(architecture.spec)[line.group])
+    return [channels for channels in more if channels not in line.keys]
+
+
+def _block_rows(line: _Line, sweep_: Sweep) -> list[dict[str, Any]]:
+    """Rows of a curve for the latency table."""
+    if line.curve is None:
+        return []
+    rows = []
+    for channels in line.curve.widths:
+        row = _row(line.architecture, line.level, "block", line.group, line.keys[channels], sweep_)
+        row |= {"width": channels, "neighbour_widths": json.dumps(line.curve.neighbour_widths)}
+        row |= {
+            "residual_p95": line.curve.residual_p95,
+            "trusted": line.curve.trusted,
+            "reason": line.curve.reason,
+        }
+        rows.append(row)
+    return rows
+
+
+def _row(
+    architecture: Architecture, level: float | None, kind: str, group: str, key: str, sweep_: Sweep
+) -> dict[str, Any]:
+    one = sweep_.estimates[key]
+    return {
+        "network": architecture.spec.name,
+        "level": level,
+        "kind": kind,
+        "group": group,
+        "shape": key,
+        "latency_ms": one.latency_ms,
+        "latency_low_ms": one.latency_low_ms,
+        "latency_high_ms": one.latency_high_ms,
+        "min_ms": one.min_ms,
+        "bursts": one.bursts,
+        "dropped": one.dropped,
+        "processes": one.processes,
+    }
+
+
+def tile_points(architecture: Architecture, batch: int) -> dict[str, Point]:
+    """A point for each tile of an architecture, by tile name."""
+    name = architecture.spec.name
+    return {
+        tile: point(graph, f"{name} {architecture.arch} {tile}", batch)
+        for tile, graph in engine_graph(architecture).tiles().items()
+    }
+
+
+def _tile_rows(
+    board: Board, levels: Mapping[float, Mapping[str, Architecture]], measuring: Measuring, reference: Point
+) -> list[dict[str, Any]]:
+    """Tiles of the full network and of every architecture chosen without a device."""
+    spec = next(iter(levels.values()))["fisher"].spec
+    wanted = [(1.0, full_architecture(spec))]
+    wanted += [(level, found) for level, methods in levels.items() for found in methods.values()]
+    tiles = [(level, found, tile_points(found, board.device.batch)) for level, found in wanted]
+    points = [p for _, _, parts in tiles for p in parts.values()]
+    sweep_ = estimate(board.measure(points, measuring.sweep(), "sweep", reference))
+    trusted, reason = trust(sweep_.residual_p95, measuring.min_step)
+    rows, seen = [], set()
+    for level, found, parts in tiles:
+        for (tile, part), graph in zip(parts.items(), engine_graph(found).tiles().values(), strict=True):
+            around = json.dumps(neighbours(graph))
+            if part.key not in sweep_.estimates or (level, tile, around) in seen:
+                continue
+            seen.add((level, tile, around))
+            row = _row(found, level, "tile", tile, part.key, sweep_) | {
+                "width": None,
+                "neighbour_widths": around,
+            }
+            row |= {"residual_p95": sweep_.residual_p95, "trusted": trusted, "reason": reason}
+            rows.append(row)
+    return rows
+
+
+def _metadata(board: Board, device: Device, measuring: Measuring, lines: list[_Line]) -> dict[str, Any]:
+    curves = [line.curve for line in lines if line.curve is not None]
+    return {
+        "device": device.name,
+        "fingerprint": board.fingerprint,
+        "engine": device.engine,
+        "engine_version": board.engine_version,
+        "protocol": PROTOCOL,
+        "measuring": measuring.__dict__,
+        "context": board.context,
+        "failures": board.failures,
+        "curves": len(lines),
+        "curves_trusted": sum(curve.trusted for curve in curves),
+        "looks": {f"{line.level:g} {line.group}": line.look for line in lines if line.look > 1},
+    }
+
+
+def curves_from_table(table: pd.DataFrame, level: float) -> dict[str, Curve]:
+    """The curves of a level, by group, out of a latency table.
+
+    Raises:
+        HakdError: the table has no curve at this level.
+    """
+    rows = table[(table["kind"] == "block") & (table["level"] == level)]
+    if rows.empty:
+        raise HakdError(f"no curves at level {level:g}", where="latency table", remedy="Run the sweep again")
+    curves = {}
+    for group, part in rows.groupby("group", sort=False):
+        part = part.sort_values("width")
+        first = part.iloc[0]
+        curves[str(group)] = Curve(
+            str(group),
+            level,
+            json.loads(first["neighbour_widths"]),
+            tuple(int(w) for w in part["width"]),
+            tuple(part["latency_ms"]),
+            tuple(None if pd.isna(v) else float(v) for v in part["latency_low_ms"]),
+            tuple(None if pd.isna(v) else float(v) for v in part["latency_high_ms"]),
+            tuple(part["min_ms"]),
+            None if pd.isna(first["residual_p95"]) else float(first["residual_p95"]),
+            bool(first["trusted"]),
+            str(first["reason"]),
+        )
+    return curves

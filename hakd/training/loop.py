@@ -1,0 +1,202 @@
+"""One training loop for teachers, students, baselines and fine-tuning.
+
+Everything random is a function of (seed, epoch), so a run that was killed and resumed equals one that was not.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from hakd.records.errors import HakdError
+from hakd.records.files import atomic, digest
+
+Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+Hook = Callable[[nn.Module], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """SGD with momentum and a schedule; `milestones` are fractions of the run (step schedule only)."""
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    nesterov: bool = False
+    batch_size: int = 128
+    schedule: str = "cosine"
+    milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
+    gamma: float = 0.2
+    augment: bool = True
+
+    @classmethod
+    def from_config(cls, settings: Mapping[str, Any]) -> "Recipe":
+        """From the configuration's mapping (already validated by the schema)."""
+        values = dict(settings)
+        if "milestones" in values:
+            values["milestones"] = tuple(values["milestones"])
+        return cls(**values)
+
+    def lr_at(self, progress: float) -> float:
+        """Learning rate at a fraction of the run: cosine to 0, or `gamma` at each milestone."""
+        if self.schedule == "cosine":
+            return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.lr * self.gamma ** sum(progress >= milestone for milestone in self.milestones)
+
+
+def cross_entropy(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of a batch."""
+    return F.cross_entropy(module(images), labels)
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, split: Any, batch_size: int = 512) -> float:
+    """Share of a split classified right (0 to 1), in eval mode; restores the mode."""
+    was_training = module.training
+    module.eval()
+    right = 0
+    for images, labels in split.batches(batch_size, 0, 0, augment=False, shuffle=False):
+        right += int((module(images).argmax(1) == labels).sum())
+    module.train(was_training)
+    return right / len(split)
+
+
+def fit(
+    module: nn.Module,
+    data: Any,
+    *,
+    epochs: int,
+    recipe: Recipe,
+    seed: int,
+    loss: Loss | None = None,
+    after_backward: Hook | None = None,
+    after_step: Hook | None = None,
+    label: str = "",
+    resume_path: str | os.PathLike | None = None,
+) -> list[dict[str, Any]]:
+    """Train in place and return one row of metrics per epoch.
+
+    Args:
+        module: the network; moved nowhere, it must be on the data's device.
+        data: has `train` and `validation` splits.
+        epochs: passes over the training split; the schedule spans them.
+        recipe: optimiser and schedule.
+        seed: fixes the order and augmentation of the images.
+        loss: scalar loss of (module, images, labels); cross entropy by default.
+        after_backward: called between backward and the optimiser's step (masks, shared gradients).
+        after_step: called after the step.
+        label: what the progress bar calls this run.
+        resume_path: state is kept here after every epoch, and a run that finds it goes on from it; deleted at the end
+            by the caller once the result is safe.
+
+    Raises:
+        HakdError: the loss is not finite (names the epoch and the learning rate).
+    """
+    loss = loss or cross_entropy
+    optimiser = torch.optim.SGD(
+        module.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+    )
+    identity = digest({"epochs": epochs, "recipe": asdict(recipe), "seed": seed, "shapes": _shapes(module)})
+    rows = _resume(resume_path, identity, module, optimiser)
+    bar = tqdm(
+        range(len(rows), epochs), initial=len(rows), total=epochs, desc=label, unit="epoch", mininterval=1
+    )
+    for epoch in bar:
+        row = _epoch(module, data, optimiser, recipe, loss, after_backward, after_step, epoch, epochs, seed)
+        rows.append(row)
+        bar.set_postfix(loss=f"{row['train_loss']:.3f}", val=f"{row['val_accuracy']:.3f}")
+        if resume_path is not None and epoch + 1 < epochs:
+            _keep(resume_path, identity, module, optimiser, rows)
+    return rows
+
+
+def _epoch(
+    module: nn.Module,
+    data: Any,
+    optimiser: torch.optim.Optimizer,
+    recipe: Recipe,
+    loss: Loss,
+    after_backward: Hook | None,
+    after_step: Hook | None,
+    epoch: int,
+    epochs: int,
+    seed: int,
+) -> dict[str, Any]:
+    """One pass over the training split."""
+    start, total, seen = time.monotonic(), 0.0, 0
+    images_per_epoch = len(data.train)
+    module.train()
+    for images, labels in data.train.batches(recipe.batch_size, seed, epoch, augment=recipe.augment):
+        lr = recipe.lr_at((epoch + seen / images_per_epoch) / epochs)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        optimiser.zero_grad(set_to_none=True)
+        value = loss(module, images, labels)
+        value.backward()
+        if after_backward is not None:
+            after_backward(module)
+        optimiser.step()
+        if after_step is not None:
+            after_step(module)
+        total += float(value.detach()) * len(labels)
+        seen += len(labels)
+        if not math.isfinite(total):
+            raise HakdError(
+                f"training diverged: the loss became {float(value.detach())} in epoch {epoch + 1} "
+                f"at learning rate {lr:.4g}",
+                remedy="Lower `lr` in the configuration",
+            )
+    return {
+        "epoch": epoch + 1,
+        "lr": lr,
+        "train_loss": total / seen,
+        "val_accuracy": evaluate(module, data.validation),
+        "images": seen,
+        "seconds": time.monotonic() - start,
+    }
+
+
+def _shapes(module: nn.Module) -> list[object]:
+    return [[name, list(value.shape)] for name, value in module.state_dict().items()]
+
+
+def _keep(
+    path: str | os.PathLike, identity: str, module: nn.Module, optimiser: torch.optim.Optimizer, rows: list
+) -> None:
+    state = {
+        "identity": identity,
+        "module": module.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "rows": rows,
+    }
+    with atomic(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _resume(
+    path: str | os.PathLike | None, identity: str, module: nn.Module, optimiser: torch.optim.Optimizer
+) -> list[dict[str, Any]]:
+    """Load a kept state of the same run, if there is one; a state of another run or a damaged one is ignored."""
+    if path is None or not Path(path).exists():
+        return []
+    try:
+        state = torch.load(path, weights_only=True)
+    except Exception:  # damaged by whatever killed the run: start over, nothing else is lost
+        return []
+    if not isinstance(state, dict) or state.get("identity") != identity:
+        return []
+    module.load_state_dict(state["module"])
+    optimiser.load_state_dict(state["optimiser"])
+    return list(state["rows"])

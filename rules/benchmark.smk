@@ -1,0 +1,113 @@
+rule candidates:
+    input:
+        files=candidate_files,
+        snap="results/{network}/snap/{level}/{device}.json",
+        widths="results/{network}/widths/{level}.json",
+    output:
+        "results/candidates/{network}/{level}/{device}.json",
+    log:
+        "results/logs/candidates/{network}-{level}-{device}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        methods=setting("run/methods"),
+        recipes=setting("students/recipes"),
+        losses=setting("students/losses"),
+        seeds=setting("run/seeds"),
+        code=code("hakd.collecting"),
+    script:
+        "../workflow/scripts/candidates.py"
+
+
+rule baselines:
+    input:
+        files=baseline_files,
+    output:
+        "results/candidates/{network}/baselines.json",
+    log:
+        "results/logs/baselines/{network}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        methods=setting("run/methods"),
+        densities=setting("deep_compression/densities"),
+        seeds=setting("run/seeds"),
+        code=code("hakd.collecting"),
+    script:
+        "../workflow/scripts/baselines.py"
+
+
+rule benchmark:
+    input:
+        candidates=device_candidates,
+    output:
+        "results/devices/{device}/benchmark.json",
+    log:
+        "results/logs/benchmark/{device}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: measuring_threads
+    resources:
+        **board_tokens(),
+    params:
+        device=setting("devices/{device}"),
+        store=setting("store"),
+        protocol=PROTOCOL,
+        code=code("hakd.sweeping.benchmark", skip=MEASURING),
+    script:
+        "../workflow/scripts/benchmark.py"
+
+
+rule score:
+    input:
+        candidates=device_candidates,
+        test="results/data/test.npz",
+    output:
+        "results/devices/{device}/predictions.parquet",
+    log:
+        "results/logs/score/{device}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("hakd.evaluation.score", "hakd.data"),
+    script:
+        "../workflow/scripts/score.py"
+
+
+rule device_summary:
+    input:
+        candidates=device_candidates,
+        benchmark="results/devices/{device}/benchmark.json",
+        predictions="results/devices/{device}/predictions.parquet",
+    output:
+        "results/devices/{device}/summary.parquet",
+    log:
+        "results/logs/device_summary/{device}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        data=setting("data/name"),
+        code=code("hakd.summary"),
+    script:
+        "../workflow/scripts/device_summary.py"
+
+
+rule summary:
+    input:
+        expand("results/devices/{device}/summary.parquet", device=DEVICES),
+    output:
+        table="results/summary.parquet",
+        csv=report(
+            "results/summary.csv",
+            caption="../workflow/report/summary.rst",
+            category="Tables",
+            labels={"table": "all candidates on all devices"},
+        ),
+    log:
+        "results/logs/summary/summary.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("hakd.summary"),
+    script:
+        "../workflow/scripts/summary.py"

@@ -1,0 +1,90 @@
+# What the rules share: wildcard constraints, board tokens, tracked settings and code, names of files. No rules.
+from hakd.boards.points import PROTOCOL
+from hakd.candidates import baselines, student_paths
+from hakd.records.code import code_digest
+from hakd.study import level_text, settings
+
+DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
+LEVELS = [level_text(level) for level in config["run"]["levels"]]
+SEEDS = config["run"]["seeds"]
+SEARCH_SEED = SEEDS[0]
+MEASURING = ("hakd.boards",)  # tracked by PROTOCOL: a refactored agent re-measures nothing
+
+
+def one_of(names):
+    """Wildcard constraint: exactly one of these names."""
+    return "|".join(re.escape(str(name)) for name in names)
+
+
+wildcard_constraints:
+    network=one_of(config["networks"]),
+    device=one_of(config["devices"]),
+    level=r"[0-9.]+(e-[0-9]+)?",
+    density=r"[0-9.]+(e-[0-9]+)?",
+    seed=r"[0-9]+",
+    arch=r"[0-9a-f]{12}",
+    recipe="scratch|distilled",
+    loss=one_of(["ce", "logits", "at", "at+logits"]),
+
+
+def setting(path):
+    """A params function of the wildcards alone: the canonical setting at `path`, e.g. `devices/{device}/threads`.
+
+    Tracked by value: key order and 10 against 10.0 rerun nothing.
+    """
+
+    def value(wildcards):
+        return settings(config, path.format(**wildcards))
+
+    return value
+
+
+def code(*modules, skip=()):
+    """Digest of package modules and all they import: a change of code reruns the rules that use it."""
+    return code_digest(modules, skip)
+
+
+def board_tokens():
+    """One resource per board, of which there is one: at most one job at a time on a board."""
+
+    def token(device):
+        return lambda wildcards: 1 if wildcards.device == device else None
+
+    return {f"board_{device}": token(device) for device in config["devices"]}
+
+
+for device_name in config["devices"]:
+    workflow.global_resources.setdefault(f"board_{device_name}", 1)
+
+
+def measuring_threads(wildcards):
+    """A job that times this machine has it alone; over ssh the work is the board's."""
+    return 10000 if config["devices"][wildcards.device]["transport"] == "local" else 1
+
+
+def candidate_files(wildcards):
+    """Every student file of (network, level, device); known once the widths are chosen."""
+    chosen = checkpoints.snap.get(**wildcards).output[0]
+    widths = f"results/{wildcards.network}/widths/{wildcards.level}.json"
+    return student_paths(config, wildcards.network, wildcards.level, wildcards.device, chosen, widths)
+
+
+def baseline_files(wildcards):
+    """Teachers and compressed networks of a network: chosen for no device, at no level."""
+    return [path for entry in baselines(config, wildcards.network) for path in entry.files]
+
+
+def student_widths(wildcards):
+    """Widths of a student, by its content hash: immutable, so a re-measured board retrains nothing."""
+    with open(f"results/architectures/{wildcards.arch}.json") as stream:
+        return json.load(stream)["widths"]
+
+
+def device_candidates(wildcards):
+    """The lists of all candidates that a device times: its own, and those chosen for none."""
+    return expand(
+        "results/candidates/{network}/{level}/{device}.json",
+        network=NETWORKS,
+        level=LEVELS,
+        device=wildcards.device,
+    ) + expand("results/candidates/{network}/baselines.json", network=NETWORKS)

@@ -1,0 +1,14 @@
+rule data:
+    output:
+        train="results/data/train.npz",
+        validation="results/data/validation.npz",
+        test="results/data/test.npz",
+    log:
+        "results/logs/data/data.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        settings=setting("data"),
+        code=code("hakd.data"),
+    script:
+        "../workflow/scripts/data.py"

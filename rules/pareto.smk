@@ -1,0 +1,62 @@
+rule pareto:
+    input:
+        "results/summary.parquet",
+    output:
+        report(
+            "results/pareto.pdf",
+            caption="../workflow/report/pareto.rst",
+            category="Plots",
+            labels={"plot": "accuracy against latency and size"},
+        ),
+    log:
+        "results/logs/pareto/pareto.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("hakd.plots.pareto"),
+    script:
+        "../workflow/scripts/pareto.py"
+
+
+rule device_pareto:
+    input:
+        "results/devices/{device}/summary.parquet",
+    output:
+        report(
+            "results/devices/{device}/pareto.pdf",
+            caption="../workflow/report/pareto.rst",
+            category="Plots",
+            subcategory="{device}",
+            labels={"plot": "accuracy against latency and size", "device": "{device}"},
+        ),
+    log:
+        "results/logs/device_pareto/{device}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("hakd.plots.pareto"),
+    script:
+        "../workflow/scripts/pareto.py"
+
+
+rule staircases:
+    input:
+        latency=expand("results/{network}/latency/{device}.parquet", network=NETWORKS, device=DEVICES),
+        snaps=expand(
+            "results/{network}/snap/{level}/{device}.json", network=NETWORKS, level=LEVELS, device=DEVICES
+        ),
+    output:
+        report(
+            "results/staircases.pdf",
+            caption="../workflow/report/staircases.rst",
+            category="Plots",
+            labels={"plot": "latency staircases"},
+        ),
+    log:
+        "results/logs/staircases/staircases.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("hakd.plots.staircases"),
+    script:
+        "../workflow/scripts/staircases.py"

@@ -1,0 +1,20 @@
+rule prune:
+    input:
+        train="results/data/train.npz",
+        validation="results/data/validation.npz",
+        teacher=f"results/{{network}}/teacher/{SEARCH_SEED}.safetensors",
+    output:
+        trajectory="results/{network}/fisher/trajectory.csv",
+        levels=expand("results/{{network}}/fisher/{level}.safetensors", level=LEVELS),
+    log:
+        "results/logs/prune/{network}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    params:
+        settings=setting("prune"),
+        levels=setting("run/levels"),
+        seed=SEARCH_SEED,
+        code=code("hakd.training.prune", "hakd.data"),
+    script:
+        "../workflow/scripts/prune.py"

@@ -1,0 +1,21 @@
+checkpoint snap:
+    input:
+        latency="results/{network}/latency/{device}.parquet",
+        widths="results/{network}/widths/{level}.json",
+        trajectory="results/{network}/fisher/trajectory.csv",
+    output:
+        "results/{network}/snap/{level}/{device}.json",
+    log:
+        "results/logs/snap/{network}-{level}-{device}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: measuring_threads
+    resources:
+        **board_tokens(),
+    params:
+        device=setting("devices/{device}"),
+        store=setting("store"),
+        protocol=PROTOCOL,
+        code=code("hakd.sweeping.snapping", skip=MEASURING),
+    script:
+        "../workflow/scripts/snap.py"

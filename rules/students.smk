@@ -1,0 +1,48 @@
+rule student:
+    input:
+        train="results/data/train.npz",
+        validation="results/data/validation.npz",
+        teacher="results/{network}/teacher/{seed}.safetensors",
+    output:
+        checkpoint="results/{network}/students/{arch}/{recipe}-{loss}-{seed}.safetensors",
+        metrics="results/{network}/students/{arch}/{recipe}-{loss}-{seed}.csv",
+    log:
+        "results/logs/student/{network}-{arch}-{recipe}-{loss}-{seed}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    params:
+        widths=student_widths,
+        epochs=setting("students/epochs"),
+        recipe=setting("students/recipe"),
+        alpha=setting("students/alpha"),
+        temperature=setting("students/temperature"),
+        attention_scale=setting("students/attention_scale"),
+        code=code("hakd.training.students", "hakd.training.distil", "hakd.data"),
+    script:
+        "../workflow/scripts/student.py"
+
+
+rule tuned:
+    input:
+        train="results/data/train.npz",
+        validation="results/data/validation.npz",
+        teacher=f"results/{{network}}/teacher/{SEARCH_SEED}.safetensors",
+        pruned="results/{network}/fisher/{level}.safetensors",
+        trajectory="results/{network}/fisher/trajectory.csv",
+    output:
+        checkpoint="results/{network}/students/{arch}/tuned-{level}-{seed}.safetensors",
+        metrics="results/{network}/students/{arch}/tuned-{level}-{seed}.csv",
+    log:
+        "results/logs/tuned/{network}-{arch}-{level}-{seed}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    params:
+        widths=student_widths,
+        epochs=setting("students/epochs"),
+        recipe=setting("students/recipe"),
+        lr=setting("students/tuned_lr"),
+        code=code("hakd.training.students", "hakd.training.inherit", "hakd.data"),
+    script:
+        "../workflow/scripts/tuned.py"

@@ -1,0 +1,19 @@
+rule teacher:
+    input:
+        train="results/data/train.npz",
+        validation="results/data/validation.npz",
+    output:
+        checkpoint="results/{network}/teacher/{seed}.safetensors",
+        metrics="results/{network}/teacher/{seed}.csv",
+    log:
+        "results/logs/teacher/{network}-{seed}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: 1
+    params:
+        network=setting("networks/{network}"),
+        epochs=setting("teacher/epochs"),
+        recipe=setting("teacher/recipe"),
+        code=code("hakd.training.students", "hakd.data"),
+    script:
+        "../workflow/scripts/teacher.py"

@@ -1,0 +1,35 @@
+"""What all tests share: one thread in every numerical library, steady random examples, and who may run beside whom."""
+
+import os
+
+# Before numpy, torch and onnxruntime are imported: they read these once. Subprocesses inherit them.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# No deadlines: the machine is often busy with other things. Under CI the examples are the same in every run.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+ROOT = Path(__file__).resolve().parents[1]
+_ALONE = (ROOT / "tests" / "workflow", ROOT / "tests" / "boards")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in the folders whose tests time things or start whole workflows."""
+    for item in items:
+        if any(folder in item.path.parents for folder in _ALONE):
+            item.add_marker("alone")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT

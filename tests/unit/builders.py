@@ -1,0 +1,69 @@
+"""Small real networks and data that several tests use."""
+
+import numpy as np
+import torch
+
+from hakd.networks.families import network_spec
+from hakd.records.arch import NetworkSpec
+
+
+def small_mobilenet(size: int = 8) -> NetworkSpec:
+    """MobileNet at an eighth of its width."""
+    return network_spec("mobilenet", {"multiplier": 0.125, "input_size": size}, 1, 10)
+
+
+def small_densenet(size: int = 8) -> NetworkSpec:
+    """DenseNet-BC-16, k = 4."""
+    return network_spec("densenet", {"depth": 16, "growth": 4, "input_size": size}, 1, 10)
+
+
+SPECS = {"mobilenet": small_mobilenet, "densenet": small_densenet}
+
+
+def narrowed(spec: NetworkSpec, seed: int = 0) -> dict[str, int]:
+    """Random widths, odd ones included."""
+    from hakd.networks.families import full_widths
+
+    rng = np.random.default_rng(seed)
+    return {group: int(rng.integers(1, width + 1)) for group, width in full_widths(spec).items()}
+
+
+def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Random batch-norm statistics and affine values, so that no fold or slice passes by accident."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            for value in (layer.weight.data, layer.running_var):
+                value.copy_(0.5 + torch.rand(value.shape, generator=generator))
+            for value in (layer.bias.data, layer.running_mean):
+                value.copy_(torch.randn(value.shape, generator=generator) * 0.3)
+    return module
+
+
+class TensorSplit:
+    """A split of random images, with the interface of `hakd.data.Split`."""
+
+    def __init__(self, count: int, channels: int, size: int, classes: int, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.labels = torch.randint(0, classes, (count,), generator=generator)
+        self.images = torch.randn(count, channels, size, size, generator=generator)
+        self.images += self.labels.float().reshape(-1, 1, 1, 1) / classes
+        self.channels, self.num_classes, self.input_size, self.name = channels, classes, size, "random"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, batch_size, seed, epoch, augment=True, shuffle=True):
+        order = torch.arange(len(self))
+        if shuffle:
+            order = torch.randperm(len(self), generator=torch.Generator().manual_seed(1000 * seed + epoch))
+        for part in order.split(batch_size):
+            yield self.images[part], self.labels[part]
+
+
+class TensorData:
+    """Train and validation of random images."""
+
+    def __init__(self, channels: int = 1, size: int = 8, classes: int = 10, count: int = 96) -> None:
+        self.train = TensorSplit(count, channels, size, classes, 0)
+        self.validation = TensorSplit(count // 2, channels, size, classes, 1)

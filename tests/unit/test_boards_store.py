@@ -1,0 +1,184 @@
+"""Journal, store, chunks and the agent's lock, without a board."""
+
+import dataclasses
+import fcntl
+import itertools
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hakd.boards import Device, Point, Protocol, agent, packing, worker
+from hakd.boards.journal import Journal, read
+from hakd.boards.points import PROTOCOL
+from hakd.boards.store import Store, fingerprint, identity
+from hakd.records.errors import HakdError
+
+IDENTITY = identity(Device("local"), "f" * 16, "1.31.1")
+
+
+def burst(key="a", slot=0, turn=0, purpose="sweep", process="p1", reference=False, median_ns=1000) -> dict:
+    about = {"type": "burst", "purpose": purpose, "slot": slot, "reference": reference, "at_ns": 1}
+    times = {
+        "calls": 5,
+        "min_ns": 900,
+        "median_ns": median_ns,
+        "switches": 0,
+        "clock_mhz": None,
+        "cpu_ratio": 1.0,
+    }
+    return {**about, "key": key, "process": process, "round": turn, "position": 0, **times}
+
+
+def write(folder, name, records) -> None:
+    journal = Journal(folder / name)
+    journal.append(records)
+    journal.close()
+
+
+records = st.lists(st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=20)), max_size=8)
+
+
+@given(records, st.integers(0, 10**6))
+def test_a_journal_cut_off_anywhere_gives_its_whole_lines(tmp_path_factory, content, cut):
+    path = tmp_path_factory.mktemp("j") / "a.jsonl"
+    journal = Journal(path)
+    journal.append(content)
+    journal.close()
+    assert read(path) == content
+    data = path.read_bytes()
+    path.write_bytes(data[: cut % (len(data) + 1)])
+    found = read(path)
+    assert found == content[: len(found)]
+    assert len(found) == path.read_bytes().count(b"\n")
+
+
+def test_damage_before_the_end_is_an_error(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'{"type":"run"}\n{"typ\n{"type":"run"}\n')
+    with pytest.raises(HakdError, match=r"a\.jsonl: damaged journal"):
+        read(tmp_path / "a.jsonl")
+
+
+def test_a_journal_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HakdError, match="cannot write"):
+        Journal(tmp_path / "file" / "a.jsonl").append([{}])
+
+
+def test_a_store_merges_journals_and_knows_what_is_missing(tmp_path):
+    protocol = Protocol(processes=2, rounds=2)
+    folder = Store(tmp_path, IDENTITY).folder
+    write(
+        folder,
+        "1.jsonl",
+        [{"type": "session"}, burst(), burst(reference=True, key="tie"), burst(purpose="verify")],
+    )
+    write(
+        folder, "2.jsonl", [burst(turn=1), burst(slot=1, process="p2"), burst(median_ns=5000), burst(slot=7)]
+    )
+    store = Store(tmp_path, IDENTITY)
+    assert store.missing("sweep", "a", protocol) == {(1, 1)}
+    assert store.missing("verify", "a", protocol) == {(0, 1), (1, 0), (1, 1)}
+    assert store.missing("sweep", "b", protocol) == protocol.slots()
+    found = store.bursts("sweep", "a", protocol)
+    assert [(b.round, b.process, b.median_ns) for b in found] == [
+        (0, "p1", 1000),
+        (1, "p1", 1000),
+        (0, "p2", 1000),
+    ]
+    assert [b.key for b in store.reference("tie", {"p1", "p9"})] == ["tie"]
+    assert store.memory("a") is None
+    write(folder, "3.jsonl", [{"type": "memory", "key": "a", "bytes": 7}, burst(slot=1, turn=1)])
+    assert Store(tmp_path, IDENTITY).memory("a") == 7
+    assert Store(tmp_path, IDENTITY).missing("sweep", "a", protocol) == set()
+
+
+def test_a_journal_of_another_format_names_its_file(tmp_path):
+    write(Store(tmp_path, IDENTITY).folder, "1.jsonl", [{"type": "burst", "key": "a"}])
+    with pytest.raises(HakdError, match=r"1\.jsonl: not a journal"):
+        Store(tmp_path, IDENTITY)
+
+
+def test_everything_a_measurement_depends_on_is_in_its_address(tmp_path):
+    plain = Device("local")
+    folders = {Store(tmp_path, identity(plain, "f", "1")).folder}
+    for change in ({"threads": 2}, {"batch": 2}, {"epoch": 2}):
+        folders.add(Store(tmp_path, identity(dataclasses.replace(plain, **change), "f", "1")).folder)
+    folders.add(Store(tmp_path, identity(plain, "g", "1")).folder)
+    folders.add(Store(tmp_path, identity(plain, "f", "2")).folder)
+    assert len(folders) == 6
+    other_name = dataclasses.replace(plain, name="other", lock_path="/tmp/x")
+    assert identity(other_name, "f", "1") == identity(plain, "f", "1")
+    assert identity(plain, "f", "1")["protocol"] == PROTOCOL
+    here = agent.hardware()
+    assert fingerprint(here, "1", 1) == fingerprint(agent.hardware(), "1", 1)
+    assert len({fingerprint(here, "1", 1), fingerprint(here, "2", 1), fingerprint(here, "1", 2)}) == 3
+
+
+def point(number: int, curve: str = "") -> Point:
+    return Point(f"k{number}", f"point {number}", lambda: b"", None, (1, 2), curve)
+
+
+@given(st.lists(st.sampled_from(["", "a", "b", "c"]), max_size=40), st.integers(1, 8))
+def test_chunks_keep_order_size_and_curves(curves, most):
+    points = [point(number, curve) for number, curve in enumerate(curves)]
+    found = list(packing.chunks(points, most))
+    assert [p for chunk in found for p in chunk] == points
+    assert all(0 < len(chunk) <= most for chunk in found)
+    for before, after in itertools.pairwise(found):
+        if before[-1].curve and before[-1].curve == after[0].curve:  # split only what cannot fit
+            joined = [p for p in before + after if p.curve == after[0].curve]
+            assert len(joined) > most or len(before) == most
+
+
+def test_large_models_are_split_further(monkeypatch):
+    monkeypatch.setattr(packing, "BYTES_LIMIT", 5000)
+    blob = np.random.default_rng(0).bytes(1500)
+    points = [Point(f"k{i}", "p", lambda: blob, None, (1,)) for i in range(5)]
+    found = list(packing.packed_chunks(points, 64))
+    assert [len(chunk) for chunk in found] == [2, 2, 1]
+    assert [p["key"] for chunk in found for p in chunk] == [p.key for p in points]
+
+
+@given(st.binary(max_size=2000))
+def test_packed_bytes_are_unpacked_by_the_worker(content):
+    assert worker.unpack(packing.pack(content)) == content
+
+
+def test_a_reference_that_is_not_finite_is_refused():
+    bad = Point("k", "bad point", lambda: b"", lambda x: x * np.nan, (1, 2))
+    with pytest.raises(HakdError, match="bad point: the reference output is not finite"):
+        packing.pack_point(bad)
+
+
+@pytest.mark.parametrize(
+    "change", [{"processes": 0}, {"rounds": 1.5}, {"burst_ms": float("nan")}, {"min_calls": 61}]
+)
+def test_a_protocol_that_makes_no_sense_is_refused(change):
+    with pytest.raises(ValueError, match="protocol"):
+        Protocol(**change)
+
+
+def test_the_lock_is_opened_read_only_created_and_never_followed(tmp_path):
+    path = tmp_path / "lock"
+    fd = agent.open_lock(str(path))
+    assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    assert fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    assert path.stat().st_mode & 0o777 == 0o644
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    assert agent.lock_holder(fd) == os.getpid()
+    os.close(fd)
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        agent.open_lock(str(tmp_path / "link"))
+    with pytest.raises(OSError, match="not a plain file"):
+        agent.open_lock(str(tmp_path))
+
+
+def test_missing_files_of_the_board_are_null_not_errors(monkeypatch):
+    monkeypatch.setattr(agent, "slurp", lambda path: None)
+    state = agent.context([0])
+    assert state["governor"] is None and state["clock_mhz"] is None and state["temperature_c"] is None
+    assert agent.hardware()["cpu_model"] is None

@@ -1,0 +1,23 @@
+"""List the finished teachers and compressed networks of a network."""
+
+from hakd.candidates import baselines
+from hakd.collecting import describe_all
+from hakd.records.files import write_json
+from hakd.scripting import reporting
+
+
+def main(network, methods, densities, seeds, path_to_list):
+    """Write what their files say."""
+    config = {"run": {"methods": methods, "seeds": seeds}, "deep_compression": {"densities": densities}}
+    write_json(path_to_list, "candidates", {"candidates": describe_all(baselines(config, network), {})})
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log):
+        main(
+            snakemake.wildcards.network,
+            snakemake.params.methods,
+            snakemake.params.densities,
+            snakemake.params.seeds,
+            snakemake.output[0],
+        )

@@ -1,0 +1,21 @@
+"""Decode a compressed file and export what it holds, checked against torch's logits of the quantised network."""
+
+from hakd.deep_compression.store import read
+from hakd.evaluation.export import export
+from hakd.records.arch import architecture_from
+from hakd.scripting import logger, reporting
+
+
+def main(path_to_file, path_to_onnx):
+    """From the file's bytes to ONNX."""
+    weights, header = read(path_to_file)
+    facts = dict(header["facts"])
+    error = export(
+        path_to_onnx, architecture_from(header, path_to_file), weights, facts.pop("probe_logits"), facts
+    )
+    logger.info("largest deviation from torch: %.2g", error)
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log):
+        main(snakemake.input[0], snakemake.output[0])

@@ -1,0 +1,18 @@
+"""Export a checkpoint to ONNX and check it against torch's logits."""
+
+from hakd.evaluation.export import export
+from hakd.records.checkpoint import read_checkpoint
+from hakd.scripting import logger, reporting
+
+
+def main(path_to_checkpoint, path_to_onnx):
+    """Read the file back, export, check."""
+    found = read_checkpoint(path_to_checkpoint)
+    facts = dict(found.facts)
+    error = export(path_to_onnx, found.architecture, found.weights, facts.pop("probe_logits"), facts)
+    logger.info("largest deviation from torch: %.2g", error)
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log):
+        main(snakemake.input[0], snakemake.output[0])

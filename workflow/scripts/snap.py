@@ -1,0 +1,33 @@
+"""Snap the pruned widths to the staircase of a device; verify and repair on fresh data."""
+
+from hakd.records.arch import architecture_from, write_architecture
+from hakd.records.files import read_json, write_json
+from hakd.records.tables import read_table
+from hakd.saliency.trajectory import read_trajectory
+from hakd.scripting import reporting
+from hakd.sweeping.snapping import snap_network
+
+
+def main(name, device, store, level, path_to_latency, path_to_widths, path_to_trajectory, path_to_snap):
+    """Write the choices of each method with their reasons, and the content-addressed architecture files."""
+    pruned = architecture_from(read_json(path_to_widths, "widths")["methods"]["fisher"], path_to_widths)
+    table, _ = read_table(path_to_latency, "latency")
+    methods = snap_network(name, device, store, level, pruned, table, read_trajectory(path_to_trajectory))
+    for entry in methods.values():
+        architecture = architecture_from(entry, path_to_snap)
+        write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
+    write_json(path_to_snap, "snap", {"level": level, "device": name, "methods": methods})
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log):
+        main(
+            snakemake.wildcards.device,
+            snakemake.params.device,
+            snakemake.params.store,
+            float(snakemake.wildcards.level),
+            snakemake.input.latency,
+            snakemake.input.widths,
+            snakemake.input.trajectory,
+            snakemake.output[0],
+        )

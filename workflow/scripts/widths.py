@@ -1,0 +1,27 @@
+"""Widths at a level by every method that needs no device."""
+
+from hakd.choosing.device_free import choose_device_free
+from hakd.records.arch import write_architecture
+from hakd.records.checkpoint import read_checkpoint
+from hakd.records.files import write_json
+from hakd.scripting import reporting
+
+
+def main(level, seed, path_to_pruned, path_to_widths):
+    """Write {method: architecture} and the content-addressed architecture files."""
+    pruned = read_checkpoint(path_to_pruned).architecture
+    found = choose_device_free(pruned, level, seed)
+    for architecture in found.values():
+        write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
+    methods = {method: architecture.to_dict() for method, architecture in found.items()}
+    write_json(path_to_widths, "widths", {"level": level, "methods": methods})
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log):
+        main(
+            float(snakemake.wildcards.level),
+            snakemake.params.seed,
+            snakemake.input.pruned,
+            snakemake.output[0],
+        )
