@@ -1,10 +1,10 @@
 """What sparse storage does to speed: a decoded layer as a dense and as a CSR matrix product, one thread.
 
 A layer is pruned, shared, coded and decoded again; then both products run on the same im2col columns in
-interleaved rounds, in an order that changes, and medians over the rounds are compared. Run it on a machine
-with nothing else to do:
+interleaved rounds, in an order that changes. Times are medians over the rounds; a ratio is the median of the
+rounds' own ratios, whose two bursts follow each other at once. Run it on a machine with nothing else to do:
 
-    python benchmarks/deep_compression_csr.py [--rounds 15] [--json FILE]
+    PYTHONPATH=. python benchmarks/deep_compression_csr.py [--rounds 15] [--json FILE]
 """
 
 import argparse
@@ -65,15 +65,17 @@ def measure(outs: int, ins: int, kernel: int, pixels: int, rounds: int) -> list[
         calls[density, "csr_ms"] = lambda sparse=sparse: sparse @ columns
     repeats = {key: max(1, int(BURST_MS / max(burst_ms(call, 3), 1e-4))) for key, call in calls.items()}
     times: dict[tuple[float, str], list[float]] = {key: [] for key in calls}
-    order = list(calls)
+    order, pair = list(DENSITIES), ["dense_ms", "csr_ms"]
     for number in range(rounds):
-        random.Random(number).shuffle(order)
-        for key in order:
+        shuffle = random.Random(number).shuffle
+        shuffle(order)
+        shuffle(pair)
+        for key in ((density, name) for density in order for name in pair):
             times[key].append(burst_ms(calls[key], repeats[key]))
     for row in rows:
-        for name in ("dense_ms", "csr_ms"):
-            row[name] = float(np.median(times[row["density"], name]))
-        row["csr_over_dense"] = row["csr_ms"] / row["dense_ms"]
+        dense_ms, csr_ms = (np.array(times[row["density"], name]) for name in ("dense_ms", "csr_ms"))
+        row |= {"dense_ms": float(np.median(dense_ms)), "csr_ms": float(np.median(csr_ms))}
+        row["csr_over_dense"] = float(np.median(csr_ms / dense_ms))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Legends of the figures."""
+"""Legends of the figures, and the looks of pruned and chosen widths."""
 
 from typing import Any
 
@@ -20,6 +20,7 @@ UNCHANGED = "#8a8a8a"
 
 
 def chosen_look(method: str) -> tuple[str, float, Any, float]:
+    """Marker, its size, line style and line width of a chosen width."""
     return CHOSEN.get(method, (style.look(method).marker, 5.0, (0, (3, 1, 1, 1)), 1.0))
 
 
@@ -74,6 +75,7 @@ def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
 
 
 def staircase_legend(figure: Figure, methods: set[str], pruned: bool, untrusted: bool) -> None:
+    """What is on a page: the methods that chose there, whether a pruned width and untrusted curves are shown."""
     blue = style.METHOD_LOOKS["fisher"].colour
     handles: list[Any] = [
         Line2D(

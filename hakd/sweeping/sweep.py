@@ -68,6 +68,10 @@ class _Line:
     def width(self) -> int:
         return self.architecture.widths[self.group]
 
+    @property
+    def full(self) -> int:
+        return full_widths(self.architecture.spec)[self.group]
+
     def points(self, widths: list[int], batch: int) -> list[Point]:
         """The decision block at each width, the neighbours as they are."""
         found = []
@@ -127,24 +131,30 @@ def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: P
     sweeps: dict[int, Sweep] = {}
     pending = lines
     for look in range(1, LOOKS + 1):
-        wanted: dict[int, list[int]] = {}
-        for i, line in enumerate(pending):
-            line.look, full = look, full_widths(line.architecture.spec)[line.group]
-            wanted[i] = sorted(set(targets(line.width, full)) | set(line.keys))
+        wanted = [sorted({*targets(line.width, line.full), *line.keys}) for line in pending]
+        purpose = "sweep" if look == 1 else f"sweep:look{look}"
         bursts: dict[str, list] = {}
-        for _ in range(EXTENSIONS):
+        for extension in range(EXTENSIONS):
             points = [
-                p for i, widths in wanted.items() for p in pending[i].points(widths, board.device.batch)
+                p
+                for line, widths in zip(pending, wanted, strict=True)
+                for p in line.points(widths, board.device.batch)
             ]
-            purpose = "sweep" if look == 1 else f"sweep:look{look}"
-            for key, found in board.measure(points, measuring.sweep(), purpose, reference).items():
+            part = f"{purpose}:extension{extension}" if extension else purpose
+            for key, found in board.measure(points, measuring.sweep(), part, reference).items():
                 bursts[key] = merge(bursts.get(key, []), found)
-            sweeps[look] = estimate(bursts, reference=None)
-            wanted = {
-                i: more for i, line in enumerate(pending) if (more := _refresh(line, sweeps[look], measuring))
-            }
-            if not wanted:
+            sweeps[look] = estimate(bursts)
+            more = []
+            for line in pending:
+                line.look = look
+                more.append(_refresh(line, sweeps[look], measuring))
+            if not any(more):
                 break
+            # The pruned width is timed again with its new neighbours, so that they share processes.
+            wanted = [
+                sorted({line.width, *widths}) if widths else []
+                for line, widths in zip(pending, more, strict=True)
+            ]
         pending = [line for line in pending if line.curve is None or not line.curve.trusted]
         if not pending:
             break
@@ -168,7 +178,7 @@ def _refresh(line: _Line, sweep_: Sweep, measuring: Measuring) -> list[int]:
     line.curve = curve_from(sweep_, line.group, line.level, around, line.keys, measuring.min_step)
     if line.width not in line.curve.widths:
         return []
-    more = extend(line.curve, line.width, full_widths(architecture.spec)[line.group])
+    more = extend(line.curve, line.width, line.full)
     return [channels for channels in more if channels not in line.keys]
 
 

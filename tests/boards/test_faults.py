@@ -212,3 +212,19 @@ def test_the_remote_command_is_a_constant(local):
     boot = 'import sys;b=sys.stdin.buffer;n=int(b.readline());exec(compile(b.read(n),"agent","exec"))'
     assert boot == agent.BOOT
     assert local_transport.command(local()) == [sys.executable, "-u", "-c", boot]
+
+
+def test_a_hanging_worker_dies_with_its_agent(local, tmp_path):
+    """Nothing is left to write to a broken pipe here: only the parent-death signal ends this worker."""
+
+    def strike(pid: int) -> None:
+        while not any(time.time() - worker.create_time() > 2.0 for worker in workers_of(pid)):
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+
+    with open_board(local(), tmp_path / "store") as board:
+        thread = threading.Thread(target=strike, args=(board._link.process.pid,))
+        thread.start()
+        with pytest.raises(HakdError, match="went away"):
+            board.measure([endless()], QUICK, progress=False)
+        thread.join()

@@ -1,0 +1,193 @@
+"""The whole study, for real: every rule runs, the results keep their contracts, and changes rerun what they touch."""
+
+import copy
+import json
+import re
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pypdfium2
+import pytest
+
+from hakd.deep_compression.store import read
+from hakd.records.checkpoint import read_checkpoint
+from hakd.records.tables import read_table
+
+DEVICE_RULES = {"sweep", "snap", "candidates", "benchmark", "score", "device_summary", "summary", "pareto", "staircases"}
+
+
+@pytest.fixture(scope="session")
+def summary(finished) -> pd.DataFrame:
+    return read_table(finished.directory / "results" / "summary.parquet", "summary")[0]
+
+
+def changed(study, **keys):
+    """The study's configuration with dotted keys replaced, e.g. run__seeds=[0, 1]."""
+    config = copy.deepcopy(study.config)
+    for path, value in keys.items():
+        *parents, last = path.split("__")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return config
+
+
+def test_every_rule_ran_and_a_second_run_has_nothing_to_do(finished):
+    rules = {"data", "teacher", "prune", "widths", "sweep", "snap", "student", "tuned", "deep_compression", "export"}
+    assert rules | {"decode", "baselines"} | DEVICE_RULES <= set(finished.jobs)
+    assert finished.planned() == {}
+    assert "Nothing to be done" in finished.snakemake("results/pareto.pdf").stdout
+
+
+def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
+    results = finished.directory
+    assert set(summary["method"]) == set(finished.config["run"]["methods"])
+    fisher = summary[summary["method"] == "fisher"]
+    assert set(zip(fisher["recipe"], fisher["loss"], strict=True)) == {
+        ("tuned", "ce"), ("scratch", "ce"), ("distilled", "logits"), ("distilled", "at")
+    }  # fmt: skip
+    assert (summary["latency_low_ms"] <= summary["latency_ms"]).all()
+    assert summary["memory_bytes"].gt(0).all() and summary["predicted_ms"].gt(0).all()
+    assert summary["target_device"].isna().eq(~summary["method"].str.startswith("hakd")).all()
+    predictions, _ = read_table(results / "results" / "devices" / "local" / "predictions.parquet", "predictions")
+    right = (predictions["label"] == predictions["prediction"]).groupby(predictions["candidate"], observed=True).mean()
+    for row in summary.itertuples():
+        assert row.accuracy == pytest.approx(right[row.candidate])
+        compressed = row.method == "deep_compression"
+        path = results / (row.checkpoint_path if compressed else row.onnx_path)
+        assert row.size_bytes == path.stat().st_size
+    budget = summary[summary["method"].isin(["uniform", "random", "fisher"])]
+    teacher = summary[summary["method"] == "teacher"].iloc[0]
+    assert (budget["macs"] <= 0.8 * teacher["macs"]).all()
+    assert (summary["train_images"] > 0).all()
+    students = summary[~summary["method"].isin(["teacher", "deep_compression"])]
+    assert students["train_images"].nunique() == 1  # the same number of training images for every recipe
+
+
+def test_exported_networks_are_their_checkpoints(finished, summary):
+    for row in summary.drop_duplicates("onnx_path").itertuples():
+        if row.method == "deep_compression":
+            weights, header = read(finished.directory / row.checkpoint_path)
+            facts = header["facts"]
+            assert sum(np.count_nonzero(w) for name, w in weights.items() if w.ndim > 1) <= 0.52 * row.params
+        else:
+            facts = read_checkpoint(finished.directory / row.checkpoint_path).facts
+        from hakd.records.probe import probe_images
+
+        session = onnxruntime.InferenceSession(finished.directory / row.onnx_path, providers=["CPUExecutionProvider"])
+        (logits,) = session.run(None, {"input": probe_images((1, 8, 8))})
+        np.testing.assert_allclose(logits, facts["probe_logits"], atol=1e-3, rtol=1e-3)
+
+
+def test_choices_say_why(finished):
+    path = finished.directory / "results" / "tiny" / "snap" / "0.8" / "local.json"
+    methods = json.loads(path.read_text())["methods"]
+    for entry in methods.values():
+        assert {c["group"] for c in entry["choices"]} == set(entry["widths"])
+        for choice in entry["choices"]:
+            assert choice["reason"] and choice["width_to"] == entry["widths"][choice["group"]]
+            assert choice["width_from"] <= choice["width_to"] <= choice["full_width"]
+            if not choice["trusted"]:
+                assert choice["width_to"] == choice["width_from"]
+        assert entry["repair"]["ratio_high"] <= entry["repair"]["limit"]
+
+
+def test_plots_have_their_pages(finished):
+    for name, pages in (("pareto.pdf", 1), ("staircases.pdf", 1)):
+        document = pypdfium2.PdfDocument(finished.directory / "results" / name)
+        assert len(document) >= pages
+        text = "".join(page.get_textpage().get_text_range() for page in document)
+        assert "tiny" in text and "local" in text
+
+
+def test_only_the_score_rule_reads_the_test_split(finished):
+    plan = finished.snakemake("-n", "--forceall").stdout
+    readers = set()
+    for block in re.split(r"\n(?=(?:local)?(?:rule|checkpoint) )", plan):
+        found = re.search(r"^(?:local)?(?:rule|checkpoint) (\w+):.*?\n    input: ([^\n]*)", block, re.S)
+        if found and "test.npz" in found[2]:
+            readers.add(found[1])
+    assert readers == {"score"}
+
+
+def test_one_value_of_one_device_reruns_that_device_alone(copied):
+    both = changed(copied, run__devices=["local", "pair"])
+    added = copied.run(config=both)
+    assert set(added) <= DEVICE_RULES | {"student", "export"}, added
+    assert added["sweep"] == added["benchmark"] == 1
+    touched = changed(copied, run__devices=["local", "pair"], devices__pair__rounds=6)
+    plan = copied.planned(config=touched)
+    assert plan["sweep"] == 1 and plan["snap"] == 1 and set(plan) <= DEVICE_RULES, plan
+    jobs = copied.run(config=touched)
+    assert jobs["sweep"] == jobs["snap"] == jobs["benchmark"] == 1
+    assert set(jobs) <= DEVICE_RULES | {"student", "export"}, jobs
+    assert not {"teacher", "prune", "widths", "deep_compression", "data"} & set(jobs)
+    assert copied.planned(config=touched) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({"run__devices": ["local", "pair"]}, {"sweep": 1, "snap": 1, "benchmark": 1, "pareto": 1}),
+        ({"run__networks": ["tiny", "other"]}, {"teacher": 1, "prune": 1, "sweep": 1, "snap": 1, "pareto": 1}),
+        ({"run__levels": [0.8, 0.7]}, {"prune": 1, "widths": 2, "sweep": 1, "snap": 2, "pareto": 1}),
+        ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 1, "candidates": 1, "pareto": 1}),
+        ({"run__methods": ["teacher", "fisher"]}, {"candidates": 1, "benchmark": 1, "pareto": 1}),
+        ({"students__epochs": 2}, {"student": 8, "tuned": 1, "pareto": 1}),
+    ],
+)
+def test_an_added_value_is_never_silently_ignored(finished, change, rules):
+    plan = finished.planned(config=changed(finished, **change))
+    assert {rule: plan[rule] for rule in rules if rule != "student"} == {
+        rule: count for rule, count in rules.items() if rule != "student"
+    }
+    assert "data" not in plan and ("student" in plan) == ("student" in rules or "run__seeds" in change)
+
+
+def test_key_order_and_number_types_rerun_nothing(finished):
+    config = changed(finished)
+    config["devices"]["local"] = {"rounds": 5.0}
+    config["teacher"] = {"recipe": {}, "epochs": 2}
+    config = dict(reversed(list(config.items())))
+    assert finished.planned(config=config) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"teacher__epoch": 3}, ["epoch"]),
+        ({"run__networks": ["tiny", "resnet"]}, ["unknown network 'resnet'", "run.networks"]),
+        ({"run__devices": ["pi4"]}, ["unknown device 'pi4'", "run.devices"]),
+        ({"run__levels": [1.5]}, ["1.5", "maximum"]),
+        ({"run__levels": [0]}, ["0", "minimum"]),
+        ({"data__name": "mnist"}, ["mnist", "digits"]),
+        ({"networks__tiny__depth": 17}, ["networks.tiny", "6 n + 4"]),
+        ({"devices__local__engine": "tensorrt"}, ["tensorrt", "onnxruntime"]),
+        ({"devices__local__lock_path": "/tmp/$(touch x)"}, ["lock_path"]),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_one_clear_error(finished, change, words):
+    done = finished.snakemake("-n", config=changed(finished, **change))
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+    for word in words:
+        assert word in done.stdout, done.stdout[-2000:]
+
+
+def test_a_checkpoint_of_another_network_is_refused(copied):
+    teacher = copied.directory / "results" / "tiny" / "teacher" / "0.safetensors"
+    teacher.write_bytes(teacher.read_bytes()[:100])
+    done = copied.snakemake("results/tiny/fisher/trajectory.csv")
+    assert done.returncode != 0
+    assert "not a readable checkpoint" in done.stdout and str(teacher.name) in done.stdout
+    assert "Traceback" not in done.stdout.split("Error in rule")[1].split("Logfile")[0]
+
+
+def test_an_engine_interpreter_that_is_not_there_is_one_clear_error(copied):
+    config = changed(copied, devices__local__python="/nowhere/python3")
+    done = copied.snakemake("results/tiny/latency/local.parquet", config=config)
+    assert done.returncode != 0
+    assert "/nowhere/python3" in done.stdout
+    assert not (copied.directory / "results" / "tiny" / "latency" / "local.parquet").exists()
