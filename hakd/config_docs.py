@@ -34,7 +34,9 @@ def _accepts(entry: Mapping[str, Any]) -> str:
         return f"list of {_accepts(entry.get('items', {}))}"
     if entry.get("type") == "object":
         return "mapping"
-    text = {"integer": "whole number", "boolean": "true, false", "string": "text"}.get(entry.get("type", ""), "number")
+    text = {"integer": "whole number", "boolean": "true, false", "string": "text"}.get(
+        entry.get("type", ""), "number"
+    )
     limits = [
         f"{word} {entry[name]}"
         for name, word in (("exclusiveMinimum", "above"), ("minimum", "from"))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from hakd.data.settings import complete
 from hakd.networks.families import network_spec
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
@@ -24,6 +25,7 @@ def check_study(config: Mapping[str, Any]) -> None:
             case only.
     """
     os.environ["HAKD_CONFIG_HASH"] = config_digest(config)  # jobs inherit the environment
+    complete(config["data"], WHERE)
     for key in ("devices", "networks"):
         for name in config["run"][key]:
             if name not in config[key]:

@@ -1,6 +1,7 @@
 # What the rules share: wildcard constraints, board tokens, tracked settings and code, names of files. No rules.
 from hakd.boards.points import PROTOCOL
 from hakd.candidates import baselines, student_paths
+from hakd.records.arch import read_architecture
 from hakd.records.code import code_digest
 from hakd.study import level_text, settings
 
@@ -76,8 +77,7 @@ def baseline_files(wildcards):
 
 def student_widths(wildcards):
     """Widths of a student, by its content hash: immutable, so a re-measured board retrains nothing."""
-    with open(f"results/architectures/{wildcards.arch}.json") as stream:
-        return json.load(stream)["widths"]
+    return dict(read_architecture(f"results/architectures/{wildcards.arch}.json").widths)
 
 
 def device_candidates(wildcards):

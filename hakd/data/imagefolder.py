@@ -123,7 +123,7 @@ def _list(folder: Path) -> tuple[tuple[str, ...], Listing]:
             key="data.root",
             remedy="Give a folder that holds one folder of images for each class",
         )
-    suffixes = Image.registered_extensions()
+    suffixes = {suffix for suffix, form in Image.registered_extensions().items() if form in Image.OPEN}
     files: Listing = []
     other: list[Path] = []
     for label, name in enumerate(classes):

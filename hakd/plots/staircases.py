@@ -273,7 +273,7 @@ def neighbours(widths: str, limit: int = 46) -> str:
 def _reason(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]]) -> None:
     reasons = list(curve["reason"].dropna()) if "reason" in curve.columns else []
     reasons += [choice["reason"] for choice in choices if choice.get("reason")]
-    text = f"untrusted: {reasons[0]}" if reasons else "untrusted"
+    text = "untrusted: " + reasons[0].removeprefix("untrusted: ") if reasons else "untrusted"
     lines = textwrap.wrap(text, 34, max_lines=3, placeholder=" ...")
     axes.text(
         0.03,

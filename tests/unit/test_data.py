@@ -195,11 +195,14 @@ def test_importing_and_preparing_digits_needs_no_torch(tmp_path: Path) -> None:
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 70), st.integers(1, 33), st.booleans(), st.booleans(), st.integers(0, 3))
+@given(
+    st.integers(1, 20), st.integers(0, 3), st.integers(0, 2), st.booleans(), st.booleans(), st.integers(0, 3)
+)
 @settings(max_examples=60, deadline=None)
 def test_an_epoch_holds_every_image_once(
-    count: int, size: int, augment: bool, shuffle: bool, seed: int
+    size: int, whole: int, rest: int, augment: bool, shuffle: bool, seed: int
 ) -> None:
+    count = max(1, whole * size + rest)
     split = split_of(count, policy=Augmentation(0.2, True, True))
     batches = list(split.batches(size, seed, 3, augment=augment, shuffle=shuffle))
     assert sorted(torch.cat([labels for _, labels in batches]).tolist()) == list(range(count))

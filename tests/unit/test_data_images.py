@@ -149,7 +149,7 @@ def archive_url(cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0),
-        lambda *args: _Silent(*args, directory=str(site)),  # type: ignore[arg-type]
+        lambda *args: _Silent(*args, directory=str(site)),
     )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -209,12 +209,12 @@ def make_tree(root: Path, count: int, first: int = 0) -> Path:
 
 
 def test_one_tree_is_split_80_10_10_by_class(tmp_path: Path) -> None:
-    root = make_tree(tmp_path / "tree", 20)
+    root = make_tree(tmp_path / "tree", 50)
     prepare({"name": "imagefolder", "root": str(root), "size": 16}, tmp_path / "out")
     parts = {split: read(tmp_path / "out" / f"{split}.npz") for split in SPLITS}
     counts = {split: np.bincount(part.labels).tolist() for split, part in parts.items()}
-    assert counts == {"train": [16] * 3, "validation": [2] * 3, "test": [2] * 3}
-    assert sorted(np.concatenate([part.ids for part in parts.values()])) == list(range(60))
+    assert counts == {"train": [40] * 3, "validation": [5] * 3, "test": [5] * 3}
+    assert sorted(np.concatenate([part.ids for part in parts.values()])) == list(range(150))
     for part in parts.values():
         assert part.classes == ("blue", "green", "red")
         assert part.images.shape[1:] == (3, 16, 16)

@@ -23,8 +23,8 @@ class Study:
         """Run snakemake on the study; stdout and stderr together."""
         path = self.directory / "config.yaml"
         path.write_text(yaml.safe_dump(config or self.config))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-        command += ["--directory", str(self.directory), "--configfile", str(path), *arguments]
+        command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--cores", "2", "--directory", str(self.directory), "--configfile", str(path)]
         return subprocess.run(
             command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -40,12 +40,16 @@ class Study:
         """Jobs of a dry run, by rule."""
         done = self.snakemake("-n", *arguments, config=config)
         assert done.returncode == 0, done.stdout[-6000:]
-        return Counter({rule: n for rule, n in job_stats(done.stdout).items() if rule not in ("all", "total")})
+        return Counter(
+            {rule: n for rule, n in job_stats(done.stdout).items() if rule not in ("all", "total")}
+        )
 
 
 def executed(output: str) -> Counter:
     """Finished jobs by rule."""
-    return Counter(rule for rule in re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", output, re.M) if rule != "all")
+    return Counter(
+        rule for rule in re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", output, re.M) if rule != "all"
+    )
 
 
 def job_stats(output: str) -> dict[str, int]:

@@ -14,7 +14,17 @@ from hakd.deep_compression.store import read
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.tables import read_table
 
-DEVICE_RULES = {"sweep", "snap", "candidates", "benchmark", "score", "device_summary", "summary", "pareto", "staircases"}
+DEVICE_RULES = {
+    "sweep",
+    "snap",
+    "candidates",
+    "benchmark",
+    "score",
+    "device_summary",
+    "summary",
+    "pareto",
+    "staircases",
+}
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +45,18 @@ def changed(study, **keys):
 
 
 def test_every_rule_ran_and_a_second_run_has_nothing_to_do(finished):
-    rules = {"data", "teacher", "prune", "widths", "sweep", "snap", "student", "tuned", "deep_compression", "export"}
+    rules = {
+        "data",
+        "teacher",
+        "prune",
+        "widths",
+        "sweep",
+        "snap",
+        "student",
+        "tuned",
+        "deep_compression",
+        "export",
+    }
     assert rules | {"decode", "baselines"} | DEVICE_RULES <= set(finished.jobs)
     assert finished.planned() == {}
     assert "Nothing to be done" in finished.snakemake("results/pareto.pdf").stdout
@@ -51,8 +72,14 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     assert (summary["latency_low_ms"] <= summary["latency_ms"]).all()
     assert summary["memory_bytes"].gt(0).all() and summary["predicted_ms"].gt(0).all()
     assert summary["target_device"].isna().eq(~summary["method"].str.startswith("hakd")).all()
-    predictions, _ = read_table(results / "results" / "devices" / "local" / "predictions.parquet", "predictions")
-    right = (predictions["label"] == predictions["prediction"]).groupby(predictions["candidate"], observed=True).mean()
+    predictions, _ = read_table(
+        results / "results" / "devices" / "local" / "predictions.parquet", "predictions"
+    )
+    right = (
+        (predictions["label"] == predictions["prediction"])
+        .groupby(predictions["candidate"], observed=True)
+        .mean()
+    )
     for row in summary.itertuples():
         assert row.accuracy == pytest.approx(right[row.candidate])
         compressed = row.method == "deep_compression"
@@ -76,7 +103,9 @@ def test_exported_networks_are_their_checkpoints(finished, summary):
             facts = read_checkpoint(finished.directory / row.checkpoint_path).facts
         from hakd.records.probe import probe_images
 
-        session = onnxruntime.InferenceSession(finished.directory / row.onnx_path, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            finished.directory / row.onnx_path, providers=["CPUExecutionProvider"]
+        )
         (logits,) = session.run(None, {"input": probe_images((1, 8, 8))})
         np.testing.assert_allclose(logits, facts["probe_logits"], atol=1e-3, rtol=1e-3)
 
@@ -131,7 +160,10 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
     ("change", "rules"),
     [
         ({"run__devices": ["local", "pair"]}, {"sweep": 1, "snap": 1, "benchmark": 1, "pareto": 1}),
-        ({"run__networks": ["tiny", "other"]}, {"teacher": 1, "prune": 1, "sweep": 1, "snap": 1, "pareto": 1}),
+        (
+            {"run__networks": ["tiny", "other"]},
+            {"teacher": 1, "prune": 1, "sweep": 1, "snap": 1, "pareto": 1},
+        ),
         ({"run__levels": [0.8, 0.7]}, {"prune": 1, "widths": 2, "sweep": 1, "snap": 2, "pareto": 1}),
         ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 1, "candidates": 1, "pareto": 1}),
         ({"run__methods": ["teacher", "fisher"]}, {"candidates": 1, "benchmark": 1, "pareto": 1}),
