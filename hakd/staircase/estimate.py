@@ -141,7 +141,7 @@ def _note(preempted_kept: int, set_aside: int) -> str:
     if preempted_kept:
         parts.append(f"nearly all bursts preempted in {preempted_kept} process(es), kept")
     if set_aside:
-        parts.append(f"{set_aside} interrupted process(es) set aside")
+        parts.append(f"{set_aside} interrupted or restless process(es) set aside")
     return "; ".join(parts)
 
 

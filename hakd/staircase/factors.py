@@ -13,18 +13,27 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hakd.records.errors import HakdError
+from hakd.staircase.interference import RESTLESS, slow_phases, unrest
 
 KEPT_SHARE = 0.25  # below this share of clean bursts the preempted ones are kept: a few survivors are worse
 INTERRUPTED_SHARE = (
     0.5  # a process with fewer rounds of a key than this share of the fullest one is set aside
 )
 
+CALM_PROCESSES = 2
+
 
 class BurstLike(Protocol):
-    """What is read of a burst: times in nanoseconds per call, involuntary context switches."""
+    """What is read of a burst: its place in time, nanoseconds per call, involuntary context switches."""
 
     @property
     def process(self) -> str: ...
+
+    @property
+    def round(self) -> int: ...
+
+    @property
+    def position(self) -> int: ...
 
     @property
     def min_ns(self) -> float: ...
@@ -45,17 +54,19 @@ class ProcessMedians:
     log_ms: np.ndarray  # keys x processes, NaN where not measured or set aside
     min_ms: np.ndarray  # keys
     bursts: np.ndarray  # keys: used
-    dropped: np.ndarray  # keys: left out, being preempted or of an interrupted process
+    dropped: np.ndarray  # keys: left out, being preempted, in a slow phase or of an interrupted process
     preempted_kept: np.ndarray  # keys: processes whose preempted bursts had to be kept
-    set_aside: np.ndarray  # keys: interrupted processes not counted
+    set_aside: np.ndarray  # keys: interrupted or restless processes not counted
 
 
 def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians:
     """Median burst of every key in every process.
 
-    Preempted bursts (`switches` > 0) are dropped, unless fewer than a quarter of a process's bursts of that
-    key would be left: then all of them stay. A process that was interrupted (fewer than half as many bursts
-    of a key as the fullest process) does not count for that key. Keys without bursts are left out.
+    Preempted bursts (`switches` > 0) and those of slow phases (`interference.slow_phases`) are dropped, unless fewer
+    than a quarter of a process's bursts of that key would be left: then all of them stay. A process that was interrupted (fewer than half as many bursts
+    of a key as the fullest process) does not count for that key. Nor does, where two other processes timed the key
+    without doubt, one that is restless (`interference.unrest`) or has hardly a clean burst of it. Keys without bursts
+    are left out.
 
     Raises:
         HakdError: a burst without a positive finite time.
@@ -69,6 +80,8 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     median_ns = np.array([burst.median_ns for _, burst in rows], dtype=float)
     min_ns = np.array([burst.min_ns for _, burst in rows], dtype=float)
     clean = np.array([burst.switches == 0 for _, burst in rows], dtype=bool)
+    number_of = np.array([number[burst.process] for _, burst in rows], dtype=np.int64)
+    order = np.array([(burst.round, burst.position) for _, burst in rows], dtype=np.int64).reshape(-1, 2)
     bad = ~(np.isfinite(median_ns) & (median_ns > 0) & np.isfinite(min_ns) & (min_ns > 0))
     if bad.any():
         raise HakdError(
@@ -77,14 +90,20 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
             remedy="Raise the device's epoch in the configuration to measure again",
         )
     size = shape[0] * shape[1]
+    key_of = cell // max(shape[1], 1)
+    in_time = order[:, 0] * (1 + order[:, 1].max(initial=0)) + order[:, 1]
+    clean &= ~slow_phases(number_of, key_of, in_time, np.log(median_ns))
     total = np.bincount(cell, minlength=size)
     cleans = np.bincount(cell[clean], minlength=size)
     fallback = (total > 0) & (cleans < KEPT_SHARE * total)
     fullest = total.reshape(shape).max(axis=1, initial=0)
     short = (total > 0) & (total.reshape(shape) < INTERRUPTED_SHARE * fullest[:, None]).ravel()
     used = (clean | fallback[cell]) & ~short[cell]
+    scatter = unrest(number_of, cell, np.log(median_ns), used)
+    doubtful = _doubtful(used, cell, fallback, scatter, shape)
+    short |= doubtful
+    used &= ~doubtful[cell]
     log_ms = np.log(_grouped_median(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
-    key_of = cell // max(shape[1], 1)
     min_ms = np.full(shape[0], np.inf)
     np.minimum.at(min_ms, key_of[used], min_ns[used] / 1e6)
     return ProcessMedians(
@@ -97,6 +116,19 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
         preempted_kept=(fallback & ~short).reshape(shape).sum(axis=1),
         set_aside=short.reshape(shape).sum(axis=1),
     )
+
+
+def _doubtful(
+    used: np.ndarray, cell: np.ndarray, fallback: np.ndarray, scatter: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Cells (key, process) to set aside, where at least two processes timed the key without doubt.
+
+    Doubtful: the process is restless, or hardly a clean burst of the key is left in it.
+    """
+    timed = np.bincount(cell[used], minlength=shape[0] * shape[1]).reshape(shape) > 0
+    doubt = fallback.reshape(shape) | (scatter > RESTLESS)[None, :]
+    enough = (timed & ~doubt).sum(axis=1) >= CALM_PROCESSES
+    return (timed & doubt & enough[:, None]).ravel()
 
 
 def _grouped_median(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:

@@ -48,10 +48,12 @@ class Study:
 def executed(output: str) -> Counter:
     """Finished jobs by rule."""
     return Counter(
-        rule for rule in re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", output, re.M) if rule != "all"
+        rule
+        for rule in re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", output, re.MULTILINE)
+        if rule != "all"
     )
 
 
 def job_stats(output: str) -> dict[str, int]:
     """The table that a dry run prints."""
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.M)}
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}

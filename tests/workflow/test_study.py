@@ -135,7 +135,7 @@ def test_only_the_score_rule_reads_the_test_split(finished):
     plan = finished.snakemake("-n", "--forceall").stdout
     readers = set()
     for block in re.split(r"\n(?=(?:local)?(?:rule|checkpoint) )", plan):
-        found = re.search(r"^(?:local)?(?:rule|checkpoint) (\w+):.*?\n    input: ([^\n]*)", block, re.S)
+        found = re.search(r"^(?:local)?(?:rule|checkpoint) (\w+):.*?\n    input: ([^\n]*)", block, re.DOTALL)
         if found and "test.npz" in found[2]:
             readers.add(found[1])
     assert readers == {"score"}
