@@ -148,7 +148,9 @@ LATENCY = (
         low=1,
     ),
     Column("neighbour_widths", "json", "the other widths that shape the part, JSON object by group"),
-    _ms("latency_ms", "median over rounds of burst medians, milliseconds"),
+    _ms(
+        "latency_ms", "median over processes of the lower quartile over rounds of burst medians, milliseconds"
+    ),
     _ms("latency_low_ms", "lower end of its 95 % interval over processes; empty: one process", null=True),
     _ms("latency_high_ms", "upper end of that interval", null=True),
     _ms("min_ms", "fastest single call"),

@@ -65,7 +65,7 @@ def estimate(
 ) -> Sweep:
     """Estimate the latency of every key.
 
-    A key's value in a process is the median over rounds of its burst medians; its latency is the median over
+    A key's value in a process is the lower quartile over rounds of its burst medians; its latency is the median over
     processes, its interval Student's t over processes, on logarithms.
 
     Args:

@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hakd.records.errors import HakdError
-from hakd.staircase.interference import RESTLESS, slow_phases, unrest
+from hakd.staircase.interference import RESTLESS, slow_phases, slow_processes, unrest
 
 KEPT_SHARE = 0.25  # below this share of clean bursts the preempted ones are kept: a few survivors are worse
 INTERRUPTED_SHARE = (
@@ -47,7 +47,7 @@ class BurstLike(Protocol):
 
 @dataclass(frozen=True)
 class ProcessMedians:
-    """Per key and process the median over rounds of burst medians; arrays are keys x processes or keys."""
+    """Per key and process the lower quartile over rounds of burst medians; arrays are keys x processes or keys."""
 
     keys: tuple[str, ...]
     processes: tuple[str, ...]
@@ -60,13 +60,13 @@ class ProcessMedians:
 
 
 def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians:
-    """Median burst of every key in every process.
+    """Time of every key in every process: the lower quartile over rounds of burst medians.
 
-    Preempted bursts (`switches` > 0) and those of slow phases (`interference.slow_phases`) are dropped, unless fewer
-    than a quarter of a process's bursts of that key would be left: then all of them stay. A process that was interrupted (fewer than half as many bursts
-    of a key as the fullest process) does not count for that key. Nor does, where two other processes timed the key
-    without doubt, one that is restless (`interference.unrest`) or has hardly a clean burst of it. Keys without bursts
-    are left out.
+    Preempted bursts (`switches` > 0) and those of slow phases (`interference.slow_phases`) are dropped, unless
+    fewer than a quarter of a process's bursts of that key would be left: then all of them stay. A process that was
+    interrupted (fewer than half as many bursts of a key as the fullest process) does not count for that key. Nor
+    does, where two other processes timed the key without doubt, one that is restless (`interference.unrest`), slow
+    as a whole (`interference.slow_processes`) or has hardly a clean burst of it. Keys without bursts are left out.
 
     Raises:
         HakdError: a burst without a positive finite time.
@@ -99,11 +99,13 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     fullest = total.reshape(shape).max(axis=1, initial=0)
     short = (total > 0) & (total.reshape(shape) < INTERRUPTED_SHARE * fullest[:, None]).ravel()
     used = (clean | fallback[cell]) & ~short[cell]
-    scatter = unrest(number_of, cell, np.log(median_ns), used)
-    doubtful = _doubtful(used, cell, fallback, scatter, shape)
+    restless = unrest(number_of, cell, np.log(median_ns), used) > RESTLESS
+    first = np.log(_lower_quartile(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
+    factors, component = common_factors(first)
+    doubtful = _doubtful(used, cell, fallback, restless | slow_processes(factors, component), shape)
     short |= doubtful
     used &= ~doubtful[cell]
-    log_ms = np.log(_grouped_median(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
+    log_ms = np.log(_lower_quartile(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
     min_ms = np.full(shape[0], np.inf)
     np.minimum.at(min_ms, key_of[used], min_ns[used] / 1e6)
     return ProcessMedians(
@@ -119,28 +121,36 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
 
 
 def _doubtful(
-    used: np.ndarray, cell: np.ndarray, fallback: np.ndarray, scatter: np.ndarray, shape: tuple[int, int]
+    used: np.ndarray, cell: np.ndarray, fallback: np.ndarray, disturbed: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
     """Cells (key, process) to set aside, where at least two processes timed the key without doubt.
 
-    Doubtful: the process is restless, or hardly a clean burst of the key is left in it.
+    Doubtful: the process as a whole was disturbed, or hardly a clean burst of the key is left in it.
     """
     timed = np.bincount(cell[used], minlength=shape[0] * shape[1]).reshape(shape) > 0
-    doubt = fallback.reshape(shape) | (scatter > RESTLESS)[None, :]
+    doubt = fallback.reshape(shape) | disturbed[None, :]
     enough = (timed & ~doubt).sum(axis=1) >= CALM_PROCESSES
     return (timed & doubt & enough[:, None]).ravel()
 
 
-def _grouped_median(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """Median of `values` by group number 0..size-1; NaN for groups without values."""
+def _lower_quartile(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """First quartile (linear interpolation) of `values` by group number 0..size-1; NaN for groups without values.
+
+    Not the median: what disturbs a burst makes it slower, so the quartile stays at the undisturbed time until three
+    quarters of the bursts are disturbed, and it repeats as well as the median where nothing disturbs
+    (`benchmarks/estimators.py`).
+    """
     order = np.lexsort((values, group))
     values = values[order]
     count = np.bincount(group, minlength=size)
     start = np.cumsum(count) - count
     found = np.full(size, np.nan)
     full = count > 0
-    low, high = start[full] + (count[full] - 1) // 2, start[full] + count[full] // 2
-    found[full] = (values[low] + values[high]) / 2
+    place = 0.25 * (count[full] - 1)
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, count[full] - 1)
+    share = place - low
+    found[full] = values[start[full] + low] * (1 - share) + values[start[full] + high] * share
     return found
 
 
@@ -198,7 +208,7 @@ def _least_absolute(log_ms: np.ndarray, rounds: int = 200, floor: float = 1e-6) 
         level = (weight * (y - effects)).sum(axis=1) / per_key
         residual = np.abs(y - effects - level[:, None])
         weight = present / np.maximum(residual, floor)
-        if np.abs(effects - before).max() < 1e-8:
+        if np.abs(effects - before).max() < 1e-6:
             break
     return effects
 
@@ -220,19 +230,26 @@ def reference_factors(medians: ProcessMedians, reference: str) -> np.ndarray:
 
 
 def residual_p95(adjusted: np.ndarray) -> float | None:
-    """95th percentile over keys of |log ratio| of two processes; more than two processes: all pairs pooled.
+    """95th percentile over keys of |log ratio| of two independent measurements, the common factor removed.
 
-    Pairs that share a single key are left out (chunks tied by a reference say nothing about their noise).
-    None when nothing can be compared: one process, or one key.
+    A measurement is half of a key's processes (the median of every other one against the median of the rest): with two
+    processes, one against the other. A key with three gives all its pairs. Pairs of processes that share a single key
+    are left out (chunks tied by a reference say nothing about their noise). None when nothing can be compared: one
+    process, or one key.
 
     Args:
         adjusted: keys x processes, log time with the common factor removed, NaN where not measured.
     """
-    found = []
-    for p in range(adjusted.shape[1] - 1):
-        gaps = np.abs(adjusted[:, p + 1 :] - adjusted[:, p : p + 1])
-        shared = np.isfinite(gaps).sum(axis=0) >= 2
-        gaps = gaps[:, shared]
-        found.append(gaps[np.isfinite(gaps)])
-    pooled = np.concatenate(found) if found else np.array([])
-    return float(np.percentile(pooled, 95)) if pooled.size else None
+    present = np.isfinite(adjusted)
+    together = present.T.astype(int) @ present.astype(int)
+    gaps = []
+    for values, there in zip(adjusted, present, strict=True):
+        members = np.flatnonzero(there)
+        members = members[[(together[p, members] >= 2).sum() > 1 for p in members]]
+        own = values[members]
+        if len(own) >= 4:
+            gaps.append(abs(np.median(own[::2]) - np.median(own[1::2])))
+            continue
+        pairs = [(p, q) for p in range(len(own)) for q in range(p) if together[members[p], members[q]] >= 2]
+        gaps.extend(abs(own[p] - own[q]) for p, q in pairs)
+    return float(np.percentile(gaps, 95)) if gaps else None

@@ -1,9 +1,9 @@
 """Phases in which something else slowed the whole device: a neighbour on the same core, a throttled clock.
 
-Every point is visited in every round, in random order, so a slow phase shows as a run of bursts that are all slower than
-the same points' own usual times. Such a phase says nothing about widths, and the share of it that a point happens to
-catch is pure noise: on a shared x86-64 machine phases of 0.05 to 0.3 s at 1.3 to 1.5 times the latency were seen, where bursts
-outside them repeated within 0.2 %.
+Every point is visited in every round, in random order, so a slow phase shows as a run of bursts that are all
+slower than the same points' own usual times. Such a phase says nothing about widths, and the share of it that a point
+happens to catch is pure noise: on a shared x86-64 machine phases of 0.05 s to seconds at 1.3 to 1.5 times the latency
+were seen, where bursts outside them repeated within 0.2 %.
 """
 
 import numpy as np
@@ -17,8 +17,8 @@ _USUAL = 0.2  # quantile of a point's bursts taken for its usual time: phases ma
 def slow_phases(process: np.ndarray, key: np.ndarray, order: np.ndarray, log_ms: np.ndarray) -> np.ndarray:
     """Which bursts lie in a slow phase of their process.
 
-    A burst's own time does not decide: the median excess of its neighbours in time, over their points' usual times, does.
-    So the rule cannot favour one width over another.
+    A burst's own time does not decide: the median excess of its neighbours in time, over their points' usual times,
+    does. So the rule cannot favour one width over another.
 
     Args:
         process, key: number of the process and of the point of each burst.
@@ -50,8 +50,8 @@ def _excess(key: np.ndarray, log_ms: np.ndarray) -> np.ndarray:
 def unrest(process: np.ndarray, cell: np.ndarray, log_ms: np.ndarray, used: np.ndarray) -> np.ndarray:
     """How much the used bursts of each process scatter: median |log time - median of its point in this process|.
 
-    0.001 to 0.005 on an undisturbed x86-64 machine. It looks inside one process only, never at how two of them agree, so
-    setting restless processes aside does not select for agreement.
+    0.001 to 0.005 on an undisturbed x86-64 machine. It looks inside one process only, never at how two of them agree,
+    so setting restless processes aside does not select for agreement.
 
     Args:
         process: number of each burst's process, 0 and up.
@@ -70,4 +70,20 @@ def unrest(process: np.ndarray, cell: np.ndarray, log_ms: np.ndarray, used: np.n
         own = deviation[process == number]
         own = own[np.isfinite(own)]
         found[number] = np.median(own) if own.size else 0.0
+    return found
+
+
+def slow_processes(factors: np.ndarray, component: np.ndarray) -> np.ndarray:
+    """Which processes ran in a slow state from end to end: their common factor is above the fastest one's by `PHASE`.
+
+    The factor is what all points of a process share; how its points compare with each other plays no part.
+
+    Args:
+        factors: log factor of each process (`factors.common_factors`).
+        component: processes with different numbers cannot be compared.
+    """
+    found = np.zeros(len(factors), dtype=bool)
+    for number in np.unique(component):
+        own = component == number
+        found[own] = factors[own] > factors[own].min() + PHASE
     return found

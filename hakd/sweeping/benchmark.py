@@ -13,10 +13,10 @@ from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.curve import trust
-from hakd.staircase.estimate import Sweep, estimate
+from hakd.staircase.estimate import Sweep
 from hakd.staircase.predict import audit, fit_overhead, predict
 from hakd.sweeping.parts import engine_graph, point
-from hakd.sweeping.sweep import Measuring, device_from, reference_part, tile_points
+from hakd.sweeping.sweep import Measuring, device_from, end_to_end, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def benchmark(
              for entry in entries}  # fmt: skip
     purpose = "benchmark:" + digest(sorted({p.key for p in points.values()}))
     with open_board(device, Path(store)) as board:
-        timed = estimate(board.measure(list(points.values()), measuring.end_to_end(), purpose), absolute=True)
+        timed = end_to_end(board, list(points.values()), measuring, purpose)
         _refuse_failures(board, points)
         sums = tile_sums(board, list(archs.values()), measuring)
         memory = _memory(board, archs, device.batch)
@@ -112,8 +112,7 @@ def tile_sums(
         parts = {found.arch: tile_points(found, board.device.batch) for found in members}
         points = [part for tiles in parts.values() for part in tiles.values()]
         reference = reference_part(members[0], board.device.batch)
-        bursts = board.measure(points, measuring.sweep(), "sweep", reference)
-        tiles_ = estimate(bursts).estimates
+        tiles_ = time_tiles(board, points, measuring, reference).estimates
         for arch, tiles in parts.items():
             if all(part.key in tiles_ for part in tiles.values()):
                 total = sum(tiles_[part.key].latency_ms for part in tiles.values())

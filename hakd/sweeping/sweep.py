@@ -19,7 +19,7 @@ from hakd.staircase.plan import extend, targets
 from hakd.sweeping.parts import engine_graph, neighbours, point
 
 log = logging.getLogger(__name__)
-LOOKS = 3  # a curve that cannot be trusted is timed afresh, at most so often in all; looks are never averaged
+LOOKS = 4  # at most so often in all is a curve timed that cannot be trusted
 EXTENSIONS = 4
 _MEASURING = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step")
 
@@ -34,9 +34,9 @@ class Measuring:
     benchmark_processes: int = 5
     min_step: float = 0.06
 
-    def sweep(self) -> Protocol:
-        """Protocol of a sweep."""
-        return Protocol(processes=self.processes, rounds=self.rounds, burst_ms=self.burst_ms)
+    def one_process(self) -> Protocol:
+        """Protocol of one pass of a sweep."""
+        return Protocol(processes=1, rounds=self.rounds, burst_ms=self.burst_ms)
 
     def end_to_end(self) -> Protocol:
         """Protocol of verification and benchmark: more processes, all networks in each."""
@@ -117,8 +117,8 @@ def sweep(
     ]
     reference = reference_part(lines[0].architecture, device.batch)
     with open_board(device, Path(store)) as board:
-        first = _curves(board, lines, measuring, reference)
-        rows = [row for line in lines for row in _block_rows(line, first[line.look])]
+        timed = _curves(board, lines, measuring, reference)
+        rows = [row for line in lines for row in _block_rows(line, timed)]
         rows += _tile_rows(board, levels, measuring, reference)
         metadata = _metadata(board, device, measuring, lines)
     trusted = sum(line.curve is not None and line.curve.trusted for line in lines)
@@ -126,28 +126,26 @@ def sweep(
     return pd.DataFrame(rows), metadata
 
 
-def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: Point) -> dict[int, Sweep]:
-    """Time the targets of all curves, extend them while flat, look afresh at those that cannot be trusted."""
-    sweeps: dict[int, Sweep] = {}
-    pending = lines
+def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: Point) -> Sweep:
+    """Time the targets of all curves, extend them while flat, time those again that cannot be trusted.
+
+    Every look adds fresh processes to what is there; the estimate sets disturbed ones aside by criteria that do not
+    look at how the widths compare (`hakd.staircase.interference`).
+    """
+    bursts: dict[str, list] = {}
+    pending, found = lines, Sweep({}, None, {})
     for look in range(1, LOOKS + 1):
         wanted = [sorted({*targets(line.width, line.full), *line.keys}) for line in pending]
-        purpose = "sweep" if look == 1 else f"sweep:look{look}"
-        bursts: dict[str, list] = {}
         for extension in range(EXTENSIONS):
             points = [
                 p
                 for line, widths in zip(pending, wanted, strict=True)
                 for p in line.points(widths, board.device.batch)
             ]
-            part = f"{purpose}:extension{extension}" if extension else purpose
-            for key, found in board.measure(points, measuring.sweep(), part, reference).items():
-                bursts[key] = merge(bursts.get(key, []), found)
-            sweeps[look] = estimate(bursts)
-            more = []
-            for line in pending:
-                line.look = look
-                more.append(_refresh(line, sweeps[look], measuring))
+            part = f"sweep:look{look}" + (f":extension{extension}" if extension else "")
+            collect(bursts, board, points, measuring, part, reference)
+            found = estimate(bursts)
+            more = [_refresh(line, found, measuring, look) for line in pending]
             if not any(more):
                 break
             # The pruned width is timed again with its new neighbours, so that they share processes.
@@ -158,8 +156,29 @@ def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: P
         pending = [line for line in pending if line.curve is None or not line.curve.trusted]
         if not pending:
             break
-        log.info("look %d: %d curves cannot be trusted", look, len(pending))
-    return sweeps
+        log.info("look %d: %d of %d curves cannot be trusted", look, len(pending), len(lines))
+    for line in lines:
+        _refresh(line, found, measuring, line.look)  # on the final scale, all processes in
+    return found
+
+
+def collect(
+    bursts: dict[str, list],
+    board: Board,
+    points: list[Point],
+    measuring: Measuring,
+    purpose: str,
+    reference: Point | None,
+) -> None:
+    """Time points in `measuring.processes` passes and add the bursts to `bursts`.
+
+    Each pass goes over all points before the next begins: two processes of a point lie as far apart in time as can
+    be, so that a slow spell of the machine spoils one of them at most.
+    """
+    for number in range(1, measuring.processes + 1):
+        timed = board.measure(points, measuring.one_process(), f"{purpose}:pass{number}", reference)
+        for key, found in timed.items():
+            bursts[key] = merge(bursts.get(key, []), found)
 
 
 def merge(old: list, new: list) -> list:
@@ -168,15 +187,16 @@ def merge(old: list, new: list) -> list:
     return old + [burst for burst in new if (burst.process, burst.round) not in seen]
 
 
-def _refresh(line: _Line, sweep_: Sweep, measuring: Measuring) -> list[int]:
-    """Make the line's curve anew and say which widths it needs next."""
+def _refresh(line: _Line, sweep_: Sweep, measuring: Measuring, look: int) -> list[int]:
+    """Make the line's curve anew and say which widths it needs next: none before it can be trusted."""
+    line.look = look
     if not any(key in sweep_.estimates for key in line.keys.values()):
         line.curve = None
         return []
     architecture = line.architecture
     around = neighbours(engine_graph(architecture).block(line.group), line.group)
     line.curve = curve_from(sweep_, line.group, line.level, around, line.keys, measuring.min_step)
-    if line.width not in line.curve.widths:
+    if line.width not in line.curve.widths or not line.curve.trusted:
         return []
     more = extend(line.curve, line.width, line.full)
     return [channels for channels in more if channels not in line.keys]
@@ -228,6 +248,34 @@ def tile_points(architecture: Architecture, batch: int) -> dict[str, Point]:
     }
 
 
+def time_tiles(board: Board, points: list[Point], measuring: Measuring, reference: Point) -> Sweep:
+    """Latencies of tiles; looks again, up to the sweep's number of looks, while the set cannot be trusted."""
+    bursts: dict[str, list] = {}
+    for look in range(1, LOOKS + 1):
+        collect(bursts, board, points, measuring, f"tiles:look{look}", reference)
+        found = estimate(bursts)
+        if trust(found.residual_p95, measuring.min_step)[0]:
+            break
+    return found
+
+
+def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose: str) -> Sweep:
+    """Absolute latencies of whole networks, all interleaved in every process, the factor between processes kept in.
+
+    Adds as many fresh processes again, up to the sweep's number of looks, while some network was timed undisturbed
+    by fewer than `benchmark_processes` of them.
+    """
+    bursts: dict[str, list] = {}
+    for look in range(1, LOOKS + 1):
+        timed = board.measure(points, measuring.end_to_end(), f"{purpose}:look{look}")
+        for key, found in timed.items():
+            bursts[key] = merge(bursts.get(key, []), found)
+        made = estimate(bursts, absolute=True)
+        if min(one.processes for one in made.estimates.values()) >= measuring.benchmark_processes:
+            break
+    return made
+
+
 def _tile_rows(
     board: Board, levels: Mapping[float, Mapping[str, Architecture]], measuring: Measuring, reference: Point
 ) -> list[dict[str, Any]]:
@@ -236,8 +284,7 @@ def _tile_rows(
     wanted = [(1.0, full_architecture(spec))]
     wanted += [(level, found) for level, methods in levels.items() for found in methods.values()]
     tiles = [(level, found, tile_points(found, board.device.batch)) for level, found in wanted]
-    points = [p for _, _, parts in tiles for p in parts.values()]
-    sweep_ = estimate(board.measure(points, measuring.sweep(), "sweep", reference))
+    sweep_ = time_tiles(board, [p for _, _, parts in tiles for p in parts.values()], measuring, reference)
     trusted, reason = trust(sweep_.residual_p95, measuring.min_step)
     rows, seen = [], set()
     for level, found, parts in tiles:
