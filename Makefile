@@ -46,8 +46,8 @@ $(STAMP): $(LOCK)
 	"$(BIN)/python" -m pip install -q --no-input --disable-pip-version-check --require-hashes -r $(LOCK); \
 	cp $(LOCK) $@
 
-study: env  ## run the built-in study to results/pareto.pdf (CORES=all)
-	$(RUN) snakemake --cores $(CORES) results/pareto.pdf
+study: env  ## run the built-in study: results/pareto.pdf, staircases.pdf, summary.csv (CORES=all)
+	$(RUN) snakemake --cores $(CORES)
 
 test: lint check  ## all checks: linters, types, then the tests
 

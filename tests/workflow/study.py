@@ -1,6 +1,5 @@
 """Runs the real workflow in a folder of its own and tells which jobs it ran."""
 
-import os
 import re
 import subprocess
 import sys
@@ -19,15 +18,25 @@ class Study:
         self.directory = directory
         self.config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
 
-    def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess[str]:
-        """Run snakemake on the study; stdout and stderr together."""
+    def command(self, *arguments: str, config: dict | None = None) -> list[str]:
+        """The command line, its configuration written."""
         path = self.directory / "config.yaml"
         path.write_text(yaml.safe_dump(config or self.config))
         command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--cores", "2", "--directory", str(self.directory), "--configfile", str(path)]
+        return [*command, "--cores", "2", "--directory", str(self.directory), "--configfile", str(path)]
+
+    def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess[str]:
+        """Run snakemake on the study; stdout and stderr together."""
+        command = self.command(*arguments, config=config)
         return subprocess.run(
-            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start it in a process group of its own, to be interrupted."""
+        return subprocess.Popen(
+            self.command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
 
     def run(self, *arguments: str, config: dict | None = None) -> Counter:

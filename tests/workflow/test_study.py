@@ -2,7 +2,10 @@
 
 import copy
 import json
+import os
 import re
+import signal
+import time
 
 import numpy as np
 import onnxruntime
@@ -13,6 +16,7 @@ import pytest
 from hakd.deep_compression.store import read
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.tables import read_table
+from tests.workflow.study import Study
 
 DEVICE_RULES = {
     "sweep",
@@ -131,6 +135,13 @@ def test_plots_have_their_pages(finished):
         assert "tiny" in text and "local" in text
 
 
+def test_the_report_holds_the_plots_and_the_table(copied):
+    done = copied.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stdout[-2000:]
+    text = (copied.directory / "report.html").read_text()
+    assert all(name in text for name in ("pareto.pdf", "staircases.pdf", "summary.csv", "95 % intervals"))
+
+
 def test_only_the_score_rule_reads_the_test_split(finished):
     plan = finished.snakemake("-n", "--forceall").stdout
     readers = set()
@@ -223,3 +234,22 @@ def test_an_engine_interpreter_that_is_not_there_is_one_clear_error(copied):
     assert done.returncode != 0
     assert "/nowhere/python3" in done.stdout
     assert not (copied.directory / "results" / "tiny" / "latency" / "local.parquet").exists()
+
+
+def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(tmp_path):
+    study = Study(tmp_path)
+    study.config["teacher"]["epochs"] = 40
+    target = tmp_path / "results" / "tiny" / "teacher" / "0.safetensors"
+    kept = target.with_name(target.name + ".resume")
+    process = study.start(target.relative_to(tmp_path).as_posix())
+    deadline = time.monotonic() + 120
+    while not kept.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert kept.exists(), "training kept no state"
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(60)
+    assert not target.exists() and kept.exists()
+    study.run(target.relative_to(tmp_path).as_posix())
+    epochs = pd.read_csv(target.with_suffix(".csv"))
+    assert list(epochs["epoch"]) == list(range(1, 41))
+    assert not kept.exists()

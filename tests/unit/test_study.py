@@ -1,0 +1,214 @@
+"""The configuration, the list of candidates, code digests, and the latency table's way back to curves."""
+
+import copy
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hakd import config_docs
+from hakd.candidates import baselines, students
+from hakd.choosing.device_free import choose_device_free
+from hakd.networks.families import build_graph, full_widths
+from hakd.records.arch import Architecture, architecture_from, read_architecture, write_architecture
+from hakd.records.code import code_digest
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+from hakd.study import canonical, check_study, config_digest, settings
+from hakd.sweeping.parts import engine_graph, neighbours
+from hakd.sweeping.sweep import curves_from_table, device_from, tile_points
+from tests.unit.builders import SPECS, narrowed
+
+CONFIG = {
+    "run": {
+        "devices": ["a"],
+        "networks": ["n"],
+        "levels": [0.5, 1],
+        "seeds": [0, 3],
+        "methods": ["teacher", "hakd"],
+    },
+    "data": {"name": "digits"},
+    "networks": {"n": {"family": "mobilenet", "multiplier": 0.25}},
+    "devices": {"a": {"threads": 1}, "b": {"threads": 2.0}},
+    "students": {
+        "recipes": {"hakd": ["distilled", "tuned"], "fisher": ["scratch"]},
+        "losses": ["logits", "at"],
+    },
+    "deep_compression": {"densities": [0.1]},
+}
+
+
+def test_every_key_of_the_schema_is_described_and_documented():
+    schema = yaml.safe_load(config_docs.SCHEMA.read_text())
+    keys = list(config_docs.rows(schema))
+    assert all(text for *_, text in keys)
+    readme = config_docs.README.read_text()
+    assert config_docs.with_table(readme) == readme  # else: python -m hakd.config_docs
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("run", "devices"), ["pi4"], "unknown device 'pi4'"),
+        (("run", "networks"), ["resnet"], "unknown network 'resnet'"),
+        (("run", "levels"), [0.5, 0.50], "a level twice"),
+        (("data", "name"), "mnist", "unknown data set 'mnist'"),
+        (("networks", "n"), {"family": "densenet", "depth": 23}, "6 n \\+ 4"),
+        (("devices", "A"), {}, "differ in case only"),
+    ],
+)
+def test_what_the_schema_lets_pass_is_refused(path, value, words):
+    config = copy.deepcopy(CONFIG)
+    config[path[0]][path[1]] = value
+    with pytest.raises(HakdError, match=words):
+        check_study(config)
+
+
+@given(
+    st.recursive(
+        st.integers() | st.booleans() | st.text(), lambda x: st.dictionaries(st.text(), x) | st.lists(x)
+    )
+)
+def test_canonical_settings_keep_their_meaning(value):
+    assert digest(canonical(value)) == digest(value)
+
+
+def test_settings_do_not_depend_on_key_order_or_number_types():
+    other = {key: CONFIG[key] for key in reversed(list(CONFIG))}
+    other = {**other, "devices": {"b": {"threads": 2}, "a": {"threads": 1.0}}}
+    assert config_digest(other) == config_digest(CONFIG)
+    assert repr(settings(other, "devices")) == repr(settings(CONFIG, "devices"))
+    assert settings(CONFIG, "devices/b/threads") == 2
+
+
+def test_candidates_have_their_own_names_and_shared_files():
+    found = students(CONFIG, "n", "0.5", "a", {"hakd": "0" * 12, "fisher": "1" * 12})
+    assert {c.method for c in found} == {"hakd"}  # fisher is not among the study's methods
+    assert len({c.name for c in found}) == len(found) == 6
+    assert {c.target_device for c in found} == {"a"}
+    tuned = next(c for c in found if c.recipe == "tuned" and c.seed == 3)
+    assert tuned.files == (
+        "results/n/students/000000000000/tuned-0.5-3.safetensors",
+        "results/n/students/000000000000/tuned-0.5-3.onnx",
+    )
+    assert [c.name for c in baselines(CONFIG, "n")] == [
+        "n/1/teacher/any/scratch/ce/0",
+        "n/1/teacher/any/scratch/ce/3",
+    ]
+
+
+def test_code_digest_sees_code_and_what_it_imports(tmp_path, monkeypatch):
+    import hakd.records.code as module
+
+    package = tmp_path / "hakd"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text('"""Doc."""\nfrom hakd import b\n\ndef f():\n    return b.x\n')
+    (package / "b.py").write_text("x = 1\n")
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
+
+    def now(**options):
+        module._read.cache_clear()
+        return code_digest(["hakd.a"], **options)
+
+    first, without = now(), now(skip=["hakd.b"])
+    (package / "a.py").write_text(
+        "'''Other words.'''\nfrom hakd import b  # why\n\n\ndef f():\n    '''Doc.'''\n    return b.x\n"
+    )
+    assert now() == first
+    (package / "b.py").write_text("x = 2\n")
+    assert now() != first and now(skip=["hakd.b"]) == without
+    module._read.cache_clear()
+
+
+def test_architecture_files_are_written_once_and_checked(tmp_path):
+    spec = SPECS["mobilenet"]()
+    architecture = Architecture(spec, narrowed(spec))
+    path = tmp_path / f"{architecture.arch}.json"
+    write_architecture(path, architecture)
+    before = path.stat().st_mtime_ns
+    write_architecture(path, architecture)
+    assert path.stat().st_mtime_ns == before
+    assert read_architecture(path) == architecture
+    content = json.loads(path.read_text())
+    content["widths"]["stem"] += 1
+    with pytest.raises(HakdError, match="arch"):
+        architecture_from(content, path)
+    with pytest.raises(HakdError, match="no architecture"):
+        architecture_from({"arch": "x"}, path)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_device_free_widths_keep_their_budget(name):
+    spec = SPECS[name](32)
+    full = full_widths(spec)
+    macs = build_graph(Architecture(spec, full)).macs()
+    pruned = Architecture(spec, {group: max(1, width * 3 // 5) for group, width in full.items()})
+    found = choose_device_free(pruned, 0.7, 0)
+    assert found["fisher"].widths == pruned.widths
+    assert all(w % 16 == 0 or w == full[g] for g, w in found["round16"].widths.items())
+    for method in ("uniform", "random"):
+        assert build_graph(found[method]).macs() <= 0.7 * macs
+    assert choose_device_free(pruned, 0.7, 0)["random"].widths == found["random"].widths
+
+
+def test_a_device_of_the_study_splits_into_board_and_measuring():
+    device, measuring = device_from("a", {"threads": 2, "rounds": 7, "benchmark_processes": 6})
+    assert (device.threads, measuring.rounds, measuring.one_process().processes) == (2, 7, 1)
+    assert measuring.end_to_end().processes == 6
+    with pytest.raises(HakdError, match="unknown key 'round'"):
+        device_from("a", {"round": 7})
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_neighbours_name_every_other_width_of_a_block(name):
+    spec = SPECS[name]()
+    widths = full_widths(spec)
+    graph = engine_graph(Architecture(spec, widths))
+    for group in widths:
+        around = neighbours(graph.block(group), group)
+        assert group not in around and around.items() <= widths.items()
+        key = graph.block(group).shape_key()
+        for other in set(widths) - {group}:
+            changed = engine_graph(Architecture(spec, widths | {other: widths[other] - 1}))
+            assert (changed.block(group).shape_key() != key) == (other in around)
+
+
+def test_a_points_reference_is_what_its_model_computes():
+    from hakd.evaluation.export import session
+
+    spec = SPECS["densenet"]()
+    for part in tile_points(Architecture(spec, narrowed(spec)), batch=2).values():
+        images = np.random.default_rng(0).standard_normal(part.input_shape).astype(np.float32)
+        (found,) = session(part.model()).run(None, {"input": images})
+        np.testing.assert_allclose(found, part.reference(images), atol=1e-4, rtol=1e-4)
+
+
+def test_curves_come_back_from_the_table():
+    row = {
+        "network": "n",
+        "level": 0.5,
+        "kind": "block",
+        "group": "g",
+        "shape": "s",
+        "neighbour_widths": '{"h": 3}',
+    }
+    row |= {
+        "latency_low_ms": np.nan,
+        "latency_high_ms": np.nan,
+        "min_ms": 0.1,
+        "residual_p95": 0.01,
+        "trusted": True,
+    }
+    rows = [
+        row | {"width": w, "latency_ms": ms, "reason": "r"} for w, ms in ((16, 0.3), (8, 0.2), (12, 0.25))
+    ]
+    curve = curves_from_table(pd.DataFrame(rows), 0.5)["g"]
+    assert (curve.widths, curve.latency_ms, curve.low[0]) == ((8, 12, 16), (0.2, 0.25, 0.3), None)
+    assert curve.neighbour_widths == {"h": 3}
+    with pytest.raises(HakdError, match="no curves at level"):
+        curves_from_table(pd.DataFrame(rows), 0.25)
