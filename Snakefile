@@ -10,7 +10,7 @@ configfile: os.path.join(workflow.basedir, "config", "config.yaml")
 
 
 validate(config, os.path.join(workflow.basedir, "config", "schemas", "config.schema.yaml"))
-check_study(config)
+check_study(config, where=", ".join(map(str, workflow.configfiles)))
 
 
 include: "rules/common.smk"

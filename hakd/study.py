@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hakd.data.settings import complete
-from hakd.networks.families import network_spec
+from hakd.networks.families import build_graph, full_widths, network_spec
+from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 
 WHERE = "configuration"
+RESERVED = ("architectures", "candidates", "data", "devices", "logs", "measurements")  # folders in results/
 
 
 def level_text(level: float) -> str:
@@ -17,7 +19,7 @@ def level_text(level: float) -> str:
     return f"{level:g}"
 
 
-def check_study(config: Mapping[str, Any]) -> None:
+def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
     """Refuse what the schema lets pass; note the configuration's hash for the provenance of results.
 
     Raises:
@@ -25,14 +27,14 @@ def check_study(config: Mapping[str, Any]) -> None:
             case only.
     """
     os.environ["HAKD_CONFIG_HASH"] = config_digest(config)  # jobs inherit the environment
-    complete(config["data"], WHERE)
+    complete(config["data"], where)
     for key in ("devices", "networks"):
         for name in config["run"][key]:
             if name not in config[key]:
                 known = ", ".join(config[key])
                 raise HakdError(
                     f"unknown {key[:-1]} {name!r}",
-                    where=WHERE,
+                    where=where,
                     key=f"run.{key}",
                     remedy=f"Add it to `{key}`, or use one of: {known}",
                 )
@@ -40,14 +42,35 @@ def check_study(config: Mapping[str, Any]) -> None:
         double = next((name for name in folded if folded.count(name) > 1), None)
         if double:
             raise HakdError(
-                f"two names differ in case only ({double!r})", where=WHERE, key=key, remedy="Rename one"
+                f"two names differ in case only ({double!r})", where=where, key=key, remedy="Rename one"
             )
     for name, settings_ in config["networks"].items():
-        network_spec(name, settings_, channels=1, num_classes=2, where=WHERE)
-    for key, values in (("run.levels", config["run"]["levels"]),):
+        spec = network_spec(name, settings_, channels=3, num_classes=2, where=where)
+        if name in config["run"]["networks"]:
+            _check_reach(spec, min(config["run"]["levels"]), where)
+        if name in RESERVED:
+            raise HakdError(
+                "is a folder of the results", where=where, key=f"networks.{name}", remedy="Rename it"
+            )
+    densities = config.get("deep_compression", {}).get("densities", [])
+    for key, values in (("run.levels", config["run"]["levels"]), ("deep_compression.densities", densities)):
         texts = [level_text(value) for value in values]
         if len(set(texts)) < len(texts):
-            raise HakdError("a level twice", where=WHERE, key=key, remedy="Name each once")
+            raise HakdError("a value twice", where=where, key=key, remedy="Name each once")
+
+
+def _check_reach(spec: NetworkSpec, level: float, where: str) -> None:
+    """Refuse a level below what widths of one channel leave (counted for three input channels and two classes)."""
+    full = full_widths(spec)
+    least = build_graph(Architecture(spec, dict.fromkeys(full, 1))).macs()
+    share = least / build_graph(Architecture(spec, full)).macs()
+    if level < share:
+        raise HakdError(
+            f"{level:g} cannot be reached by {spec.name}: with one channel a group {share:.3g} of its MACs are left",
+            where=where,
+            key="run.levels",
+            remedy="Use a higher level",
+        )
 
 
 def canonical(value: Any) -> Any:

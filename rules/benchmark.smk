@@ -14,7 +14,7 @@ rule candidates:
         recipes=setting("students/recipes"),
         losses=setting("students/losses"),
         seeds=setting("run/seeds"),
-        code=code("hakd.collecting"),
+        code=code("candidates"),
     script:
         "../workflow/scripts/candidates.py"
 
@@ -32,7 +32,7 @@ rule baselines:
         methods=setting("run/methods"),
         densities=setting("deep_compression/densities"),
         seeds=setting("run/seeds"),
-        code=code("hakd.collecting"),
+        code=code("baselines"),
     script:
         "../workflow/scripts/baselines.py"
 
@@ -53,7 +53,7 @@ rule benchmark:
         device=setting("devices/{device}"),
         store=setting("store"),
         protocol=PROTOCOL,
-        code=code("hakd.sweeping.benchmark", skip=MEASURING),
+        code=code("benchmark", skip=MEASURING),
     script:
         "../workflow/scripts/benchmark.py"
 
@@ -69,7 +69,7 @@ rule score:
     conda:
         "../envs/study.yaml"
     params:
-        code=code("hakd.evaluation.score", "hakd.data"),
+        code=code("score"),
     script:
         "../workflow/scripts/score.py"
 
@@ -87,7 +87,7 @@ rule device_summary:
         "../envs/study.yaml"
     params:
         data=setting("data/name"),
-        code=code("hakd.summary"),
+        code=code("device_summary"),
     script:
         "../workflow/scripts/device_summary.py"
 
@@ -108,6 +108,6 @@ rule summary:
     conda:
         "../envs/study.yaml"
     params:
-        code=code("hakd.summary"),
+        code=code("summary"),
     script:
         "../workflow/scripts/summary.py"

@@ -2,7 +2,7 @@
 from hakd.boards.points import PROTOCOL
 from hakd.candidates import baselines, student_paths
 from hakd.records.arch import read_architecture
-from hakd.records.code import code_digest
+from hakd.records.code import script_digest
 from hakd.study import level_text, settings
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
@@ -40,9 +40,9 @@ def setting(path):
     return value
 
 
-def code(*modules, skip=()):
-    """Digest of package modules and all they import: a change of code reruns the rules that use it."""
-    return code_digest(modules, skip)
+def code(script, skip=()):
+    """Digest of the package code that a rule's script uses: a change of it reruns the rule, and no other change."""
+    return script_digest(os.path.join(workflow.basedir, "workflow", "scripts", f"{script}.py"), skip)
 
 
 def board_tokens():

@@ -9,6 +9,6 @@ rule data:
         "../envs/study.yaml"
     params:
         settings=setting("data"),
-        code=code("hakd.data"),
+        code=code("data"),
     script:
         "../workflow/scripts/data.py"

@@ -5,6 +5,7 @@ rule deep_compression:
         teacher="results/{network}/teacher/{seed}.safetensors",
     output:
         compressed="results/{network}/deep_compression/{density}-{seed}.hakdc",
+        facts="results/{network}/deep_compression/{density}-{seed}.json",
     log:
         "results/logs/deep_compression/{network}-{density}-{seed}.log",
     conda:
@@ -13,6 +14,6 @@ rule deep_compression:
     params:
         settings=setting("deep_compression/compression"),
         recipe=setting("deep_compression/recipe"),
-        code=code("hakd.deep_compression.compress", "hakd.training.students", "hakd.data"),
+        code=code("deep_compression"),
     script:
         "../workflow/scripts/deep_compression.py"

@@ -10,14 +10,15 @@ rule export:
     conda:
         "../envs/study.yaml"
     params:
-        code=code("hakd.evaluation.export"),
+        code=code("export"),
     script:
         "../workflow/scripts/export.py"
 
 
 rule decode:
     input:
-        "results/{network}/deep_compression/{density}-{seed}.hakdc",
+        compressed="results/{network}/deep_compression/{density}-{seed}.hakdc",
+        facts="results/{network}/deep_compression/{density}-{seed}.json",
     output:
         "results/{network}/deep_compression/{density}-{seed}.onnx",
     log:
@@ -25,6 +26,6 @@ rule decode:
     conda:
         "../envs/study.yaml"
     params:
-        code=code("hakd.evaluation.export", "hakd.deep_compression.codec"),
+        code=code("decode"),
     script:
         "../workflow/scripts/decode.py"

@@ -13,7 +13,7 @@ rule pareto:
     conda:
         "../envs/study.yaml"
     params:
-        code=code("hakd.plots.pareto"),
+        code=code("pareto"),
     script:
         "../workflow/scripts/pareto.py"
 
@@ -34,7 +34,7 @@ rule device_pareto:
     conda:
         "../envs/study.yaml"
     params:
-        code=code("hakd.plots.pareto"),
+        code=code("pareto"),
     script:
         "../workflow/scripts/pareto.py"
 
@@ -57,6 +57,6 @@ rule staircases:
     conda:
         "../envs/study.yaml"
     params:
-        code=code("hakd.plots.staircases"),
+        code=code("staircases"),
     script:
         "../workflow/scripts/staircases.py"

@@ -15,6 +15,6 @@ rule prune:
         settings=setting("prune"),
         levels=setting("run/levels"),
         seed=SEARCH_SEED,
-        code=code("hakd.training.prune", "hakd.data"),
+        code=code("prune"),
     script:
         "../workflow/scripts/prune.py"

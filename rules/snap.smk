@@ -16,6 +16,6 @@ checkpoint snap:
         device=setting("devices/{device}"),
         store=setting("store"),
         protocol=PROTOCOL,
-        code=code("hakd.sweeping.snapping", skip=MEASURING),
+        code=code("snap", skip=MEASURING),
     script:
         "../workflow/scripts/snap.py"

@@ -18,7 +18,7 @@ rule student:
         alpha=setting("students/alpha"),
         temperature=setting("students/temperature"),
         attention_scale=setting("students/attention_scale"),
-        code=code("hakd.training.students", "hakd.training.distil", "hakd.data"),
+        code=code("student"),
     script:
         "../workflow/scripts/student.py"
 
@@ -43,6 +43,6 @@ rule tuned:
         epochs=setting("students/epochs"),
         recipe=setting("students/recipe"),
         lr=setting("students/tuned_lr"),
-        code=code("hakd.training.students", "hakd.training.inherit", "hakd.data"),
+        code=code("tuned"),
     script:
         "../workflow/scripts/tuned.py"

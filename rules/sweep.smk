@@ -1,3 +1,10 @@
+# Compute nodes cannot reach the boards.
+localrules:
+    sweep,
+    snap,
+    benchmark,
+
+
 rule sweep:
     input:
         widths=expand("results/{{network}}/widths/{level}.json", level=LEVELS),
@@ -14,6 +21,6 @@ rule sweep:
         device=setting("devices/{device}"),
         store=setting("store"),
         protocol=PROTOCOL,
-        code=code("hakd.sweeping.sweep", skip=MEASURING),
+        code=code("sweep", skip=MEASURING),
     script:
         "../workflow/scripts/sweep.py"

@@ -14,6 +14,6 @@ rule teacher:
         network=setting("networks/{network}"),
         epochs=setting("teacher/epochs"),
         recipe=setting("teacher/recipe"),
-        code=code("hakd.training.students", "hakd.data"),
+        code=code("teacher"),
     script:
         "../workflow/scripts/teacher.py"

@@ -9,6 +9,6 @@ rule widths:
         "../envs/study.yaml"
     params:
         seed=SEARCH_SEED,
-        code=code("hakd.choosing.rivals", "hakd.networks.families"),
+        code=code("widths"),
     script:
         "../workflow/scripts/widths.py"

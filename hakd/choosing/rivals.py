@@ -58,11 +58,11 @@ def uniform(full: Widths, level: float, macs_of: MacsOf) -> dict[str, int]:
 
 
 def uniform_aligned(full: Widths, level: float, macs_of: MacsOf, multiple: int = 8) -> dict[str, int]:
-    """The largest multiplier with MACs <= level x full, widths rounded to the nearest multiple (halves up).
+    """The largest multiplier m <= 1 with MACs <= level x full, widths rounded to the nearest multiple (halves up).
 
-    A width is at least one multiple, or the full width when that is smaller, and at most the full width.
-    Where even those smallest widths exceed the budget they are returned all the same: compare their MACs
-    with the level.
+    At level 1 that is the full network, whatever its widths. A width is at least one multiple, or the full width
+    when that is smaller, and at most the full width. Where even those smallest widths exceed the budget they are
+    returned all the same: compare their MACs with the level.
 
     Raises:
         HakdError: a level outside (0, 1], or a multiple below 1.
@@ -74,15 +74,14 @@ def uniform_aligned(full: Widths, level: float, macs_of: MacsOf, multiple: int =
         for size in set(full.values())
         for j in range(1, size // multiple + 2)
     }
-    breakpoints = sorted({m for m in halves if m < 1} | {Fraction(1)})
+    if macs_of(dict(full)) <= budget:
+        return dict(full)
 
     def at(m: Fraction) -> dict[str, int]:
-        if m == 1:
-            return dict(full)
         return {group: _nearest(m * size, size, multiple) for group, size in full.items()}
 
     smallest = {group: min(multiple, size) for group, size in full.items()}
-    return _largest(breakpoints, at, budget, macs_of) or smallest
+    return _largest(sorted(m for m in halves if m <= 1), at, budget, macs_of) or smallest
 
 
 def random_widths(full: Widths, level: float, macs_of: MacsOf, seed: int) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def compress(
     weights, kinds = prunable(module)
     _others(module, weights)  # refuses what the file could not hold before hours of training
     run = _Phases(module, data, recipe, seed, label, resume_directory)
+    run.context = [asdict(settings), density]
     masks, factor = _prune(run, weights, density, settings)
     metrics = {"val_accuracy_pruned": evaluate(module, data.validation)}
     shared: Shared = {}
@@ -173,6 +174,7 @@ class _Phases:
         self.directory = Path(directory) if directory is not None else None
         self.history: list[dict[str, Any]] = []
         self.images, self._number = 0, 0
+        self.context: Any = None
 
     def phase(self, name: str, epochs: int, hooks: Masks | Centroids) -> None:
         """Fine-tune for `epochs` with the hooks of `hooks`."""
@@ -189,6 +191,7 @@ class _Phases:
             after_step=hooks.after_step,
             label=f"{self.label} {name}".strip(),
             resume_path=self.directory / f"phase-{self._number}.pt" if self.directory else None,
+            context=[name, self.context],
         )
         self.history += [{"phase": name, **row} for row in rows]
         self.images += epochs * len(self.data.train)

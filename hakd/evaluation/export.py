@@ -15,7 +15,6 @@ from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import write_bytes
 from hakd.records.probe import probe_images
-from hakd.records.provenance import provenance
 
 TOLERANCE = 1e-4
 
@@ -34,8 +33,11 @@ def export(
     weights: Mapping[str, np.ndarray],
     probe_logits: list[list[float]],
     facts: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> float:
     """Write the network as ONNX (dynamic batch, batch norm folded) and return its largest deviation from torch.
+
+    `facts` and `provenance` of the training travel along in the file's metadata.
 
     Raises:
         HakdError: ONNX Runtime's logits of the probe images differ from torch's by more than 1e-4 (absolute, and
@@ -43,7 +45,7 @@ def export(
     """
     graph, folded = fold_weights(build_graph(architecture), weights)
     model = to_onnx(graph, folded, batch="batch")
-    header = {**architecture.to_dict(), "facts": dict(facts), "provenance": provenance()}
+    header = {**architecture.to_dict(), "facts": dict(facts), "provenance": dict(provenance)}
     onnx.helper.set_model_props(model, {"hakd": json.dumps(header, allow_nan=False)})
     content = model.SerializeToString()
     expected = np.asarray(probe_logits, dtype=np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from hakd.data import load
+from hakd.data.split import load
 from hakd.evaluation.export import session
 from hakd.records.errors import HakdError
 

@@ -44,7 +44,9 @@ def network_spec(
             key=f"{key}.input_size",
             remedy=f"Use at least {_SMALLEST_SIZE[family]}",
         )
-    spec = NetworkSpec(name, family, channels, size, num_classes, {**FAMILIES[family].OPTIONS, **options})
+    defaults = FAMILIES[family].OPTIONS
+    options = {key: type(default)(options.get(key, default)) for key, default in defaults.items()}  # 1 is 1.0
+    spec = NetworkSpec(name, family, channels, size, num_classes, options)
     try:
         full_widths(spec)
     except ValueError as error:

@@ -25,6 +25,7 @@ class Checkpoint:
     architecture: Architecture
     weights: Mapping[str, np.ndarray] = field(repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(
@@ -71,7 +72,7 @@ def read_checkpoint(path: str | os.PathLike, spec: NetworkSpec | None = None) ->
             key="network",
             remedy="Give the right file, or delete it and run again",
         )
-    return Checkpoint(architecture, weights, header.get("facts", {}))
+    return Checkpoint(architecture, weights, header.get("facts", {}), header.get("provenance", {}))
 
 
 def _describe(spec: NetworkSpec) -> str:

@@ -9,6 +9,11 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+def script_digest(script: str, skip: Iterable[str] = ()) -> str:
+    """`code_digest` of what a rule's script (a path) imports: the script itself is tracked by Snakemake."""
+    return code_digest(_imports(ast.parse(Path(script).read_text())), skip)
+
+
 def code_digest(modules: Iterable[str], skip: Iterable[str] = ()) -> str:
     """Short hash of the syntax trees of `modules` and of every package module they import, directly or not.
 
@@ -31,6 +36,15 @@ def code_digest(modules: Iterable[str], skip: Iterable[str] = ()) -> str:
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
     """Digest of one module, and the package modules that it imports (anywhere in it)."""
     tree = ast.parse(_path(name).read_text())
+    ours = _imports(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [part for part in node.body if not _is_text(part)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
+
+
+def _imports(tree: ast.Module) -> tuple[str, ...]:
+    """Package modules that a module imports, anywhere in it."""
     imports = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -38,10 +52,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imports.add(node.module)
             imports |= {f"{node.module}.{alias.name}" for alias in node.names}
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [part for part in node.body if not _is_text(part)]
-    ours = sorted(found for found in imports if found.split(".")[0] == "hakd" and _exists(found))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(ours)
+    return tuple(sorted(found for found in imports if found.split(".")[0] == "hakd" and _exists(found)))
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -114,12 +114,17 @@ SUMMARY = (
     _count("nonzero_params", "those that are not zero"),
     _count("macs", "multiply-accumulates for one image, convolutions and linear layers", low=1),
     _count("memory_bytes", "peak resident set beyond the empty engine; empty: not measured", null=True),
-    _count("train_images", "images seen in training, all stages of this candidate"),
-    _count("train_macs", "multiply-accumulates spent in training, all stages of this candidate"),
+    _count(
+        "train_images",
+        "images seen in this recipe's own training; the shared teacher and pruning are not counted",
+    ),
+    _count(
+        "train_macs", "multiply-accumulates spent on them (three forward passes an image, and the teacher's)"
+    ),
     Column(
         "search_s",
         "float",
-        "seconds spent on measuring and choosing its widths; empty: none",
+        "seconds spent on sweeping, choosing and verifying its widths; empty: none",
         null=True,
         low=0,
     ),
@@ -160,7 +165,7 @@ LATENCY = (
     Column(
         "residual_p95",
         "float",
-        "95th percentile over widths of the difference of two processes, drift removed",
+        "95th percentile over widths of the difference of two halves of the processes, drift removed",
         null=True,
         low=0,
     ),

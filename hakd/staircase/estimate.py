@@ -10,10 +10,10 @@ from hakd.records.errors import HakdError
 from hakd.staircase.factors import (
     BurstLike,
     ProcessMedians,
-    common_factors,
     process_medians,
     reference_factors,
     residual_p95,
+    scales,
 )
 
 CONFIDENCE = 0.95
@@ -84,7 +84,7 @@ def estimate(
     medians = process_medians(bursts)
     if not medians.keys:
         raise HakdError("nothing was timed", remedy="See the failures that the device reported")
-    factors, component = common_factors(medians.log_ms)
+    factors, component = scales(medians)
     if reference is not None:
         factors = reference_factors(medians, reference)
     adjusted = medians.log_ms - factors

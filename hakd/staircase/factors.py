@@ -16,11 +16,9 @@ from hakd.records.errors import HakdError
 from hakd.staircase.interference import RESTLESS, slow_phases, slow_processes, unrest
 
 KEPT_SHARE = 0.25  # below this share of clean bursts the preempted ones are kept: a few survivors are worse
-INTERRUPTED_SHARE = (
-    0.5  # a process with fewer rounds of a key than this share of the fullest one is set aside
-)
-
+INTERRUPTED_SHARE = 0.5  # a process with fewer rounds of a key than this share of the fullest is set aside
 CALM_PROCESSES = 2
+UNEVEN = 0.03  # p95 of |log ratio| from which keys do not tell how two parts of a sweep compare (`scales`)
 
 
 class BurstLike(Protocol):
@@ -57,6 +55,8 @@ class ProcessMedians:
     dropped: np.ndarray  # keys: left out, being preempted, in a slow phase or of an interrupted process
     preempted_kept: np.ndarray  # keys: processes whose preempted bursts had to be kept
     set_aside: np.ndarray  # keys: interrupted or restless processes not counted
+    timed: np.ndarray  # keys x processes: as log_ms, disturbed processes included; it tells their factor
+    disturbed: np.ndarray  # processes: restless or slow as a whole
 
 
 def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians:
@@ -92,7 +92,8 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     size = shape[0] * shape[1]
     key_of = cell // max(shape[1], 1)
     in_time = order[:, 0] * (1 + order[:, 1].max(initial=0)) + order[:, 1]
-    clean &= ~slow_phases(number_of, key_of, in_time, np.log(median_ns))
+    # Preempted bursts are no evidence of a slow phase: their own slowness says nothing about their neighbours.
+    clean[clean] = ~slow_phases(number_of[clean], key_of[clean], in_time[clean], np.log(median_ns[clean]))
     total = np.bincount(cell, minlength=size)
     cleans = np.bincount(cell[clean], minlength=size)
     fallback = (total > 0) & (cleans < KEPT_SHARE * total)
@@ -102,7 +103,8 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     restless = unrest(number_of, cell, np.log(median_ns), used) > RESTLESS
     first = np.log(_lower_quartile(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
     factors, component = common_factors(first)
-    doubtful = _doubtful(used, cell, fallback, restless | slow_processes(factors, component), shape)
+    disturbed = restless | slow_processes(factors, component)
+    doubtful = _doubtful(used, cell, fallback, disturbed, shape)
     short |= doubtful
     used &= ~doubtful[cell]
     log_ms = np.log(_lower_quartile(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
@@ -117,6 +119,8 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
         dropped=np.bincount(key_of[~used], minlength=shape[0]),
         preempted_kept=(fallback & ~short).reshape(shape).sum(axis=1),
         set_aside=short.reshape(shape).sum(axis=1),
+        timed=first,
+        disturbed=disturbed,
     )
 
 
@@ -184,6 +188,47 @@ def common_factors(log_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return factors, component
 
 
+def scales(medians: ProcessMedians) -> tuple[np.ndarray, np.ndarray]:
+    """Factor (log) and component of every process, disturbed ones included, as `common_factors` gives them.
+
+    Where a process was set aside for the keys that others timed undisturbed, but not for those that only it timed,
+    nothing that counts may be left to tie the two. They then come on one scale by the values that were set aside.
+    If these agree on it (95 % of them within `UNEVEN`), the two parts are one component. Otherwise the slow state is
+    uneven over the keys: the scale is a guess, and they stay two, so that no curve across them is trusted.
+
+    Factors are 0 at the median of the undisturbed processes, given two, so that the level of a sweep does not depend
+    on how much of it was disturbed.
+    """
+    factors, component = common_factors(medians.log_ms)
+    parts, part = np.unique(component, return_inverse=True)
+    rest = medians.timed - factors
+    columns = np.stack([_row_medians(rest[:, part == n]) for n in range(len(parts))], axis=1)
+    offsets, joint = common_factors(columns)
+    factors = factors + offsets[part]
+    counts = np.isfinite(medians.log_ms).sum(axis=0)
+    sizes = np.bincount(part, weights=counts, minlength=len(parts))
+    for number in np.unique(joint):
+        members = np.flatnonzero(joint == number)
+        main = members[np.argmax(sizes[members])]
+        for other in members:
+            gaps = columns[:, other] - offsets[other] - columns[:, main] + offsets[main]
+            gaps = np.abs(gaps[np.isfinite(gaps)])
+            if gaps.size and np.percentile(gaps, 95) <= UNEVEN:
+                component[part == other] = parts[main]
+        own = joint[part] == number
+        calm = own & (counts > 0) & ~medians.disturbed
+        factors[own] -= np.median(factors[calm if calm.sum() >= CALM_PROCESSES else own])
+    return factors, component
+
+
+def _row_medians(values: np.ndarray) -> np.ndarray:
+    """Median of each row without its NaN; NaN for a row of nothing else."""
+    found = np.full(len(values), np.nan)
+    some = np.isfinite(values).any(axis=1)
+    found[some] = np.nanmedian(values[some], axis=1)
+    return found
+
+
 def _two_processes(log_ms: np.ndarray) -> np.ndarray:
     """Exact solution for two processes: the median log ratio over shared keys."""
     return np.array([0.0, np.nanmedian(log_ms[:, 1] - log_ms[:, 0])])
@@ -219,7 +264,7 @@ def reference_factors(medians: ProcessMedians, reference: str) -> np.ndarray:
     Raises:
         HakdError: a process that did not time the reference.
     """
-    found = medians.log_ms[medians.keys.index(reference)] if reference in medians.keys else np.array([np.nan])
+    found = medians.timed[medians.keys.index(reference)] if reference in medians.keys else np.array([np.nan])
     if not np.isfinite(found).all():
         raise HakdError(
             "the reference point was not timed in every process",

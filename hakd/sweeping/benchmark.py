@@ -77,12 +77,23 @@ def benchmark(
         measured[entry["arch"]].append(timed.estimates[points[entry["candidate"]].key].latency_ms)
     predicted, checked = _predictions(sums, {arch: float(np.median(ms)) for arch, ms in measured.items()})
     rows = [
-        _row(entry, timed, points[entry["candidate"]].key, predicted, memory, trusted) for entry in entries
+        _row(
+            entry,
+            timed,
+            points[entry["candidate"]].key,
+            predicted,
+            memory,
+            trusted,
+            measuring.benchmark_processes,
+        )
+        for entry in entries
     ]
     return {
         "device": info,
         "protocol": PROTOCOL,
         "residual_p95": timed.residual_p95,
+        "bursts": sum(one.bursts for one in timed.estimates.values()),
+        "dropped": sum(one.dropped for one in timed.estimates.values()),
         "trust": reason,
         "audit": checked,
         "rows": rows,
@@ -140,7 +151,10 @@ def _predictions(
     times = [measured[arch] for arch in archs]
     predicted = {}
     for i, arch in enumerate(archs):
-        rest = [j for j in range(len(archs)) if j != i] or [i]
+        rest = [j for j in range(len(archs)) if j != i]
+        if not rest:  # nothing to fit an overhead to but itself: the plain sum
+            predicted[arch] = totals[i]
+            continue
         overhead = fit_overhead([totals[j] for j in rest], [times[j] for j in rest], [tiles[j] for j in rest])
         predicted[arch] = float(predict(totals[i], overhead, tiles[i]))
     checked = audit(totals, times, tiles).to_dict() | {
@@ -159,6 +173,7 @@ def _row(
     predicted: Mapping[str, float],
     memory: Mapping[str, int],
     trusted: bool,
+    processes: int,
 ) -> dict[str, Any]:
     one = timed.estimates[key]
     return {
@@ -168,5 +183,5 @@ def _row(
         "latency_high_ms": one.latency_high_ms,
         "predicted_ms": predicted.get(entry["arch"]),
         "memory_bytes": memory.get(entry["arch"]),
-        "trusted": trusted,
+        "trusted": trusted and one.processes >= processes,
     }

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ class Measuring:
     burst_ms: float = 1.2
     benchmark_processes: int = 5
     min_step: float = 0.06
+
+    @property
+    def visits(self) -> str:
+        """How often and how long a point is timed in a process, as part of what a stored measurement is called."""
+        return f"{self.rounds}x{self.burst_ms:g}ms"
 
     def one_process(self) -> Protocol:
         """Protocol of one pass of a sweep."""
@@ -117,10 +123,11 @@ def sweep(
     ]
     reference = reference_part(lines[0].architecture, device.batch)
     with open_board(device, Path(store)) as board:
+        start = time.monotonic()
         timed = _curves(board, lines, measuring, reference)
         rows = [row for line in lines for row in _block_rows(line, timed)]
         rows += _tile_rows(board, levels, measuring, reference)
-        metadata = _metadata(board, device, measuring, lines)
+        metadata = _metadata(board, device, measuring, lines) | {"seconds": time.monotonic() - start}
     trusted = sum(line.curve is not None and line.curve.trusted for line in lines)
     log.info("%d of %d curves trusted", trusted, len(lines))
     return pd.DataFrame(rows), metadata
@@ -176,7 +183,8 @@ def collect(
     be, so that a slow spell of the machine spoils one of them at most.
     """
     for number in range(1, measuring.processes + 1):
-        timed = board.measure(points, measuring.one_process(), f"{purpose}:pass{number}", reference)
+        name = f"{purpose}:pass{number}:{measuring.visits}"
+        timed = board.measure(points, measuring.one_process(), name, reference)
         for key, found in timed.items():
             bursts[key] = merge(bursts.get(key, []), found)
 
@@ -267,7 +275,8 @@ def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose:
     """
     bursts: dict[str, list] = {}
     for look in range(1, LOOKS + 1):
-        timed = board.measure(points, measuring.end_to_end(), f"{purpose}:look{look}")
+        name = f"{purpose}:look{look}:{measuring.visits}"
+        timed = board.measure(points, measuring.end_to_end(), name)
         for key, found in timed.items():
             bursts[key] = merge(bursts.get(key, []), found)
         made = estimate(bursts, absolute=True)

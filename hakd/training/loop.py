@@ -3,6 +3,7 @@
 Everything random is a function of (seed, epoch), so a run that was killed and resumed equals one that was not.
 """
 
+import hashlib
 import math
 import os
 import time
@@ -81,6 +82,7 @@ def fit(
     after_step: Hook | None = None,
     label: str = "",
     resume_path: str | os.PathLike | None = None,
+    context: Any = None,
 ) -> list[dict[str, Any]]:
     """Train in place and return one row of metrics per epoch.
 
@@ -96,6 +98,8 @@ def fit(
         label: what the progress bar calls this run.
         resume_path: state is kept here after every epoch, and a run that finds it goes on from it; deleted at the end
             by the caller once the result is safe.
+        context: whatever else decides the result and can be held by JSON (settings of the loss, of the hooks). A kept
+            state of another context, of other data or of other start weights is not gone on from.
 
     Raises:
         HakdError: the loss is not finite (names the epoch and the learning rate).
@@ -108,7 +112,8 @@ def fit(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
     )
-    identity = digest({"epochs": epochs, "recipe": asdict(recipe), "seed": seed, "shapes": _shapes(module)})
+    run = {"epochs": epochs, "recipe": asdict(recipe), "seed": seed, "context": context}
+    identity = digest([run, getattr(data.train, "dataset", None), _start(module)])
     rows = _resume(resume_path, identity, module, optimiser)
     bar = tqdm(
         range(len(rows), epochs), initial=len(rows), total=epochs, desc=label, unit="epoch", mininterval=1
@@ -168,8 +173,13 @@ def _epoch(
     }
 
 
-def _shapes(module: nn.Module) -> list[object]:
-    return [[name, list(value.shape)] for name, value in module.state_dict().items()]
+def _start(module: nn.Module) -> str:
+    """Hash of the weights that a run starts from."""
+    hashed = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        hashed.update(name.encode())
+        hashed.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()
 
 
 def _keep(

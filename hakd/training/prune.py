@@ -4,6 +4,7 @@ Train a few steps while the scores accumulate, remove the least channels, slice 
 momentum into a smaller network, and go on until the lowest level. Nothing is masked: later steps get cheaper.
 """
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,7 +125,8 @@ def prune(
     Raises:
         HakdError: a level that no pruning reaches, or a loss that is not finite.
     """
-    identity = digest([architecture.to_dict(), sorted(levels), repr(settings), seed, _checksum(weights)])
+    dataset = getattr(data.train, "dataset", None)
+    identity = digest([architecture.to_dict(), sorted(levels), repr(settings), seed, dataset, _hash(weights)])
     state = _resume(resume_path, identity) or _State(
         architecture,
         network_with(build_graph(architecture), weights),
@@ -246,8 +248,12 @@ def _stream(split: Any, batch_size: int, seed: int, skip: int) -> Iterator:
         epoch += 1
 
 
-def _checksum(weights: Mapping[str, np.ndarray]) -> float:
-    return float(sum(np.abs(value, dtype=np.float64).sum() for value in weights.values()))
+def _hash(weights: Mapping[str, np.ndarray]) -> str:
+    hashed = hashlib.sha256()
+    for name in sorted(weights):
+        hashed.update(name.encode())
+        hashed.update(np.ascontiguousarray(weights[name]).tobytes())
+    return hashed.hexdigest()
 
 
 def _keep(path: str | os.PathLike | None, identity: str, state: _State) -> None:

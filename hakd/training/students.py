@@ -29,11 +29,13 @@ def train_candidate(
     path: str | os.PathLike,
     start: Mapping[str, np.ndarray] | None = None,
     teacher_macs: int = 0,
+    context: Any = None,
     facts: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Train (from `start`, or from scratch), write the checkpoint at `path` and return the metrics per epoch.
 
-    The state after each epoch is kept beside `path`, so that a killed job goes on. `train_macs` counts three times the
+    The state after each epoch is kept beside `path`, so that a killed job goes on; `context` is what else decides the
+    result (settings of the loss, hash of the teacher). `train_macs` counts three times the
     forward pass (forward, and both halves of backward) plus the teacher's forward pass, for every image.
     """
     graph = build_graph(architecture)
@@ -48,6 +50,7 @@ def train_candidate(
         loss=loss,
         label=os.fspath(path),
         resume_path=resume_path,
+        context=[recipe_name, loss_name, context],
     )
     images = sum(row["images"] for row in rows)
     weights = weights_of(module)

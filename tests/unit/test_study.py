@@ -55,7 +55,7 @@ def test_every_key_of_the_schema_is_described_and_documented():
     [
         (("run", "devices"), ["pi4"], "unknown device 'pi4'"),
         (("run", "networks"), ["resnet"], "unknown network 'resnet'"),
-        (("run", "levels"), [0.5, 0.50], "a level twice"),
+        (("run", "levels"), [0.5, 0.50], "a value twice"),
         (("data", "name"), "mnist", "unknown data set 'mnist'"),
         (("networks", "n"), {"family": "densenet", "depth": 23}, "6 n \\+ 4"),
         (("devices", "A"), {}, "differ in case only"),

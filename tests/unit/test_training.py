@@ -71,6 +71,40 @@ def test_a_state_of_another_run_or_a_damaged_one_is_not_used(tmp_path):
     assert len(fit(small(), data, epochs=2, recipe=RECIPE, seed=3, resume_path=path)) == 2
 
 
+@pytest.mark.parametrize("change", ["context", "weights", "nothing"])
+def test_a_kept_state_belongs_to_its_settings_and_start_weights(tmp_path, change):
+    data, path, steps = TensorData(), tmp_path / "state", 0
+
+    def kill(module):
+        nonlocal steps
+        steps += 1
+        if steps == 4:  # in the second epoch
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            small(),
+            data,
+            epochs=3,
+            recipe=RECIPE,
+            seed=3,
+            after_step=kill,
+            resume_path=path,
+            context={"alpha": 0.9},
+        )
+    module, context = small(), {"alpha": 0.5 if change == "context" else 0.9}
+    if change == "weights":
+        next(module.parameters()).data += 0.01
+    steps = 0
+
+    def count(module):
+        nonlocal steps
+        steps += 1
+
+    fit(module, data, epochs=3, recipe=RECIPE, seed=3, after_step=count, resume_path=path, context=context)
+    assert steps == (6 if change == "nothing" else 9)  # gone on from the first epoch, or started over
+
+
 def test_divergence_stops_with_epoch_and_learning_rate():
     with pytest.raises(HakdError, match=r"epoch \d+ at learning rate .*Lower `lr`"):
         fit(small(), TensorData(), epochs=3, recipe=Recipe(lr=1e30, batch_size=32), seed=0)
@@ -193,7 +227,9 @@ def test_from_training_to_a_checked_export(tmp_path):
     assert found.facts["val_accuracy"] == rows[-1]["val_accuracy"]
     assert not path.with_name(path.name + ".resume").exists()
     onnx_path = tmp_path / "student.onnx"
-    error = export(onnx_path, found.architecture, found.weights, found.facts["probe_logits"], {"seed": 0})
+    error = export(
+        onnx_path, found.architecture, found.weights, found.facts["probe_logits"], {}, found.provenance
+    )
     assert error < 1e-4
     run = session(onnx_path.read_bytes())
     assert run.run(None, {"input": np.zeros((7, 1, 8, 8), np.float32)})[0].shape == (7, 10)
@@ -204,7 +240,7 @@ def test_an_export_that_differs_from_torch_is_refused_and_not_written(tmp_path):
     found = read_checkpoint(path)
     wrong = np.asarray(found.facts["probe_logits"]) + 0.01
     with pytest.raises(HakdError, match=r"differ from torch's by 0\.01"):
-        export(tmp_path / "x.onnx", found.architecture, found.weights, wrong.tolist(), {})
+        export(tmp_path / "x.onnx", found.architecture, found.weights, wrong.tolist(), {}, {})
     assert not (tmp_path / "x.onnx").exists()
 
 

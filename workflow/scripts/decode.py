@@ -3,19 +3,26 @@
 from hakd.deep_compression.store import read
 from hakd.evaluation.export import export
 from hakd.records.arch import architecture_from
+from hakd.records.files import read_json
 from hakd.scripting import logger, reporting
 
 
-def main(path_to_file, path_to_onnx):
+def main(path_to_file, path_to_facts, path_to_onnx):
     """From the file's bytes to ONNX."""
     weights, header = read(path_to_file)
-    facts = dict(header["facts"])
+    beside = read_json(path_to_facts, "compressed")
+    facts = beside["facts"]
     error = export(
-        path_to_onnx, architecture_from(header, path_to_file), weights, facts.pop("probe_logits"), facts
+        path_to_onnx,
+        architecture_from(header, path_to_file),
+        weights,
+        facts.pop("probe_logits"),
+        facts,
+        beside["provenance"],
     )
     logger.info("largest deviation from torch: %.2g", error)
 
 
 if __name__ == "__main__":
     with reporting(snakemake.log):
-        main(snakemake.input[0], snakemake.output[0])
+        main(snakemake.input.compressed, snakemake.input.facts, snakemake.output[0])

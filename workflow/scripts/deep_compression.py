@@ -2,18 +2,29 @@
 
 import shutil
 
-from hakd.data import load_splits
+from hakd.data.split import load_splits
 from hakd.deep_compression.compress import CompressionSettings, compress
 from hakd.deep_compression.store import read, write
 from hakd.networks.families import build_graph
 from hakd.networks.module import network_with
 from hakd.records.checkpoint import read_checkpoint
+from hakd.records.files import write_json
 from hakd.scripting import reporting
 from hakd.training.loop import Recipe
 from hakd.training.students import probe_logits
 
 
-def main(density, seed, settings, recipe, path_to_train, path_to_validation, path_to_teacher, path_to_file):
+def main(
+    density,
+    seed,
+    settings,
+    recipe,
+    path_to_train,
+    path_to_validation,
+    path_to_teacher,
+    path_to_file,
+    path_to_facts,
+):
     """Write the compressed file; its header holds what is needed to rebuild and check the network."""
     teacher = read_checkpoint(path_to_teacher)
     graph = build_graph(teacher.architecture)
@@ -34,8 +45,9 @@ def main(density, seed, settings, recipe, path_to_train, path_to_validation, pat
     facts |= {"density": density, "density_reached": found.metrics["density"]}
     facts |= {"train_macs": found.metrics["train_images"] * 3 * graph.macs()}
     facts |= {"probe_logits": probe_logits(graph, found.state())}
-    write(path_to_file, found, {**teacher.architecture.to_dict(), "facts": facts})
+    write(path_to_file, found, teacher.architecture.to_dict())
     read(path_to_file)  # what cannot be read back is no result
+    write_json(path_to_facts, "compressed", {"facts": facts})  # beside the file: every byte of it counts
     shutil.rmtree(kept, ignore_errors=True)
 
 
@@ -50,4 +62,5 @@ if __name__ == "__main__":
             snakemake.input.validation,
             snakemake.input.teacher,
             snakemake.output.compressed,
+            snakemake.output.facts,
         )

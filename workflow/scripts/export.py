@@ -9,7 +9,9 @@ def main(path_to_checkpoint, path_to_onnx):
     """Read the file back, export, check."""
     found = read_checkpoint(path_to_checkpoint)
     facts = dict(found.facts)
-    error = export(path_to_onnx, found.architecture, found.weights, facts.pop("probe_logits"), facts)
+    error = export(
+        path_to_onnx, found.architecture, found.weights, facts.pop("probe_logits"), facts, found.provenance
+    )
     logger.info("largest deviation from torch: %.2g", error)
 
 

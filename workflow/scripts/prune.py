@@ -2,7 +2,7 @@
 
 import os
 
-from hakd.data import load_splits
+from hakd.data.split import load_splits
 from hakd.records.checkpoint import read_checkpoint, write_checkpoint
 from hakd.saliency.trajectory import write_trajectory
 from hakd.scripting import reporting

@@ -11,8 +11,9 @@ from hakd.sweeping.snapping import snap_network
 def main(name, device, store, level, path_to_latency, path_to_widths, path_to_trajectory, path_to_snap):
     """Write the choices of each method with their reasons, and the content-addressed architecture files."""
     pruned = architecture_from(read_json(path_to_widths, "widths")["methods"]["fisher"], path_to_widths)
-    table, _ = read_table(path_to_latency, "latency")
-    methods = snap_network(name, device, store, level, pruned, table, read_trajectory(path_to_trajectory))
+    table, metadata = read_table(path_to_latency, "latency")
+    trajectory = read_trajectory(path_to_trajectory)
+    methods = snap_network(name, device, store, level, pruned, table, trajectory, metadata["seconds"])
     for entry in methods.values():
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)

@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from hakd.data import load_splits
+from hakd.data.split import load_splits
 from hakd.networks.families import build_graph
 from hakd.networks.module import network_with
 from hakd.records.arch import Architecture
 from hakd.records.checkpoint import read_checkpoint
-from hakd.records.files import atomic
+from hakd.records.files import atomic, file_digest
 from hakd.scripting import reporting
 from hakd.training.distil import DistilSettings, distillation_loss
 from hakd.training.loop import Recipe
@@ -33,6 +33,7 @@ def main(
         recipe=Recipe.from_config(recipe),
         seed=seed,
         path=path_to_checkpoint,
+        context=[distil, file_digest(path_to_teacher)] if loss != "ce" else None,
         teacher_macs=0 if loss == "ce" else graph.macs(),
     )
     with atomic(path_to_metrics) as temporary:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from hakd.data import load_splits
+from hakd.data.split import load_splits
 from hakd.networks.families import full_architecture, network_spec
 from hakd.records.files import atomic
 from hakd.scripting import reporting

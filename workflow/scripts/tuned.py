@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from hakd.data import load_splits
+from hakd.data.split import load_splits
 from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.checkpoint import read_checkpoint
