@@ -3,7 +3,8 @@
 For each chunk (points that the same processes timed) the residual p95: the 95th percentile over points of
 |log ratio| of two processes, their common factor removed. A row per rule and statistic over chunks. `phases` drops
 the bursts of slow phases (`hakd.staircase.interference`); `processes` also leaves out processes that were restless or
-slow as a whole, judged among all those of the folder, and has fewer pairs to compare. No rule sees a residual.
+slow, as a whole or for most of their time, judged among all those of the folder, and has fewer pairs to compare.
+No rule sees a residual.
 
     python -m benchmarks.estimators STORE ...      # folders of measurements, as `store:` names one in a configuration
 """
@@ -18,7 +19,7 @@ import numpy as np
 
 from hakd.records.errors import HakdError
 from hakd.staircase.factors import common_factors
-from hakd.staircase.interference import RESTLESS, slow_phases, slow_processes, unrest
+from hakd.staircase.interference import RESTLESS, mostly_slow, slow_phases, slow_processes, unrest
 
 STATISTICS = {"median": 0.5, "lower quartile": 0.25, "minimum": 0.0}
 KEPT_SHARE, PROCESS_BURSTS = 0.25, 3
@@ -47,7 +48,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     for store in parser.parse_args().stores:
-        bursts = read(store)
+        try:
+            bursts = read(store)
+        except HakdError as error:
+            raise SystemExit(str(error)) from None
         keys, processes = bursts.shape
         print(f"{store}: {len(bursts.key)} bursts of {keys} points in {processes} processes")
         print(COLUMNS.format(*HEADER))
@@ -109,10 +113,11 @@ def _values(bursts: Bursts, used: np.ndarray, quantile: float) -> np.ndarray:
 
 
 def _undisturbed(bursts: Bursts, used: np.ndarray) -> np.ndarray:
-    """Processes that are neither restless nor slow as a whole."""
+    """Processes that are neither restless nor slow, as a whole or for most of their time."""
     cell = bursts.key * bursts.shape[1] + bursts.process
     restless = unrest(bursts.process, cell, bursts.log_ms, used) > RESTLESS
-    return ~(restless | slow_processes(*common_factors(_values(bursts, used, 0.25))))
+    whole = slow_processes(*common_factors(_values(bursts, used, 0.25)))
+    return ~(restless | whole | mostly_slow(bursts.process, bursts.clean & ~used))
 
 
 def _summary(bursts: Bursts, values: np.ndarray, left: np.ndarray) -> tuple[str, ...]:

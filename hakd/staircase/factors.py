@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hakd.records.errors import HakdError
-from hakd.staircase.interference import RESTLESS, slow_phases, slow_processes, unrest
+from hakd.staircase.interference import RESTLESS, mostly_slow, slow_phases, slow_processes, unrest
 
 KEPT_SHARE = 0.25  # below this share of clean bursts the preempted ones are kept: a few survivors are worse
 INTERRUPTED_SHARE = 0.5  # a process with fewer rounds of a key than this share of the fullest is set aside
@@ -56,7 +56,7 @@ class ProcessMedians:
     preempted_kept: np.ndarray  # keys: processes whose preempted bursts had to be kept
     set_aside: np.ndarray  # keys: interrupted or restless processes not counted
     timed: np.ndarray  # keys x processes: as log_ms, disturbed processes included; it tells their factor
-    disturbed: np.ndarray  # processes: restless or slow as a whole
+    doubt: np.ndarray  # processes: 0 undisturbed, 1 restless or slow for most of the time, 2 slow as a whole
 
 
 def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians:
@@ -65,8 +65,9 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     Preempted bursts (`switches` > 0) and those of slow phases (`interference.slow_phases`) are dropped, unless
     fewer than a quarter of a process's bursts of that key would be left: then all of them stay. A process that was
     interrupted (fewer than half as many bursts of a key as the fullest process) does not count for that key. Nor
-    does, where two other processes timed the key without doubt, one that is restless (`interference.unrest`), slow
-    as a whole (`interference.slow_processes`) or has hardly a clean burst of it. Keys without bursts are left out.
+    does, where two better ones timed the key, a disturbed process (`_doubtful`): restless (`interference.unrest`),
+    slow for most of its time (`interference.mostly_slow`) or as a whole (`interference.slow_processes`), or with
+    hardly a clean burst of the key. Keys without bursts are left out.
 
     Raises:
         HakdError: a burst without a positive finite time.
@@ -93,7 +94,10 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     key_of = cell // max(shape[1], 1)
     in_time = order[:, 0] * (1 + order[:, 1].max(initial=0)) + order[:, 1]
     # Preempted bursts are no evidence of a slow phase: their own slowness says nothing about their neighbours.
-    clean[clean] = ~slow_phases(number_of[clean], key_of[clean], in_time[clean], np.log(median_ns[clean]))
+    judged = clean.copy()
+    slow = np.zeros(len(rows), dtype=bool)
+    slow[judged] = slow_phases(number_of[judged], key_of[judged], in_time[judged], np.log(median_ns[judged]))
+    clean &= ~slow
     total = np.bincount(cell, minlength=size)
     cleans = np.bincount(cell[clean], minlength=size)
     fallback = (total > 0) & (cleans < KEPT_SHARE * total)
@@ -103,8 +107,8 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     restless = unrest(number_of, cell, np.log(median_ns), used) > RESTLESS
     first = np.log(_lower_quartile(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
     factors, component = common_factors(first)
-    disturbed = restless | slow_processes(factors, component)
-    doubtful = _doubtful(used, cell, fallback, disturbed, shape)
+    doubt = np.maximum(restless | mostly_slow(number_of, slow), 2 * slow_processes(factors, component))
+    doubtful = _doubtful(used, cell, fallback, doubt, shape)
     short |= doubtful
     used &= ~doubtful[cell]
     log_ms = np.log(_lower_quartile(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
@@ -120,21 +124,25 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
         preempted_kept=(fallback & ~short).reshape(shape).sum(axis=1),
         set_aside=short.reshape(shape).sum(axis=1),
         timed=first,
-        disturbed=disturbed,
+        doubt=doubt,
     )
 
 
 def _doubtful(
-    used: np.ndarray, cell: np.ndarray, fallback: np.ndarray, disturbed: np.ndarray, shape: tuple[int, int]
+    used: np.ndarray, cell: np.ndarray, fallback: np.ndarray, doubt: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Cells (key, process) to set aside, where at least two processes timed the key without doubt.
+    """Cells (key, process) to set aside: those more doubtful than the two best processes of their key.
 
-    Doubtful: the process as a whole was disturbed, or hardly a clean burst of the key is left in it.
+    In two steps, so that a process slow from end to end does not count beside two that were slow at times only.
+
+    Args:
+        doubt: of each process, as in `ProcessMedians`; a cell with hardly a clean burst left has at least 1.
     """
     timed = np.bincount(cell[used], minlength=shape[0] * shape[1]).reshape(shape) > 0
-    doubt = fallback.reshape(shape) | disturbed[None, :]
-    enough = (timed & ~doubt).sum(axis=1) >= CALM_PROCESSES
-    return (timed & doubt & enough[:, None]).ravel()
+    level = np.maximum(fallback.reshape(shape), doubt[None, :])
+    enough = [(timed & (level <= most)).sum(axis=1) >= CALM_PROCESSES for most in (0, 1)]
+    allowed = np.where(enough[0], 0, np.where(enough[1], 1, 2))
+    return (timed & (level > allowed[:, None])).ravel()
 
 
 def _lower_quartile(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
@@ -196,8 +204,8 @@ def scales(medians: ProcessMedians) -> tuple[np.ndarray, np.ndarray]:
     If these agree on it (95 % of them within `UNEVEN`), the two parts are one component. Otherwise the slow state is
     uneven over the keys: the scale is a guess, and they stay two, so that no curve across them is trusted.
 
-    Factors are 0 at the median of the undisturbed processes, given two, so that the level of a sweep does not depend
-    on how much of it was disturbed.
+    Factors are 0 at the median of the processes least in doubt, given two of them, so that the level of a sweep does
+    not depend on how much of it was disturbed.
     """
     factors, component = common_factors(medians.log_ms)
     parts, part = np.unique(component, return_inverse=True)
@@ -216,8 +224,9 @@ def scales(medians: ProcessMedians) -> tuple[np.ndarray, np.ndarray]:
             if gaps.size and np.percentile(gaps, 95) <= UNEVEN:
                 component[part == other] = parts[main]
         own = joint[part] == number
-        calm = own & (counts > 0) & ~medians.disturbed
-        factors[own] -= np.median(factors[calm if calm.sum() >= CALM_PROCESSES else own])
+        best = [own & (counts > 0) & (medians.doubt <= most) for most in (0, 1)]
+        level = next((few for few in best if few.sum() >= CALM_PROCESSES), own)
+        factors[own] -= np.median(factors[level])
     return factors, component
 
 

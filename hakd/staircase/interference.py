@@ -10,6 +10,7 @@ import numpy as np
 
 PHASE = 0.05  # log factor from which a phase counts as slow
 RESTLESS = 0.015  # scatter from which a process is set aside where two calmer ones timed the same point
+MOSTLY = 0.7  # share of bursts in slow phases from which the rest no longer tells a process's usual times
 _NEIGHBOURS = 4  # bursts on each side that tell the device's speed at a moment
 _USUAL = 0.2  # quantile of a point's bursts taken for its usual time: phases may take up most of a process
 
@@ -45,6 +46,19 @@ def _excess(key: np.ndarray, log_ms: np.ndarray) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NEIGHBOURS + 1).copy()
     windows[:, _NEIGHBOURS] = np.nan  # a burst does not judge itself
     return np.nanmedian(windows, axis=1)
+
+
+def mostly_slow(process: np.ndarray, slow: np.ndarray) -> np.ndarray:
+    """Which processes have more than 70 % of their bursts in slow phases.
+
+    In 10 rounds of a process that is slow for so much of its time many points have one undisturbed burst or none:
+    their quartiles are slow, the others' are not, and neither the process's factor nor its scatter shows it.
+
+    Args:
+        process: number of each burst's process, 0 and up.
+        slow: whether it lies in a slow phase (`slow_phases`).
+    """
+    return np.bincount(process, weights=slow) > MOSTLY * np.bincount(process)
 
 
 def unrest(process: np.ndarray, cell: np.ndarray, log_ms: np.ndarray, used: np.ndarray) -> np.ndarray:

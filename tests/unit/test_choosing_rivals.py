@@ -4,7 +4,7 @@ import itertools
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hakd.choosing.rivals import random_widths, round_to, uniform, uniform_aligned
@@ -60,6 +60,9 @@ def test_uniform_aligned_keeps_budget_and_multiples(full, level, multiple):
 
 
 @settings(max_examples=100, deadline=None)
+@example(
+    {"g0": 9, "g1": 68}, 0.96875, 8
+)  # at the multiplier 1 not the full widths, but their nearest multiples
 @given(fulls, levels, st.sampled_from([8, 16]))
 def test_uniform_aligned_is_the_largest_multiplier(full, level, multiple):
     """Against a fine grid of multipliers, rounded by the definition."""

@@ -11,7 +11,7 @@ from scipy import optimize, stats
 from hakd.boards.points import Burst
 from hakd.records.errors import HakdError
 from hakd.staircase.estimate import estimate, ratio
-from hakd.staircase.factors import common_factors, process_medians, residual_p95
+from hakd.staircase.factors import common_factors, process_medians, residual_p95, scales
 
 
 def simulate(truth, factors, *, rounds=10, noise=0.0, point=0.0, drift=0.0, spikes=0.0, hidden=0.0, seed=0):
@@ -59,7 +59,8 @@ def test_unbiased_under_drift_spikes_and_process_factors(seed):
     sweep = estimate(bursts)
     error = logs_of(sweep) - np.log(list(TRUTH.values()))
     error -= np.median(error)
-    assert np.abs(error).max() < 0.02
+    assert np.abs(error).max() < 0.025
+    assert error.std() < 0.007
     assert abs(error.mean()) < 0.002
     assert abs(stats.linregress(np.arange(60), error).slope * 60) < 0.008  # no trend from fast to slow keys
     assert sweep.residual_p95 < 0.03
@@ -94,17 +95,35 @@ def test_an_interrupted_process_does_not_distort():
     assert np.array_equal(logs_of(with_torn), logs_of(without))
     assert with_torn.residual_p95 == pytest.approx(without.residual_p95)
     one = with_torn.estimates["k3"]
-    assert (one.processes, one.dropped, one.note) == (2, 4, "1 interrupted process(es) set aside")
+    assert (one.processes, one.dropped, one.note) == (2, 4, "1 interrupted or restless process(es) set aside")
 
 
 def test_absolute_keeps_the_factor_between_processes_and_its_interval_is_students():
-    factors = dict(zip("pqrst", [1.0, 1.04, 0.97, 1.2, 1.01], strict=True))
+    factors = dict(zip("pqrst", [1.0, 1.02, 0.98, 1.2, 1.01], strict=True))
     one = estimate(simulate({"net": 2.0}, factors), absolute=True).estimates["net"]
-    logs = np.log(2.0 * np.array(list(factors.values())))
-    low, high = stats.t.interval(0.95, 4, logs.mean(), stats.sem(logs))
-    assert one.latency_ms == pytest.approx(2.0 * 1.01, rel=1e-5)
+    logs = np.log(2.0 * np.array([factors[name] for name in "pqrt"]))  # s ran 5 % slower than the fastest
+    low, high = stats.t.interval(0.95, 3, logs.mean(), stats.sem(logs))
+    assert one.latency_ms == pytest.approx(2.0 * 1.005, rel=1e-4)
     assert (one.latency_low_ms, one.latency_high_ms) == pytest.approx((np.exp(low), np.exp(high)), rel=1e-4)
-    assert one.processes == 5
+    assert (one.processes, one.note) == (4, "1 interrupted or restless process(es) set aside")
+
+
+def test_absolute_keeps_all_processes_where_fewer_than_two_ran_fast():
+    one = estimate(simulate({"net": 2.0}, {"p": 1.0, "q": 1.2, "r": 1.3}), absolute=True).estimates["net"]
+    assert (one.processes, one.note) == (3, "")
+    assert one.latency_ms == pytest.approx(2.4, rel=1e-5)
+    assert one.latency_low_ms < 2.0 and one.latency_high_ms > 2.6
+
+
+@pytest.mark.parametrize(("spread", "bias"), [(0.01, 0.002), (0.02, 0.006)])
+def test_setting_slow_processes_aside_biases_absolute_figures_little(spread, bias):
+    """Processes that differ by chance: those 5 % above the fastest go. A spread of 2 % costs about 0.5 %."""
+    rng, logs = np.random.default_rng(0), []
+    for seed in range(80):
+        factors = {f"p{i}": np.exp(spread * rng.standard_normal()) for i in range(5)}
+        made = simulate({"net": 1.0}, factors, rounds=3, seed=seed)
+        logs.append(np.log(estimate(made, absolute=True).estimates["net"].latency_ms))
+    assert abs(np.mean(logs)) < bias
 
 
 def test_comparing_removes_the_factor_between_processes():
@@ -115,13 +134,16 @@ def test_comparing_removes_the_factor_between_processes():
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    """The truth for a lower quartile: that of four normal bursts lies 0.66 standard deviations below their centre."""
+    quartiles = np.quantile(np.random.default_rng(0).standard_normal((100_000, 4)), 0.25, axis=1)
+    below = np.exp(0.01 * quartiles.mean())
     inside = total = 0
     for seed in range(20):
         sweep = estimate(
             simulate(TRUTH, dict.fromkeys("pqrst", 1.0), rounds=4, noise=0.01, point=0.01, seed=seed)
         )
         for key, one in sweep.estimates.items():
-            inside += one.latency_low_ms <= TRUTH[key] <= one.latency_high_ms
+            inside += one.latency_low_ms <= below * TRUTH[key] <= one.latency_high_ms
             total += 1
     assert 0.92 < inside / total < 0.98
 
@@ -159,6 +181,46 @@ def test_chunks_without_a_common_key_lie_on_different_scales():
     sweep = estimate(bursts)
     assert sweep.estimates["k0"].component == sweep.estimates["k20"].component
     assert sweep.estimates["k0"].component != sweep.estimates["k21"].component
+
+
+def uneven(spread):
+    """Chunk two ran slow, the keys of chunk one were timed in it again: by factors that scatter by `spread`."""
+    truth = {f"k{i}": 0.1 + 0.01 * i for i in range(41)}
+    bursts = simulate({key: truth[key] for key in list(truth)[:21]}, {"a": 1.0, "b": 1.01})
+    rng = np.random.default_rng(5)
+    slowed = {key: value * np.exp(spread * rng.standard_normal()) for key, value in truth.items()}
+    for key, found in simulate(slowed, {"c": 1.3, "d": 1.31}).items():
+        bursts.setdefault(key, []).extend(found)
+    return truth, bursts
+
+
+def test_a_slow_chunk_is_tied_to_a_fast_one_by_the_keys_for_which_it_is_set_aside():
+    truth, bursts = uneven(0.0)
+    sweep = estimate(bursts)
+    assert {(one.processes, one.component) for one in sweep.estimates.values()} == {(2, 0)}
+    assert np.log([one.latency_ms / truth[key] for key, one in sweep.estimates.items()]) == pytest.approx(
+        np.log(1.005), abs=1e-3
+    )  # the level is that of the processes that ran fast
+    assert sweep.factors["c"] / sweep.factors["a"] == pytest.approx(1.3, rel=1e-3)
+
+
+def test_a_slow_chunk_whose_keys_do_not_agree_on_its_factor_is_a_component_of_its_own():
+    _, bursts = uneven(0.05)
+    sweep = estimate(bursts)
+    assert sweep.estimates["k0"].component == sweep.estimates["k20"].component
+    assert sweep.estimates["k0"].component != sweep.estimates["k21"].component
+    assert sweep.factors["c"] / sweep.factors["a"] == pytest.approx(
+        1.3, rel=0.05
+    )  # the best guess of the scale
+
+
+def test_the_level_of_a_sweep_does_not_depend_on_how_much_of_it_was_slow():
+    truth = {f"k{i}": 1.0 + i for i in range(10)}
+    for slow in ("", "c", "cde", "cdefgh"):
+        bursts = simulate(truth, {"a": 1.0, "b": 1.01} | dict.fromkeys(slow, 1.4))
+        bursts |= {f"s{key}": found for key, found in simulate({"x": 3.0}, dict.fromkeys(slow, 1.4)).items()}
+        bursts = {key: found for key, found in bursts.items() if found}
+        assert scales(process_medians(bursts))[0][0] == pytest.approx(-np.log(1.01) / 2, abs=1e-3)
 
 
 def test_two_processes_differ_by_the_median_log_ratio_of_shared_keys():
@@ -207,7 +269,7 @@ def test_residual_is_the_95th_percentile_over_keys_and_pairs():
         if key != "k0"
     }
     per = {
-        k: [np.median([b.median_ns for b in found if b.process == p]) for p in "pq"]
+        k: [np.quantile([b.median_ns for b in found if b.process == p], 0.25) for p in "pq"]
         for k, found in two.items()
     }
     gaps = np.array([np.log(p / q) for p, q in per.values()])
@@ -219,6 +281,15 @@ def test_residual_is_the_95th_percentile_over_keys_and_pairs():
     pairs = [np.abs(adjusted[:, i] - adjusted[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))]
     wanted = np.nanpercentile(np.concatenate(pairs), 95)
     assert residual_p95(adjusted) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("processes", [4, 5, 7])
+def test_residual_of_four_processes_or_more_compares_their_halves(processes):
+    adjusted = np.random.default_rng(processes).normal(size=(200, processes))
+    halves = np.median(adjusted[:, ::2], axis=1) - np.median(adjusted[:, 1::2], axis=1)
+    assert residual_p95(adjusted) == pytest.approx(np.percentile(np.abs(halves), 95))
+    pairs = np.abs(adjusted[:, :1] - adjusted[:, 1:2])
+    assert residual_p95(adjusted) < 0.9 * np.percentile(pairs, 95)  # more processes repeat better
 
 
 def test_residual_of_some_keys_is_theirs():
@@ -242,18 +313,47 @@ def test_a_reference_key_can_give_the_factor():
             estimate(bursts, reference=name)
 
 
-@settings(max_examples=30, deadline=None)
-@given(factor=st.floats(0.2, 5), seed=st.integers(0, 1000), count=st.integers(2, 4), keys=st.integers(2, 8))
-def test_a_processs_speed_changes_no_comparison(factor, seed, count, keys):
-    truth = {f"k{i}": 0.1 * (i + 1) for i in range(keys)}
-    bursts = simulate(truth, dict.fromkeys("pqrs"[:count], 1.0), rounds=3, noise=0.02, seed=seed)
-    faster = {
-        key: [replace(b, median_ns=b.median_ns * (factor if b.process == "q" else 1)) for b in found]
+def test_a_reference_key_gives_the_factor_of_a_process_that_is_set_aside():
+    speeds = {"p": 1.0, "q": 1.01, "r": 1.5, "s": 1.6}
+    sweep = estimate(simulate({"ref": 1.0, "a": 2.0, "b": 3.0}, speeds), reference="ref")
+    assert {one.processes for one in sweep.estimates.values()} == {2}
+    assert sweep.factors["r"] / sweep.factors["p"] == pytest.approx(1.5, rel=1e-4)
+
+
+def at_speed(bursts, process, factor):
+    """The same bursts with one process at another speed."""
+    return {
+        key: [replace(b, median_ns=b.median_ns * (factor if b.process == process else 1)) for b in found]
         for key, found in bursts.items()
     }
-    one, other = estimate(bursts), estimate(faster)
-    assert np.diff(logs_of(one)) == pytest.approx(np.diff(logs_of(other)), abs=2e-3)
-    assert one.residual_p95 == pytest.approx(other.residual_p95, abs=2e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(factor=st.floats(0.2, 5), seed=st.integers(0, 1000), keys=st.integers(2, 8))
+def test_a_processs_speed_changes_no_comparison_of_two(factor, seed, keys):
+    truth = {f"k{i}": 0.1 * (i + 1) for i in range(keys)}
+    bursts = simulate(truth, {"p": 1.0, "q": 1.0}, rounds=3, noise=0.02, seed=seed)
+    one, other = estimate(bursts), estimate(at_speed(bursts, "q", factor))
+    assert np.diff(logs_of(one)) == pytest.approx(np.diff(logs_of(other)), abs=1e-9)
+    assert one.residual_p95 == pytest.approx(other.residual_p95, abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(factor=st.floats(0.2, 5), seed=st.integers(0, 1000), count=st.integers(3, 4), keys=st.integers(2, 8))
+def test_a_processs_speed_changes_comparisons_only_by_setting_it_aside(factor, seed, count, keys):
+    truth = {f"k{i}": 0.1 * (i + 1) for i in range(keys)}
+    bursts = simulate(truth, dict.fromkeys("pqrs"[:count], 1.0), rounds=10, noise=0.003, seed=seed)
+    changed = estimate(at_speed(bursts, "q", factor))
+    if factor > 1.07:  # slow as a whole: as if it had not run
+        wanted = {key: [b for b in found if b.process != "q"] for key, found in bursts.items()}
+    elif (
+        factor < 0.93 or 0.97 < factor < 1.03
+    ):  # one fast process sets nothing aside, nor does a small factor
+        wanted = bursts
+    else:
+        return
+    assert np.diff(logs_of(changed)) == pytest.approx(np.diff(logs_of(estimate(wanted))), abs=1e-5)
+    assert changed.residual_p95 == pytest.approx(estimate(wanted).residual_p95, abs=1e-5)
 
 
 def test_missing_keys_are_named_and_nothing_at_all_is_an_error():
@@ -273,12 +373,12 @@ def test_a_burst_without_a_time_is_refused_by_key(wrong):
         estimate(bursts)
 
 
-def test_medians_equal_those_computed_one_by_one():
-    bursts = simulate(TRUTH, {"p": 1.0, "q": 1.1}, noise=0.05, rounds=7)
+def test_quartiles_equal_those_computed_one_by_one():
+    bursts = simulate(TRUTH, {"p": 1.0, "q": 1.1}, noise=0.01, rounds=7)
     medians = process_medians(bursts)
     for k, key in enumerate(medians.keys):
         for p, process in enumerate(medians.processes):
-            wanted = np.median([b.median_ns for b in bursts[key] if b.process == process]) / 1e6
+            wanted = np.quantile([b.median_ns for b in bursts[key] if b.process == process], 0.25) / 1e6
             assert np.exp(medians.log_ms[k, p]) == pytest.approx(wanted)
 
 
@@ -289,8 +389,8 @@ def test_ratio_is_paired_within_processes():
 
     bursts = simulate({"new": 0.9, "old": 1.0}, factors, point=0.02)
     gaps = [
-        np.log(np.median([b.median_ns for b in bursts["new"] if b.process == p]))
-        - np.log(np.median([b.median_ns for b in bursts["old"] if b.process == p]))
+        np.log(np.quantile([b.median_ns for b in bursts["new"] if b.process == p], 0.25))
+        - np.log(np.quantile([b.median_ns for b in bursts["old"] if b.process == p], 0.25))
         for p in factors
     ]
     wanted = np.exp(stats.t.interval(0.95, 4, np.mean(gaps), stats.sem(gaps)))
