@@ -48,6 +48,7 @@ class Sweep:
     factors: Mapping[str, float]
     missing: tuple[str, ...] = ()
     adjusted: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), repr=False, compare=False)
+    undisturbed: int = 0  # processes in which nothing was set aside as a whole
 
     def residual_of(self, keys: Iterable[str]) -> float | None:
         """Residual p95 of some keys, for instance those of one curve; None when it cannot be told."""
@@ -95,6 +96,7 @@ def estimate(
         {name: float(np.exp(factor)) for name, factor in zip(medians.processes, factors, strict=True)},
         tuple(key for key in bursts if not len(bursts[key])),
         adjusted,
+        int((medians.doubt == 0).sum()),
     )
 
 

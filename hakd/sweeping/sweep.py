@@ -270,8 +270,8 @@ def time_tiles(board: Board, points: list[Point], measuring: Measuring, referenc
 def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose: str) -> Sweep:
     """Absolute latencies of whole networks, all interleaved in every process, the factor between processes kept in.
 
-    Adds as many fresh processes again, up to the sweep's number of looks, while some network was timed undisturbed
-    by fewer than `benchmark_processes` of them.
+    Adds as many fresh processes again, up to the sweep's number of looks, while fewer than `benchmark_processes` of
+    them ran undisturbed.
     """
     bursts: dict[str, list] = {}
     for look in range(1, LOOKS + 1):
@@ -280,7 +280,7 @@ def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose:
         for key, found in timed.items():
             bursts[key] = merge(bursts.get(key, []), found)
         made = estimate(bursts, absolute=True)
-        if min(one.processes for one in made.estimates.values()) >= measuring.benchmark_processes:
+        if made.undisturbed >= measuring.benchmark_processes:
             break
     return made
 
