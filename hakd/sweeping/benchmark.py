@@ -16,7 +16,7 @@ from hakd.staircase.curve import trust
 from hakd.staircase.estimate import Sweep
 from hakd.staircase.predict import audit, fit_overhead, predict
 from hakd.sweeping.parts import engine_graph, point
-from hakd.sweeping.sweep import Measuring, device_from, end_to_end, reference_part, tile_points, time_tiles
+from hakd.sweeping.timing import Measuring, device_from, end_to_end, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
 

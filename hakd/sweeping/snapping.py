@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hakd.boards import Board, open_board
+from hakd.boards import Board, Burst, open_board
 from hakd.choosing.repair import Move, TimePair, moves_from, repair
 from hakd.choosing.snap import READINGS, Choice, snap_all
 from hakd.networks.families import full_widths
@@ -17,7 +17,8 @@ from hakd.records.files import digest
 from hakd.saliency.trajectory import regained_saliency
 from hakd.staircase.estimate import CONFIDENCE, ratio
 from hakd.sweeping.parts import engine_graph, point
-from hakd.sweeping.sweep import LOOKS, Measuring, curves_from_table, device_from, merge
+from hakd.sweeping.sweep import curves_from_table
+from hakd.sweeping.timing import LOOKS, Measuring, device_from, merge
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +91,10 @@ def _pair_timer(board: Board, measuring: Measuring, pruned: Architecture, level:
         ]
         keys = [one.key for one in points]
         purpose = f"verify:{digest([keys, calls])}"
-        bursts: dict[str, list] = {}
+        bursts: dict[str, list[Burst]] = {}
         for look in range(1, LOOKS + 1):
             name = f"{purpose}:look{look}:{measuring.visits}"
-            timed = board.measure(points, measuring.end_to_end(), name)
-            for key, found in timed.items():
-                bursts[key] = merge(bursts.get(key, []), found)
+            merge(bursts, board.measure(points, measuring.end_to_end(), name))
             middle, low, high = ratio(bursts, keys[0], keys[1], confidence)
             if high <= 1 or low > 1:
                 break

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from hakd.boards import PROTOCOL, Board, Device, Point, Protocol, open_board
+from hakd.boards import PROTOCOL, Board, Burst, Device, Point, open_board
 from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
@@ -18,45 +18,18 @@ from hakd.staircase.curve import Curve, curve_from, trust
 from hakd.staircase.estimate import Sweep, estimate
 from hakd.staircase.plan import extend, targets
 from hakd.sweeping.parts import engine_graph, neighbours, point
+from hakd.sweeping.timing import (
+    LOOKS,
+    Measuring,
+    collect,
+    device_from,
+    reference_part,
+    tile_points,
+    time_tiles,
+)
 
 log = logging.getLogger(__name__)
-LOOKS = 4  # at most so often in all is a curve timed that cannot be trusted
 EXTENSIONS = 4
-_MEASURING = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step")
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """How a device of the study is measured: the keys of its configuration that the board layer does not know."""
-
-    processes: int = 2
-    rounds: int = 10
-    burst_ms: float = 1.2
-    benchmark_processes: int = 5
-    min_step: float = 0.06
-
-    @property
-    def visits(self) -> str:
-        """How often and how long a point is timed in a process, as part of what a stored measurement is called."""
-        return f"{self.rounds}x{self.burst_ms:g}ms"
-
-    def one_process(self) -> Protocol:
-        """Protocol of one pass of a sweep."""
-        return Protocol(processes=1, rounds=self.rounds, burst_ms=self.burst_ms)
-
-    def end_to_end(self) -> Protocol:
-        """Protocol of verification and benchmark: more processes, all networks in each."""
-        return Protocol(
-            processes=self.benchmark_processes, rounds=self.rounds, burst_ms=self.burst_ms, chunk_points=1000
-        )
-
-
-def device_from(name: str, settings: Mapping[str, Any]) -> tuple[Device, Measuring]:
-    """The board and how to measure it, from the device's entry in the configuration."""
-    board = {key: value for key, value in settings.items() if key not in _MEASURING}
-    return Device.from_config(name, board), Measuring(
-        **{key: settings[key] for key in _MEASURING if key in settings}
-    )
 
 
 @dataclass
@@ -88,14 +61,6 @@ class _Line:
             found.append(point(graph, f"{name} = {channels}", batch, curve=name))
             self.keys[channels] = found[-1].key
         return found
-
-
-def reference_part(architecture: Architecture, batch: int) -> Point:
-    """The block visited in every round of every process: the median tile, by MACs, of the full network."""
-    tiles = sorted(
-        engine_graph(full_architecture(architecture.spec)).tiles().values(), key=lambda t: t.macs()
-    )
-    return point(tiles[len(tiles) // 2], "reference tile", batch)
 
 
 def sweep(
@@ -139,7 +104,7 @@ def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: P
     Every look adds fresh processes to what is there; the estimate sets disturbed ones aside by criteria that do not
     look at how the widths compare (`hakd.staircase.interference`).
     """
-    bursts: dict[str, list] = {}
+    bursts: dict[str, list[Burst]] = {}
     pending, found = lines, Sweep({}, None, {})
     for look in range(1, LOOKS + 1):
         wanted = [sorted({*targets(line.width, line.full), *line.keys}) for line in pending]
@@ -167,32 +132,6 @@ def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: P
     for line in lines:
         _refresh(line, found, measuring, line.look)  # on the final scale, all processes in
     return found
-
-
-def collect(
-    bursts: dict[str, list],
-    board: Board,
-    points: list[Point],
-    measuring: Measuring,
-    purpose: str,
-    reference: Point | None,
-) -> None:
-    """Time points in `measuring.processes` passes and add the bursts to `bursts`.
-
-    Each pass goes over all points before the next begins: two processes of a point lie as far apart in time as can
-    be, so that a slow spell of the machine spoils one of them at most.
-    """
-    for number in range(1, measuring.processes + 1):
-        name = f"{purpose}:pass{number}:{measuring.visits}"
-        timed = board.measure(points, measuring.one_process(), name, reference)
-        for key, found in timed.items():
-            bursts[key] = merge(bursts.get(key, []), found)
-
-
-def merge(old: list, new: list) -> list:
-    """Bursts of both, each once: a point asked for again comes back from the store as it was."""
-    seen = {(burst.process, burst.round) for burst in old}
-    return old + [burst for burst in new if (burst.process, burst.round) not in seen]
 
 
 def _refresh(line: _Line, sweep_: Sweep, measuring: Measuring, look: int) -> list[int]:
@@ -245,44 +184,6 @@ def _row(
         "dropped": one.dropped,
         "processes": one.processes,
     }
-
-
-def tile_points(architecture: Architecture, batch: int) -> dict[str, Point]:
-    """A point for each tile of an architecture, by tile name."""
-    name = architecture.spec.name
-    return {
-        tile: point(graph, f"{name} {architecture.arch} {tile}", batch)
-        for tile, graph in engine_graph(architecture).tiles().items()
-    }
-
-
-def time_tiles(board: Board, points: list[Point], measuring: Measuring, reference: Point) -> Sweep:
-    """Latencies of tiles; looks again, up to the sweep's number of looks, while the set cannot be trusted."""
-    bursts: dict[str, list] = {}
-    for look in range(1, LOOKS + 1):
-        collect(bursts, board, points, measuring, f"tiles:look{look}", reference)
-        found = estimate(bursts)
-        if trust(found.residual_p95, measuring.min_step)[0]:
-            break
-    return found
-
-
-def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose: str) -> Sweep:
-    """Absolute latencies of whole networks, all interleaved in every process, the factor between processes kept in.
-
-    Adds as many fresh processes again, up to the sweep's number of looks, while fewer than `benchmark_processes` of
-    them ran undisturbed.
-    """
-    bursts: dict[str, list] = {}
-    for look in range(1, LOOKS + 1):
-        name = f"{purpose}:look{look}:{measuring.visits}"
-        timed = board.measure(points, measuring.end_to_end(), name)
-        for key, found in timed.items():
-            bursts[key] = merge(bursts.get(key, []), found)
-        made = estimate(bursts, absolute=True)
-        if made.undisturbed >= measuring.benchmark_processes:
-            break
-    return made
 
 
 def _tile_rows(

@@ -20,7 +20,8 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.study import canonical, check_study, config_digest, settings
 from hakd.sweeping.parts import engine_graph, neighbours
-from hakd.sweeping.sweep import curves_from_table, device_from, tile_points
+from hakd.sweeping.sweep import curves_from_table
+from hakd.sweeping.timing import device_from, tile_points
 from tests.unit.builders import SPECS, narrowed
 
 CONFIG = {
