@@ -4,7 +4,6 @@ python -m benchmarks.findings runs/cluttered/results
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,12 @@ from hakd.records.tables import read_table
 from hakd.summary import aggregate, to_markdown
 
 PAIRS = [
+    ("hakd/tuned", "fisher/tuned"),
+    ("hakd/tuned", "round16/tuned"),
+    ("hakd_free/tuned", "fisher/tuned"),
+    ("hakd_free/tuned", "round16/tuned"),
+    ("hakd_free/tuned", "hakd/tuned"),
+    ("round16/tuned", "fisher/tuned"),
     ("hakd_free/distilled", "fisher/distilled"),
     ("hakd_free/distilled", "round16/distilled"),
     ("hakd_free/distilled", "uniform_aligned/distilled"),
@@ -148,7 +153,10 @@ def main() -> None:
     print("## Predicted latency\n\n" + predictions_of_latency(frame))
     print("## Sweeps and choices\n\n" + sweeps(results))
     for name, device in metadata["devices"].items():
-        print(f"## {name}\n\n{json.dumps(device['device'], indent=1)}")
+        context = device["device"]["context"]
+        print(
+            f"## {name}\n\n{device['device']['engine']}, {context['cpu_model']}, kernel {context['kernel']}"
+        )
 
 
 if __name__ == "__main__":
