@@ -15,6 +15,7 @@ rule prune:
         settings=setting("prune"),
         levels=setting("run/levels"),
         seed=SEARCH_SEED,
+        device=setting("training/device"),
         code=code("prune"),
     script:
         "../workflow/scripts/prune.py"

@@ -202,7 +202,7 @@ def _resume(
     if path is None or not Path(path).exists():
         return []
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception:  # damaged by whatever killed the run: start over, nothing else is lost
         return []
     if not isinstance(state, dict) or state.get("identity") != identity:

@@ -132,6 +132,7 @@ def prune(
         network_with(build_graph(architecture), weights),
         {group: np.arange(width) for group, width in architecture.widths.items()},
     )
+    state.module.to(data.train.labels.device)
     full_macs = build_graph(architecture).macs()
     batches = _stream(data.train, settings.batch_size, seed, state.step)
     with tqdm(
@@ -195,7 +196,8 @@ def _shrink(state: _State, removed: Sequence[tuple[str, int]], widths: Mapping[s
     state.momentum = slice_weights(graph, state.momentum, keep)
     weights = slice_weights(graph, weights_of(state.module), keep)
     state.architecture = Architecture(state.architecture.spec, dict(widths))
-    state.module = network_with(build_graph(state.architecture), weights)
+    device = next(state.module.parameters()).device
+    state.module = network_with(build_graph(state.architecture), weights).to(device)
 
 
 def _train(state: _State, batches: Iterator, settings: PruneSettings) -> dict[str, np.ndarray]:
@@ -290,7 +292,7 @@ def _resume(path: str | os.PathLike | None, identity: str) -> _State | None:
     if path is None or not Path(path).exists():
         return None
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception:  # damaged by whatever killed the run: start over, nothing else is lost
         return None
     if content.get("identity") != identity:

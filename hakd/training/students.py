@@ -40,6 +40,7 @@ def train_candidate(
     """
     graph = build_graph(architecture)
     module = new_network(graph, seed) if start is None else network_with(graph, start)
+    module.to(data.train.labels.device)
     resume_path = f"{os.fspath(path)}.resume"
     rows = fit(
         module,

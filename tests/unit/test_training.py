@@ -12,6 +12,7 @@ from hakd.records.arch import Architecture
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.errors import HakdError
 from hakd.records.files import atomic, read_json, write_json
+from hakd.training.device import training_device
 from hakd.training.distil import (
     DistilSettings,
     attention_map,
@@ -275,3 +276,12 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
             path.write_text(text)
         with pytest.raises(HakdError, match=r"a\.json"):
             read_json(path, kind)
+
+
+def test_the_training_device_is_cuda_where_there_is_one():
+    there = torch.cuda.is_available()
+    assert training_device("cpu").type == "cpu"
+    assert training_device("auto").type == ("cuda" if there else "cpu")
+    if not there:
+        with pytest.raises(HakdError, match=r"training\.device"):
+            training_device("cuda")

@@ -10,6 +10,7 @@ from hakd.networks.module import network_with
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import write_json
 from hakd.scripting import reporting
+from hakd.training.device import training_device
 from hakd.training.loop import Recipe
 from hakd.training.students import probe_logits
 
@@ -19,6 +20,7 @@ def main(
     seed,
     settings,
     recipe,
+    device,
     path_to_train,
     path_to_validation,
     path_to_teacher,
@@ -28,8 +30,10 @@ def main(
     """Write the compressed file; its header holds what is needed to rebuild and check the network."""
     teacher = read_checkpoint(path_to_teacher)
     graph = build_graph(teacher.architecture)
-    data = load_splits(path_to_train, path_to_validation, teacher.architecture.spec.input_size)
-    module = network_with(graph, teacher.weights)
+    data = load_splits(
+        path_to_train, path_to_validation, teacher.architecture.spec.input_size, training_device(device)
+    )
+    module = network_with(graph, teacher.weights).to(data.train.labels.device)
     kept = f"{path_to_file}.resume"
     found = compress(
         module,
@@ -58,6 +62,7 @@ if __name__ == "__main__":
             int(snakemake.wildcards.seed),
             snakemake.params.settings,
             snakemake.params.recipe,
+            snakemake.params.device,
             snakemake.input.train,
             snakemake.input.validation,
             snakemake.input.teacher,

@@ -6,6 +6,7 @@ from hakd.data.split import load_splits
 from hakd.records.checkpoint import read_checkpoint, write_checkpoint
 from hakd.saliency.trajectory import write_trajectory
 from hakd.scripting import reporting
+from hakd.training.device import training_device
 from hakd.training.prune import PruneSettings, prune
 
 
@@ -14,6 +15,7 @@ def main(
     settings,
     seed,
     path_to_teacher,
+    device,
     path_to_train,
     path_to_validation,
     path_to_trajectory,
@@ -21,7 +23,9 @@ def main(
 ):
     """Write the trajectory, and the architecture with its weights at each level."""
     teacher = read_checkpoint(path_to_teacher)
-    data = load_splits(path_to_train, path_to_validation, teacher.architecture.spec.input_size)
+    data = load_splits(
+        path_to_train, path_to_validation, teacher.architecture.spec.input_size, training_device(device)
+    )
     resume_path = f"{path_to_trajectory}.resume"
     rows, found = prune(
         teacher.architecture,
@@ -53,6 +57,7 @@ if __name__ == "__main__":
             snakemake.params.settings,
             snakemake.params.seed,
             snakemake.input.teacher,
+            snakemake.params.device,
             snakemake.input.train,
             snakemake.input.validation,
             snakemake.output.trajectory,

@@ -6,6 +6,7 @@ from hakd.data.split import load_splits
 from hakd.networks.families import full_architecture, network_spec
 from hakd.records.files import atomic
 from hakd.scripting import reporting
+from hakd.training.device import training_device
 from hakd.training.loop import Recipe
 from hakd.training.students import train_candidate
 
@@ -16,13 +17,14 @@ def main(
     epochs,
     recipe,
     seed,
+    device,
     path_to_train,
     path_to_validation,
     path_to_checkpoint,
     path_to_metrics,
 ):
     """Train and write checkpoint and metrics per epoch."""
-    data = load_splits(path_to_train, path_to_validation, network["input_size"])
+    data = load_splits(path_to_train, path_to_validation, network["input_size"], training_device(device))
     spec = network_spec(name, network, data.train.channels, data.train.num_classes)
     rows = train_candidate(
         full_architecture(spec),
@@ -47,6 +49,7 @@ if __name__ == "__main__":
             snakemake.params.epochs,
             snakemake.params.recipe,
             int(snakemake.wildcards.seed),
+            snakemake.params.device,
             snakemake.input.train,
             snakemake.input.validation,
             snakemake.output.checkpoint,

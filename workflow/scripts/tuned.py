@@ -9,13 +9,14 @@ from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import atomic
 from hakd.saliency.trajectory import ranking, read_trajectory
 from hakd.scripting import reporting
+from hakd.training.device import training_device
 from hakd.training.inherit import inherit, kept_channels
 from hakd.training.loop import Recipe
 from hakd.training.students import train_candidate
 
 
 def main(
-    widths, seed, epochs, recipe, lr, path_to_train, path_to_validation, path_to_teacher, path_to_pruned,
+    widths, seed, epochs, recipe, lr, device, path_to_train, path_to_validation, path_to_teacher, path_to_pruned,
     path_to_trajectory, path_to_checkpoint, path_to_metrics,
 ):  # fmt: skip
     """Train and write checkpoint and metrics per epoch."""
@@ -30,7 +31,7 @@ def main(
         kept_channels(order, pruned.architecture.widths),
         kept_channels(order, widths),
     )
-    data = load_splits(path_to_train, path_to_validation, spec.input_size)
+    data = load_splits(path_to_train, path_to_validation, spec.input_size, training_device(device))
     rows = train_candidate(
         Architecture(spec, widths),
         data,
@@ -56,6 +57,7 @@ if __name__ == "__main__":
             snakemake.params.epochs,
             snakemake.params.recipe,
             snakemake.params.lr,
+            snakemake.params.device,
             snakemake.input.train,
             snakemake.input.validation,
             snakemake.input.teacher,
