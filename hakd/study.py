@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from hakd.boards.device import Device
 from hakd.data.settings import complete
 from hakd.networks.families import build_graph, full_widths, network_spec
 from hakd.records.arch import Architecture, NetworkSpec
@@ -44,6 +45,8 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
             raise HakdError(
                 f"two names differ in case only ({double!r})", where=where, key=key, remedy="Rename one"
             )
+    for name, settings_ in config["devices"].items():
+        Device.from_config(name, canonical(settings_))  # refuses what could reach a command line, before any job starts
     for name, settings_ in config["networks"].items():
         spec = network_spec(name, settings_, channels=3, num_classes=2, where=where)
         if name in config["run"]["networks"]:

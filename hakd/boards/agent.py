@@ -101,12 +101,17 @@ def slurp(path):
         return None
 
 
-def number(path, scale=1.0):
-    """A file that holds one number, scaled; None where it does not."""
+def number_of(text, scale=1.0):
+    """A number, scaled; None where the text is none."""
     try:
-        return float(slurp(path)) / scale
+        return float(text) / scale
     except (TypeError, ValueError):
         return None
+
+
+def number(path, scale=1.0):
+    """A file that holds one number, scaled; None where it does not."""
+    return number_of(slurp(path), scale)
 
 
 def cpu_fields():
@@ -121,7 +126,8 @@ def hardware():
     """What does not change while the board is the same board; part of its fingerprint."""
     fields = cpu_fields()
     part = " ".join(fields[name] for name in ("CPU implementer", "CPU part") if name in fields)
-    serial = slurp("/proc/device-tree/serial-number")
+    # Two boards of one model are two devices: silicon, cooling and power supply differ.
+    serial = slurp("/proc/device-tree/serial-number") or slurp("/etc/machine-id")
     return {
         "machine": os.uname().machine,
         "cpu_model": fields.get("model name") or slurp("/proc/device-tree/model") or part or None,
@@ -143,13 +149,21 @@ def throttling():
     return {"get_throttled": bits, "core_throttle_count": count}
 
 
+def memory_mb(field):
+    """A line of /proc/meminfo in MiB."""
+    for line in (slurp("/proc/meminfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name == field and value.split()[0].isdigit():
+            return int(value.split()[0]) // 1024
+    return None
+
+
 def context(cpus):
     """State of the board, recorded before and after a session."""
     cpufreq = f"/sys/devices/system/cpu/cpu{cpus[0]}/cpufreq/"
     clock = number(cpufreq + "scaling_cur_freq", 1e3)
     if clock is None:
-        with contextlib.suppress(KeyError, ValueError):
-            clock = float(cpu_fields()["cpu MHz"])
+        clock = number_of(cpu_fields().get("cpu MHz"))
     degrees = [number(path, 1e3) for path in glob.glob("/sys/class/thermal/thermal_zone*/temp")]
     return {
         "host": os.uname().nodename,
@@ -157,16 +171,25 @@ def context(cpus):
         "python": sys.version.split()[0],
         "governor": slurp(cpufreq + "scaling_governor"),
         "clock_mhz": clock,
+        "clock_min_mhz": number(cpufreq + "cpuinfo_min_freq", 1e3),
+        "clock_max_mhz": number(cpufreq + "cpuinfo_max_freq", 1e3),
         "temperature_c": max((value for value in degrees if value is not None), default=None),
         "throttle": throttling(),
         "load": list(os.getloadavg()),
+        "memory_total_mb": memory_mb("MemTotal"),
+        "memory_free_mb": memory_mb("MemAvailable"),
+        "boot_id": slurp("/proc/sys/kernel/random/boot_id"),
+        "uptime_s": number_of((slurp("/proc/uptime") or "").partition(" ")[0]),
+        "wall_clock_s": time.time(),  # for people only: no measurement uses it
         "affinity": cpus,
         "agent": AGENT,
     }
 
 
-def choose_cpus(threads):
-    """As many CPUs as threads: the fastest ones the process may use, the highest numbers among equals."""
+def choose_cpus(threads, wanted):
+    """The CPUs asked for, or the fastest ones the process may use, the highest numbers among equals; too few if so."""
+    if wanted is not None:
+        return sorted(set(wanted) & os.sched_getaffinity(0))
 
     def speed(cpu):
         return number(f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/cpuinfo_max_freq") or 0.0, cpu
@@ -242,7 +265,8 @@ class Agent:
         self.worker = None
         self.points = {}
         self.heard_at = self.beat_at = time.monotonic()
-        self.cpus = choose_cpus(config["threads"])
+        self.engine_version = None
+        self.cpus = choose_cpus(config["threads"], config["cpus"])
         threading.Thread(target=self.listen, args=(stream,), daemon=True).start()
         threading.Thread(target=self.watch_lease, daemon=True).start()
 
@@ -265,10 +289,16 @@ class Agent:
         """A link that drops closes nothing: silence is the only sign of a client that is gone."""
         while time.monotonic() - self.heard_at < self.config["lease_s"]:
             time.sleep(0.25)
-        self.leave(3)
+        self.leave(3, "lease")
 
-    def leave(self, code):
+    def leave(self, code, cause=None):
+        """Nothing of this session stays; `cause` is told if the link still takes it."""
         self.kill_worker()
+        if cause is not None:
+            farewell = threading.Thread(target=self.voice.say, args=("leaving",), kwargs={"cause": cause})
+            farewell.daemon = True
+            farewell.start()
+            farewell.join(1.0)
         os._exit(code)
 
     def kill_worker(self):
@@ -285,7 +315,10 @@ class Agent:
     def serve(self):
         allowed = os.sched_getaffinity(0)
         if len(self.cpus) < self.config["threads"]:
-            return self.voice.say("refusal", cause="threads", detail=f"{len(allowed)} CPUs")
+            cause = "cpus" if self.config["cpus"] is not None else "threads"
+            return self.voice.say(
+                "refusal", cause=cause, detail=f"CPUs {', '.join(map(str, sorted(allowed)))}"
+            )
         try:
             lock = take_lock(self.config["lock_path"], self.voice)
         except OSError as error:
@@ -297,6 +330,7 @@ class Agent:
         if ended["outcome"] != "ok" or not found:
             detail = found[0].get("detail") if found else f"{ended['outcome']} {ended['detail']}"
             return self.voice.say("refusal", cause="engine", detail=detail)
+        self.engine_version = found[0]["version"]
         about = {"engine_version": found[0]["version"], "numpy_version": found[0]["numpy"]}
         self.voice.say("hello", hardware=hardware(), context=context(self.cpus), **about)
         while True:
@@ -338,8 +372,12 @@ class Agent:
         progress = mmap.mmap(fd, 16)
         struct.pack_into("qq", progress, 0, 0, -1)
         job = dict(job, threads=self.config["threads"], cpus=self.cpus)
+        job.update(engine=self.config["engine"], engine_version=self.engine_version)
         job.update(progress_fd=fd, parent=os.getpid())
-        environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+        # onnxruntime's telemetry writes files, uploads, and runs a thread beside what is timed.
+        environment = dict(
+            os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", ORT_DISABLE_TELEMETRY="1"
+        )
         self.worker = subprocess.Popen(
             [sys.executable, "-u", "-c", BOOT],
             stdin=subprocess.PIPE,

@@ -1,18 +1,40 @@
 """A device: where an engine runs and how it is set. Every field is checked before it can reach a command line."""
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from hakd.records.errors import HakdError
 
-TRANSPORTS = ("local",)
-ENGINES = ("onnxruntime",)
+TRANSPORTS = ("local", "ssh")
+ENGINES = ("onnxruntime", "litert", "ncnn", "openvino")
 PRECISIONS = ("float32",)
+SSH_KEYS = ("host", "user", "port", "identity_file", "known_hosts", "jump")
+# Say how the board is reached and how long one waits for it: a change of them changes no measurement.
+REACH_KEYS = ("user", "port", "identity_file", "known_hosts", "jump", "lock_path", "lock_wait_s")
+# Keys of a device's entry in the configuration that say how it is measured; the study's, not the board layer's.
+MEASURING_KEYS = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _PATH = re.compile(r"/[A-Za-z0-9._/-]+")
+_CLIENT_PATH = re.compile(r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/-]{0,1023}")
+_PATH_WORDS = "an absolute path of letters, digits, `.`, `_`, `-`"
+_CLIENT_PATH_WORDS = (
+    "a path of letters, digits, `.`, `_`, `-`, from `/`, from `~/` or from the working directory"
+)
+_HOST_WORDS = "a host name, an alias of your ssh configuration or an IP address"
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A host on the way to a board: `[user@]host[:port]`, an IPv6 address in brackets."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -21,25 +43,40 @@ class Device:
 
     Args:
         name: also used in file names and wildcards.
-        transport: how it is reached; `local` is a subprocess on this machine.
+        transport: how it is reached; `local` is a subprocess on this machine, `ssh` the system's ssh.
+        host: name, alias of the user's ssh configuration or address of the board (ssh only, as the next five).
+        user: to log in as; None: as ssh would.
+        port: of its sshd; None: as ssh would.
+        identity_file: private key on this machine; None: as ssh would.
+        known_hosts: file of host keys on this machine, the only one that counts; None: the user's and the project's.
+        jump: host on the way, `[user@]host[:port]`.
         engine: what runs the models.
         threads: of the engine, each pinned to its own CPU.
         batch: images per inference.
+        cpus: CPUs to pin the threads to, as many as threads; None: the fastest ones.
         precision: of weights and activations.
         epoch: raise it to measure everything again, e.g. after a change of cooling.
-        python: absolute path of the interpreter on the device; None: the one that runs this program.
+        python: absolute path of the interpreter on the device; None: the one that runs this program (local), or
+            `python3` of the login's PATH (ssh).
         lock_path: file on the device whose lock gives exclusive use of it.
         lock_wait_s: how long to wait for that lock before giving up.
 
     Raises:
-        HakdError: a field that does not fit its pattern or range.
+        HakdError: a field that does not fit its pattern or range, or does not go with the others.
     """
 
     name: str
     transport: str = "local"
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity_file: str | None = None
+    known_hosts: str | None = None
+    jump: str | None = None
     engine: str = "onnxruntime"
     threads: int = 1
     batch: int = 1
+    cpus: tuple[int, ...] | None = None
     precision: str = "float32"
     epoch: int = 1
     python: str | None = None
@@ -48,18 +85,52 @@ class Device:
 
     def __post_init__(self) -> None:
         self._match("name", _NAME, "letters, digits, `.`, `_`, `-`, at most 63, a letter or digit first")
-        if self.python is not None:
-            self._match("python", _PATH, "an absolute path of letters, digits, `.`, `_`, `-`")
-        self._match("lock_path", _PATH, "an absolute path of letters, digits, `.`, `_`, `-`")
         for key, known in (("transport", TRANSPORTS), ("engine", ENGINES), ("precision", PRECISIONS)):
             if getattr(self, key) not in known:
                 self._refuse(key, f"Known: {', '.join(known)}")
+        self._check_reach()
         for key, most in (("threads", 256), ("batch", 4096), ("epoch", 10**6)):
             value = getattr(self, key)
             if type(value) is not int or not 1 <= value <= most:
                 self._refuse(key, f"Give a whole number from 1 to {most}")
+        if self.engine == "ncnn" and self.batch != 1:
+            self._refuse("batch", "ncnn has no batch: give 1")
+        self._check_cpus()
+        if self.python is not None:
+            self._match("python", _PATH, _PATH_WORDS)
+        self._match("lock_path", _PATH, _PATH_WORDS)
         if type(self.lock_wait_s) not in (int, float) or not 0 <= self.lock_wait_s < 1e9:
             self._refuse("lock_wait_s", "Give seconds, 0 or more")
+
+    def _check_reach(self) -> None:
+        """Everything that becomes part of ssh's command line."""
+        if self.transport != "ssh":
+            for key in SSH_KEYS:
+                if getattr(self, key) is not None:
+                    self._refuse(key, f"It belongs to `transport: ssh`; this device is {self.transport}")
+            return
+        if self.host is None:
+            self._refuse("host", f"Give {_HOST_WORDS}")
+        if not _is_host(self.host):
+            self._refuse("host", f"Use {_HOST_WORDS}")
+        if self.user is not None:
+            self._match("user", _USER, "small letters, digits, `_`, `-`, at most 32")
+        if self.port is not None and not _is_port(self.port):
+            self._refuse("port", "Give a whole number from 1 to 65535")
+        for key in ("identity_file", "known_hosts"):
+            if getattr(self, key) is not None:
+                self._match(key, _CLIENT_PATH, _CLIENT_PATH_WORDS)
+        if self.jump is not None and parse_jump(self.jump) is None:
+            self._refuse("jump", "Use [user@]host[:port]")
+
+    def _check_cpus(self) -> None:
+        if self.cpus is None:
+            return
+        if isinstance(self.cpus, list):  # as configurations have it
+            object.__setattr__(self, "cpus", tuple(self.cpus))
+        plain = isinstance(self.cpus, tuple) and all(type(n) is int and 0 <= n < 4096 for n in self.cpus)
+        if not plain or len(set(self.cpus)) != self.threads or len(self.cpus) != self.threads:
+            self._refuse("cpus", "Give a list of different CPU numbers, as many as threads")
 
     def _match(self, key: str, pattern: re.Pattern[str], remedy: str) -> None:
         value = getattr(self, key)
@@ -68,17 +139,22 @@ class Device:
 
     def _refuse(self, key: str, remedy: str) -> None:
         name = self.name if isinstance(self.name, str) and _NAME.fullmatch(self.name) else "?"
-        raise HakdError(
-            f"{getattr(self, key)!r} is not accepted", where=f"device {name}", key=key, remedy=remedy
-        )
+        value = getattr(self, key)
+        problem = "is missing" if value is None else f"{value!r} is not accepted"
+        raise HakdError(problem, where=f"device {name}", key=key, remedy=remedy)
+
+    def settings(self) -> dict[str, Any]:
+        """What can matter to a measurement: all fields but those that only say how the board is reached."""
+        return {key: value for key, value in asdict(self).items() if key not in REACH_KEYS}
 
     @classmethod
     def from_config(cls, name: str, settings: Mapping[str, Any]) -> "Device":
-        """A device from its entry in the configuration.
+        """A device from its entry in the configuration, whose measuring keys are left alone.
 
         Raises:
             HakdError: an unknown key or a value that does not fit.
         """
+        settings = {key: value for key, value in settings.items() if key not in MEASURING_KEYS}
         known = [field.name for field in fields(cls) if field.name != "name"]
         for key in settings:
             if key not in known:
@@ -86,3 +162,36 @@ class Device:
                 remedy = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}"
                 raise HakdError(f"unknown key {key!r}", where="devices", key=name, remedy=remedy)
         return cls(name=name, **settings)
+
+
+def _is_host(text: object) -> bool:
+    """A plain name or an address; a scope (`%eth0`) is no part of either, since ssh expands `%`."""
+    if not isinstance(text, str) or len(text) > 63 or "%" in text:
+        return False
+    if _NAME.fullmatch(text):
+        return True
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return text.isascii()
+
+
+def _is_port(value: object) -> bool:
+    return type(value) is int and 1 <= value <= 65535
+
+
+def parse_jump(text: object) -> Jump | None:
+    """The parts of `[user@]host[:port]`; None when it is not one."""
+    if not isinstance(text, str):
+        return None
+    match = re.fullmatch(r"(?:([^@]*)@)?(?:\[([^\]]*)\]|([^:\[\]]*))(?::([0-9]{1,5}))?", text, re.ASCII)
+    if match is None:
+        return None
+    user, host = match[1], match[2] if match[2] is not None else match[3]
+    port = int(match[4]) if match[4] else None
+    if not _is_host(host) or (user is not None and not _USER.fullmatch(user)):
+        return None
+    if port is not None and not _is_port(port):
+        return None
+    return Jump(host, user, port)

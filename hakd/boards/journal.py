@@ -32,15 +32,27 @@ class Journal:
         try:
             if self._fd is None:
                 self._fd = self._create()
-            view = memoryview(text.encode())
-            while view:
-                view = view[os.write(self._fd, view) :]
+            self._write(text.encode())
             if time.monotonic() - self._synced_at > SYNC_S:
                 self.sync()
         except OSError as error:
-            raise HakdError(
-                f"cannot write ({error.strerror})", where=self.path, remedy="Make room or give another folder"
-            ) from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> HakdError:
+        remedy = "Make room or give another folder; the same command goes on where it stopped"
+        return HakdError(f"cannot write ({error.strerror})", where=self.path, remedy=remedy)
+
+    def _write(self, data: bytes) -> None:
+        """All or nothing: what a full disk cut off must not stand before later records."""
+        assert self._fd is not None
+        start = os.fstat(self._fd).st_size
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            os.ftruncate(self._fd, start)
+            raise
 
     def _create(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,17 +65,26 @@ class Journal:
         return fd
 
     def sync(self) -> None:
-        """Flush to disk."""
-        if self._fd is not None:
-            os.fsync(self._fd)
+        """Flush to disk.
+
+        Raises:
+            HakdError: the disk is full or broken.
+        """
+        try:
+            if self._fd is not None:
+                os.fsync(self._fd)
+        except OSError as error:
+            raise self._refused(error) from None
         self._synced_at = time.monotonic()
 
     def close(self) -> None:
         """Flush and close; more records may not follow."""
         if self._fd is not None:
-            self.sync()
-            os.close(self._fd)
-            self._fd = None
+            try:
+                self.sync()
+            finally:
+                os.close(self._fd)
+                self._fd = None
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The link to an agent: a process, its three streams, a heartbeat, and an end that is always noticed.
 
-A transport is a function from a device to an argv list; the process it starts connects its standard streams to the
-agent's. Everything that varies goes over stdin, so no transport has anything to quote.
+A transport turns a device into an argv list; the process it starts connects its standard streams to the agent's.
+Everything that varies goes over stdin, so no transport has anything to quote.
 """
 
 import contextlib
@@ -12,16 +12,33 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from hakd.boards import local
+from hakd.boards import agent, local, ssh
 from hakd.boards.device import Device
 from hakd.boards.wire import LineReader, clean, frame
 from hakd.records.errors import HakdError
 
-Transport = Callable[[Device], list[str]]
-TRANSPORTS: Mapping[str, Transport] = {"local": local.command}
+
+class Transport(Protocol):
+    """How an agent is reached: a module with these."""
+
+    @property
+    def CWD(self) -> str | None:
+        """Working directory of the process; None: this program's."""
+
+    def command(self, device: Device) -> list[str]:
+        """Command line whose standard streams are the agent's."""
+
+    def explain(self, device: Device, status: int, words: str, heard: bool) -> HakdError | None:
+        """The error behind an end that the agent did not announce; None when the last words tell nothing."""
+
+    def turned_away(self, words: str) -> bool:
+        """Whether the last words are those of a board that may take the next try."""
+
+
+TRANSPORTS: Mapping[str, Transport] = {"local": local, "ssh": ssh}
 BEAT_S = 1.0
 SILENCE_S = 15.0  # the agent beats every 2 s
 STDERR_LIMIT = 1 << 14
@@ -32,16 +49,30 @@ _AGAIN = "Run the same command again: it goes on where it stopped"
 class Link:
     """A running agent process.
 
+    Args:
+        argv: what to start.
+        source: of the agent.
+        config: its first frame.
+        device: for messages.
+        transport: explains an end that the agent did not announce.
+
     Raises:
-        HakdError: it cannot be started; later, from `send` and `receive`, that it went away.
+        HakdError: it cannot be started; later, from `receive`, that it went away.
     """
 
-    def __init__(self, argv: list[str], source: str, config: Mapping[str, Any], where: str) -> None:
-        self.where = where
+    def __init__(
+        self, argv: list[str], source: str, config: Mapping[str, Any], device: Device, transport: Transport
+    ) -> None:
+        self.where = f"device {device.name}"
         self.reader = LineReader(config["tag"])
+        self.turned_away = False  # known once it is gone
+        self._device, self._transport, self._lease_s = device, transport, config["lease_s"]
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue(maxsize=10_000)
         self._stderr = bytearray()
-        self._lost = ""
+        self._verdict = ""  # why it is gone, when that is certain
+        self._hint = ""  # and when it is not
+        self._heard = False
+        self._killed = False
         self._closed = threading.Event()
         self._sending = threading.Lock()
         self._heard_at = time.monotonic()
@@ -49,14 +80,17 @@ class Link:
             # A session of its own: Ctrl-C at the terminal reaches this program only, which then ends the agent.
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(
-                argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd="/", start_new_session=True
+                argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=transport.CWD, start_new_session=True
             )
         except OSError as error:
+            ours = device.transport == "ssh"
             raise HakdError(
                 f"cannot start {argv[0]} ({error.strerror})",
-                where=where,
-                key="python",
-                remedy="Give the path of a Python with numpy and the engine on the device",
+                where=self.where,
+                key="transport" if ours else "python",
+                remedy="Install the ssh client on this machine (on Debian: openssh-client)"
+                if ours
+                else "Give the path of a Python with numpy and the engine on the device",
             ) from None
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._read, self._read_stderr, self._beat)
@@ -78,7 +112,7 @@ class Link:
                 self.process.stdin.flush()
         except (OSError, ValueError):
             # The agent may have said why before it left: let receive() tell.
-            self._lost = self._lost or "it stopped reading"
+            self._hint = self._hint or "it stopped reading"
 
     def _beat(self) -> None:
         while not self._closed.wait(BEAT_S):
@@ -101,11 +135,22 @@ class Link:
             if self.reader.noise_bytes > NOISE_LIMIT:
                 self._lose("it floods its output")
             for message in messages:
-                self._messages.put(message)
+                self._heard = True
+                if message["t"] == "leaving":
+                    self._verdict = self._verdict or self._farewell(message)
+                else:
+                    self._messages.put(message)
         self._messages.put(None)
 
+    def _farewell(self, message: Mapping[str, Any]) -> str:
+        """Why the agent leaves of its own accord."""
+        if message.get("cause") == "lease":
+            silence = f"it heard nothing from this program for {self._lease_s:g} s and left"
+            return f"{silence}: the link was down, or this program was suspended"
+        return f"it left: {clean(message.get('cause'), 300)}"
+
     def _lose(self, reason: str) -> None:
-        self._lost = self._lost or reason
+        self._verdict = self._verdict or reason
         self.kill()
 
     def _read_stderr(self) -> None:
@@ -126,7 +171,7 @@ class Link:
             raise self.gone(f"nothing came for {timeout_s:g} s") from None
         if first is None:
             self._messages.put(None)  # for the next caller
-            raise self.gone(self._lost)
+            raise self.gone()
         messages = [first]
         with contextlib.suppress(queue.Empty):
             while (message := self._messages.get_nowait()) is not None:
@@ -134,22 +179,36 @@ class Link:
             self._messages.put(None)
         return messages
 
-    def gone(self, reason: str) -> HakdError:
-        """The error for an agent that went away, with what it last said on stderr."""
+    def gone(self, reason: str = "") -> HakdError:
+        """The error for an agent that went away: what is certain, what its transport makes of it, or its last words."""
+        if self.process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1.0 if not reason else 0.0)  # its output ended before it did
         self.kill()
         code = self.process.wait()
         self._threads[1].join(1.0)
-        said = self._stderr.decode("utf-8", "replace").strip().splitlines()
-        about = [reason] if reason else []
-        if code != -signal.SIGKILL:  # that one may be our own
-            about.append(f"exit status {code}")
+        words = self._stderr.decode("utf-8", "replace")
+        verdict = self._verdict or reason
+        if not verdict:
+            self.turned_away = not self._heard and self._transport.turned_away(words)
+            explained = self._transport.explain(self._device, code, words, self._heard)
+            if explained is not None:
+                return explained
+        about = [verdict or self._hint] if verdict or self._hint else []
+        if not self._killed:
+            about.append(f"ended by {agent.signal_name(-code)}" if code < 0 else f"exit status {code}")
+        said = words.strip().splitlines()
         if said:
             about.append(f"last words: {clean(said[-1], 300)}")
+        elif not verdict:
+            about.append("no farewell: was it killed, or out of memory?")
         return HakdError(f"the agent went away ({'; '.join(about)})", where=self.where, remedy=_AGAIN)
 
     def kill(self) -> None:
         """End the process and its group; workers follow by themselves."""
         self._closed.set()
+        if self.process.poll() is None:
+            self._killed = True
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
 

@@ -3,6 +3,7 @@
 import base64
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hakd.boards import worker
@@ -11,6 +12,11 @@ from hakd.records.errors import HakdError
 
 Packed = dict[str, Any]
 BYTES_LIMIT = 128 << 20  # of packed points in one chunk; the agent refuses frames of four times that
+
+
+def worker_source() -> str:
+    """Source of the worker, as the agent takes it."""
+    return Path(worker.__file__).read_text()
 
 
 def pack(content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import random
 import secrets
 import sys
 import time
@@ -11,10 +12,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hakd.boards import agent, packing, schema, worker
+from hakd.boards import agent, packing, schema
 from hakd.boards.device import Device
 from hakd.boards.journal import Journal
-from hakd.boards.link import TRANSPORTS, Link, Transport
+from hakd.boards.link import TRANSPORTS, Link
 from hakd.boards.points import PROTOCOL, Burst, Point, Protocol
 from hakd.boards.run import Run
 from hakd.boards.store import Store, fingerprint, identity
@@ -27,6 +28,7 @@ HELLO_S = 150.0  # a cold import of an engine from a slow card
 BAR_DELAY_S = 2.0
 LOGGED_BAR_S = 15.0  # where stderr is a file, a bar is a line at a time
 ATTEMPTS = 2  # a point that fails as often is left out
+BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # between tries while sshd turns clients away
 _WEIGHING = Protocol(processes=1, rounds=1)
 Tick = Callable[[int], Any]
 
@@ -67,7 +69,7 @@ class Board:
         self._head: dict[str, Any] | None = {
             "type": "session",
             "format": 1,
-            "device": asdict(device),
+            "device": device.settings(),
             "identity": key,
             "context": self.context,
             "commit": commit(),
@@ -286,6 +288,9 @@ class Board:
         if cause == "lock":
             remedy = "Give a path that can be created there"
             return HakdError(f"cannot lock ({detail})", where=self._where, key="lock_path", remedy=remedy)
+        if cause == "cpus":
+            remedy = "Name CPUs that the login may use"
+            return HakdError(f"it has {detail}", where=self._where, key="cpus", remedy=remedy)
         if cause == "threads":
             remedy = "Give at most as many threads as CPUs"
             return HakdError(f"it has {detail}", where=self._where, key="threads", remedy=remedy)
@@ -310,36 +315,55 @@ class Board:
 
 
 @contextlib.contextmanager
-def open_board(device: Device, store: Path, transport: Transport | None = None) -> Iterator[Board]:
+def open_board(
+    device: Device, store: Path, transport: Callable[[Device], list[str]] | None = None
+) -> Iterator[Board]:
     """Start the agent of a device, wait for the board's lock, and end both with the block.
 
     Args:
         device: the board.
         store: folder of the measurements of all devices.
-        transport: how the agent is reached, when not as `device.transport` says.
+        transport: command line that reaches the agent, when not as `device.transport` says.
 
     Raises:
-        HakdError: no such Python, no agent, no engine, a held lock, too few CPUs.
+        HakdError: no way to the board, no such Python, no agent, no engine, a held lock, too few CPUs.
     """
-    argv = (transport or TRANSPORTS[device.transport])(device)
-    config = {
-        "tag": secrets.token_hex(16),
-        "protocol": PROTOCOL,
-        "lease_s": LEASE_S,
-        "lock_path": device.lock_path,
-        "threads": device.threads,
-        "worker": Path(worker.__file__).read_text(),
-    }
-    link = Link(argv, Path(agent.__file__).read_text(), config, f"device {device.name}")
-    board = None
+    board, link = _connect(device, Path(store), transport)
     try:
-        board = Board(device, Path(store), link)
         yield board
         board._bye()
     finally:
         link.close()
-        if board is not None:
-            board._journal.close()
+        board._journal.close()
+
+
+def _connect(device: Device, store: Path, argv: Callable[[Device], list[str]] | None) -> tuple[Board, Link]:
+    """Start an agent and hear its hello; tries again, a little later each time, where sshd has no room just now."""
+    way = TRANSPORTS[device.transport]
+    for back_off_s in (*BACK_OFF_S, None):
+        config = {
+            "tag": secrets.token_hex(16),
+            "protocol": PROTOCOL,
+            "lease_s": LEASE_S,
+            "lock_path": device.lock_path,
+            "engine": device.engine,
+            "threads": device.threads,
+            "cpus": device.cpus,
+            "worker": packing.worker_source(),
+        }
+        link = Link((argv or way.command)(device), Path(agent.__file__).read_text(), config, device, way)
+        try:
+            return Board(device, store, link), link
+        except HakdError:
+            link.close()
+            if back_off_s is None or not link.turned_away:
+                raise
+        except BaseException:
+            link.close()
+            raise
+        log.info("device %s: sshd turns log-ins away; next try in about %g s", device.name, back_off_s)
+        time.sleep(back_off_s * (0.5 + random.random()))  # many clients at once come back at different times
+    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager

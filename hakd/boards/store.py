@@ -29,6 +29,7 @@ def identity(device: Device, print_: str, engine_version: str) -> dict[str, Any]
         "engine": device.engine,
         "engine_version": engine_version,
         "threads": device.threads,
+        "cpus": device.cpus,
         "batch": device.batch,
         "precision": device.precision,
         "protocol": PROTOCOL,

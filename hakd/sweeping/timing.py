@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hakd.boards import Board, Burst, Device, Point, Protocol
+from hakd.boards.device import MEASURING_KEYS
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.staircase.curve import trust
@@ -12,7 +13,6 @@ from hakd.staircase.estimate import Sweep, estimate
 from hakd.sweeping.parts import engine_graph, point
 
 LOOKS = 4  # at most so often in all is a curve timed that cannot be trusted
-_MEASURING = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step")
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,8 @@ class Measuring:
 
 def device_from(name: str, settings: Mapping[str, Any]) -> tuple[Device, Measuring]:
     """The board and how to measure it, from the device's entry in the configuration."""
-    board = {key: value for key, value in settings.items() if key not in _MEASURING}
-    return Device.from_config(name, board), Measuring(
-        **{key: settings[key] for key in _MEASURING if key in settings}
-    )
+    measuring = {key: settings[key] for key in MEASURING_KEYS if key in settings}
+    return Device.from_config(name, settings), Measuring(**measuring)
 
 
 def reference_part(architecture: Architecture, batch: int) -> Point:

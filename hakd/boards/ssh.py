@@ -1,0 +1,238 @@
+"""The transport `ssh`: the system's own ssh, so that the user's configuration, agent and hardware keys work.
+
+The remote command is a constant but for the interpreter's path, and every word on the command line comes from here
+or was checked by `Device`: nothing can be injected. Host keys are checked always; no switch ignores them.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+from hakd.boards import agent
+from hakd.boards.device import Device, Jump, parse_jump
+from hakd.boards.wire import clean
+from hakd.records.errors import HakdError
+
+PROJECT_KNOWN_HOSTS = "config/known_hosts"  # from the working directory, like the store
+# First on the command line: the first value of an option wins, over the user's configuration too.
+OPTIONS = (
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    "ForwardAgent=no",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "UpdateHostKeys=no",
+    "ControlMaster=no",
+    "ControlPath=none",
+    "ConnectTimeout=5",
+    "ServerAliveInterval=2",
+    "ServerAliveCountMax=3",
+)
+CWD = None  # relative paths of keys and known hosts start from the working directory
+_USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+
+
+def flags(device: Device, changes: tuple[str, ...] = ()) -> list[str]:
+    """ssh and its options for a device, without the host; `changes` are options that come before all others."""
+    jump = parse_jump(device.jump) if device.jump else None
+    found = _common(device, changes)
+    if jump is not None:
+        # Not -J: its inner ssh would take none of these options, and ask about unknown keys in the user's way.
+        inner = [*_common(device, ()), *_login(jump.user, jump.port), "-W", "[%h]:%p", "--", jump.host]
+        found += ["-o", f"ProxyCommand={shlex.join(inner)}"]
+    if device.identity_file is not None:
+        found += ["-o", "IdentitiesOnly=yes"]  # not for the jump host, which may want a key of ssh's own
+    return found + _login(device.user, device.port)
+
+
+def _common(device: Device, changes: tuple[str, ...]) -> list[str]:
+    words = ["ssh", "-T", "-a", "-x"]
+    for option in (*changes, *OPTIONS):
+        words += ["-o", option]
+    if device.known_hosts is not None:
+        words += ["-o", f"UserKnownHostsFile={device.known_hosts}", "-o", "GlobalKnownHostsFile=none"]
+    elif Path(PROJECT_KNOWN_HOSTS).exists():
+        words += ["-o", f"UserKnownHostsFile={' '.join((PROJECT_KNOWN_HOSTS, *_USER_KNOWN_HOSTS))}"]
+    if device.identity_file is not None:
+        words += ["-i", device.identity_file]
+    return words
+
+
+def _login(user: str | None, port: int | None) -> list[str]:
+    words = [] if user is None else ["-l", user]
+    return words + ([] if port is None else ["-p", str(port)])
+
+
+def remote_command(device: Device) -> str:
+    """What the login shell of the board runs: it becomes the interpreter, which reads the agent from its stdin."""
+    return f"exec {device.python or 'python3'} -u -c '{agent.BOOT}'"
+
+
+def command(device: Device) -> list[str]:
+    """Command line whose standard streams are those of the agent on the board.
+
+    Raises:
+        HakdError: the identity file is not there.
+    """
+    if device.identity_file is not None and not Path(device.identity_file).expanduser().is_file():
+        raise HakdError(
+            f"no such file: {device.identity_file}",
+            where=f"device {device.name}",
+            key="identity_file",
+            remedy="Give the path of a private key on this machine, or leave the key out to use ssh's own",
+        )
+    assert device.host is not None
+    return [*flags(device), "--", device.host, remote_command(device)]
+
+
+def jump_device(device: Device) -> Device | None:
+    """The jump host as a device of its own, for pinning its key; None where there is none."""
+    jump: Jump | None = parse_jump(device.jump) if device.jump else None
+    if jump is None:
+        return None
+    return Device(
+        device.name,
+        "ssh",
+        host=jump.host,
+        user=jump.user,
+        port=jump.port,
+        identity_file=device.identity_file,
+        known_hosts=device.known_hosts,
+    )
+
+
+# What ssh says, what it means: (pattern, problem, key, remedy). The first that matches counts.
+_MEANINGS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "its host key is not the one that is known",
+        "known_hosts",
+        "Was the board set up anew? Then compare fingerprints and run `hakd pin {name} --replace`",
+    ),
+    (
+        r"Host key verification failed|No \S+ host key is known for",
+        "its host key is unknown",
+        "known_hosts",
+        "Compare and accept its fingerprint with `hakd pin {name}`",
+    ),
+    (
+        r"UNPROTECTED PRIVATE KEY FILE",
+        "ssh ignores the private key, because others can read its file",
+        "identity_file",
+        "Run chmod 600 on it",
+    ),
+    (
+        r"Too many authentication failures",
+        "too many keys were tried",
+        "identity_file",
+        "Name the right key in `identity_file`",
+    ),
+    (
+        r"Permission denied \(",
+        "log-in refused",
+        "user",
+        "Check user and identity_file, and put the public key on the board with ssh-copy-id",
+    ),
+    (
+        r"Could not resolve hostname",
+        "the host name is not known",
+        "host",
+        "Check the spelling, or give an address",
+    ),
+    (
+        r"Connection timed out|No route to host|Network is unreachable|Host is down|Operation timed out",
+        "no answer",
+        "host",
+        "Check that the board is on and in reach of this machine, then run the same command again",
+    ),
+    (
+        r"Connection refused",
+        "the connection is refused",
+        "port",
+        "Check that sshd runs there, at this port, then run the same command again",
+    ),
+    (
+        r"Bad configuration option|Bad owner or permissions|bad configuration options",
+        "ssh does not accept your ssh configuration",
+        "host",
+        "Mend it",
+    ),
+)
+# Said before the agent's first word, these mean that sshd had no room (MaxStartups) or only starts: worth a retry.
+_TURNED_AWAY = re.compile(
+    r"kex_exchange_identification|Connection (closed|reset) by|banner exchange|Not allowed at this time"
+)
+_LOST = re.compile(
+    r"Timeout, server .* not responding|closed by remote host|Broken pipe|Connection reset|send disconnect"
+)
+
+
+def explain(device: Device, status: int, words: str, heard: bool) -> HakdError | None:
+    """The error behind ssh's last words; None when they tell nothing.
+
+    ssh's status 255 is never the reason: a remote `exit 255` looks the same.
+
+    Args:
+        device: the board.
+        status: exit status of ssh, which is the remote command's where that ended by itself.
+        words: what came on stderr, from ssh and from the board.
+        heard: whether the agent had spoken, so that the link had been up.
+    """
+    where = f"device {device.name}"
+    lost = _LOST.search(words)
+    if heard:
+        if lost is None:
+            return None
+        remedy = (
+            "Check power and network of the board; run the same command again: it goes on where it stopped"
+        )
+        return HakdError(
+            f"the link was lost ({_line(words, lost.start())})", where=where, key="host", remedy=remedy
+        )
+    python = device.python or "python3"
+    if status in (
+        126,
+        127,
+    ):  # the remote shell's words for a command it cannot run; ssh's own failures are 255
+        remedy = "Install Python 3.8 or later there, or give its path in `python`"
+        return HakdError(
+            f"{python} does not run there ({_last(words)})", where=where, key="python", remedy=remedy
+        )
+    for pattern, problem, key, remedy in _MEANINGS:
+        found = re.search(pattern, words)
+        if found:
+            said = _line(words, found.start())
+            return HakdError(
+                f"{problem} ({said})", where=where, key=key, remedy=remedy.format(name=device.name)
+            )
+    if re.search(r"future feature annotations is not defined|SyntaxError|no attribute 'memfd_create'", words):
+        remedy = "Install Python 3.8 or later there and give its path in `python`"
+        return HakdError(
+            f"{python} is too old there ({_last(words)})", where=where, key="python", remedy=remedy
+        )
+    if turned_away(words):
+        remedy = (
+            "It may be starting, or have too many log-ins at once (MaxStartups); run the same command again"
+        )
+        return HakdError(
+            f"sshd closed the connection ({_last(words)})", where=where, key="host", remedy=remedy
+        )
+    return None
+
+
+def turned_away(words: str) -> bool:
+    """Whether sshd hung up before the log-in, which a later try may not meet again."""
+    return _TURNED_AWAY.search(words) is not None
+
+
+def _line(words: str, at: int) -> str:
+    """The line around a position, without the frames of `@` that ssh draws."""
+    start = words.rfind("\n", 0, at) + 1
+    end = words.find("\n", at)
+    return clean(words[start : end if end >= 0 else None].strip(" @\r"), 300)
+
+
+def _last(words: str) -> str:
+    lines = words.strip().splitlines()
+    return clean(lines[-1].strip(), 300) if lines else "no word about why"
