@@ -3,6 +3,7 @@
 VENV := .venv
 LOCK := requirements.lock
 STAMP := $(VENV)/$(LOCK)
+COMMAND := $(VENV)/bin/hakd
 BIN := $(CURDIR)/$(VENV)/bin
 # `python -m` rather than the tools' own scripts: those hold the path of the checkout and break when it is moved.
 RUN := PATH="$(BIN):$$PATH" "$(BIN)/python" -m
@@ -18,7 +19,7 @@ help:  ## show this list (the default)
 	@echo "make TARGET, with the targets"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-env: $(STAMP)  ## make the environment .venv from requirements.lock (PYTHON=... chooses the interpreter)
+env: $(STAMP) $(COMMAND)  ## make the environment .venv from requirements.lock (PYTHON=... chooses the interpreter)
 
 # An environment whose interpreter has gone (a system upgrade) is made anew although its stamp is there.
 ifneq ($(shell test -x $(VENV)/bin/python && echo there),there)
@@ -45,6 +46,13 @@ $(STAMP): $(LOCK)
 	"$$fits" -m venv --clear $(VENV); \
 	"$(BIN)/python" -m pip install -q --no-input --disable-pip-version-check --require-hashes -r $(LOCK); \
 	cp $(LOCK) $@
+
+# The project is not installed in its own environment: the command finds the checkout that it lies in, wherever that moves.
+$(COMMAND): $(STAMP)
+	@printf '%s\n' '#!/bin/sh' '# Written by make env.' \
+	    'bin=$$(dirname -- "$$(readlink -f -- "$$0")")' \
+	    'PYTHONPATH="$${bin%/*/*}$${PYTHONPATH:+:$$PYTHONPATH}" exec "$$bin/python" -P -m hakd "$$@"' > $@
+	@chmod +x $@
 
 study: env  ## run the built-in study: results/pareto.pdf, staircases.pdf, summary.csv (CORES=all)
 	$(RUN) snakemake --cores $(CORES)
@@ -73,15 +81,28 @@ lock: env  ## compute requirements.lock anew from pyproject.toml (needs a regist
 	$(RUN) uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade) -q -o $(LOCK)
 
+# One a line, sorted. iproute2 and nftables make and spoil the network of the test boards, libfaketime their clocks;
+# mmdebstrap and qemu-user-static make boards of another architecture.
+SYSTEM_PACKAGES := \
+    iproute2 \
+    libfaketime \
+    mmdebstrap \
+    nftables \
+    openssh-client \
+    openssh-server \
+    qemu-user-static
+
+APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)
+
+# The lists of packages are fetched only where those that are here do not do.
 system-deps:  ## Debian packages of the board tests (root only)
 	@[ "$$(id -u)" = 0 ] || { echo "make system-deps: only root can install packages" >&2; exit 1; }
-	@command -v apt-get >/dev/null || { echo "make system-deps: knows Debian's apt-get only; install openssh-server" >&2; exit 1; }
-	apt-get update
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends openssh-server
+	@command -v apt-get >/dev/null || { echo "make system-deps: knows Debian's apt-get only; install $(SYSTEM_PACKAGES)" >&2; exit 1; }
+	@$(APT_INSTALL) >/dev/null 2>&1 || { apt-get update && $(APT_INSTALL); }
 
 clean:  ## remove caches; the environment and all results stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environment, all results and measurements, and Snakemake's records too
-	rm -rf $(VENV) results logs .snakemake
+	rm -rf $(VENV) results logs .snakemake .cache

@@ -1,7 +1,13 @@
 # HAKD: from data to the Pareto front of every device. See README.md and config/README.md.
+import sys
+import time
+
 from snakemake.utils import min_version, validate
 
+from hakd.branches import closing_words
 from hakd.study import check_study
+
+STARTED = time.time()
 
 min_version("9.25")
 
@@ -25,6 +31,7 @@ include: "rules/deep_compression.smk"
 include: "rules/export.smk"
 include: "rules/benchmark.smk"
 include: "rules/pareto.smk"
+include: "rules/available.smk"
 
 
 rule all:
@@ -33,3 +40,8 @@ rule all:
         "results/pareto.pdf",
         "results/staircases.pdf",
         "results/summary.csv",
+        expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
+
+
+onerror:
+    sys.stderr.write(closing_words(config, STARTED))

@@ -12,7 +12,8 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 
 WHERE = "configuration"
-RESERVED = ("architectures", "candidates", "data", "devices", "logs", "measurements")  # folders in results/
+# Folders in results/.
+RESERVED = ("architectures", "available", "candidates", "data", "devices", "logs", "measurements")
 
 
 def level_text(level: float) -> str:
@@ -46,7 +47,8 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
                 f"two names differ in case only ({double!r})", where=where, key=key, remedy="Rename one"
             )
     for name, settings_ in config["devices"].items():
-        Device.from_config(name, canonical(settings_))  # refuses what could reach a command line, before any job starts
+        # Refuses what could reach a command line, before any job starts.
+        Device.from_config(name, canonical(settings_))
     for name, settings_ in config["networks"].items():
         spec = network_spec(name, settings_, channels=3, num_classes=2, where=where)
         if name in config["run"]["networks"]:

@@ -50,7 +50,8 @@ rule benchmark:
     resources:
         **board_tokens(),
     params:
-        device=setting("devices/{device}"),
+        device=device_settings,
+        reach=device_reach,
         store=setting("store"),
         protocol=PROTOCOL,
         code=code("benchmark", skip=MEASURING),

@@ -1,5 +1,6 @@
 # What the rules share: wildcard constraints, board tokens, tracked settings and code, names of files. No rules.
 from hakd.boards.points import PROTOCOL
+from hakd.branches import reach, states, tokens, tracked
 from hakd.candidates import baselines, student_paths
 from hakd.records.arch import read_architecture
 from hakd.records.code import script_digest
@@ -7,8 +8,8 @@ from hakd.study import level_text, settings
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
 LEVELS = [level_text(level) for level in config["run"]["levels"]]
-SEEDS = config["run"]["seeds"]
-SEARCH_SEED = SEEDS[0]
+SEARCH_SEED = config["run"]["seeds"][0]
+TOKENS = tokens(config["devices"])
 MEASURING = ("hakd.boards",)  # tracked by PROTOCOL: a refactored agent re-measures nothing
 
 
@@ -29,10 +30,7 @@ wildcard_constraints:
 
 
 def setting(path):
-    """A params function of the wildcards alone: the canonical setting at `path`, e.g. `devices/{device}/threads`.
-
-    Tracked by value: key order and 10 against 10.0 rerun nothing.
-    """
+    """A params function of the wildcards alone: tracked by value, so key order and 10.0 for 10 rerun nothing."""
 
     def value(wildcards):
         return settings(config, path.format(**wildcards))
@@ -45,21 +43,31 @@ def code(script, skip=()):
     return script_digest(os.path.join(workflow.basedir, "workflow", "scripts", f"{script}.py"), skip)
 
 
+def device_settings(wildcards):
+    """What a device's figures depend on: tracked."""
+    return tracked(config, wildcards.device)
+
+
+def device_reach(wildcards, input):
+    """How a device is reached. Not tracked, for it asks for `input` too: another user or key reruns nothing."""
+    return reach(config, wildcards.device)
+
+
+def device_states(wildcards):
+    """What each device has brought so far: a summary that is new or changed reruns what depends on this."""
+    return states(config)
+
+
 def board_tokens():
     """One resource per board, of which there is one: at most one job at a time on a board."""
-
-    def token(device):
-        return lambda wildcards: 1 if wildcards.device == device else None
-
-    return {f"board_{device}": token(device) for device in config["devices"]}
-
-
-for device_name in config["devices"]:
-    workflow.global_resources.setdefault(f"board_{device_name}", 1)
+    names = sorted(set(TOKENS.values()))
+    for name in names:
+        workflow.global_resources.setdefault(name, 1)
+    return {n: (lambda wildcards, n=n: 1 if TOKENS[wildcards.device] == n else None) for n in names}
 
 
 def measuring_threads(wildcards):
-    """A job that times this machine has it alone; over ssh the work is the board's."""
+    """A job that times this machine has it alone; over any other transport the work is the board's."""
     return 10000 if config["devices"][wildcards.device]["transport"] == "local" else 1
 
 

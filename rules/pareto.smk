@@ -1,6 +1,8 @@
 rule pareto:
     input:
-        "results/summary.parquet",
+        summary="results/summary.parquet",
+        # Not read: the joint plot brings each device's own with it, also those of devices that are done while others fail.
+        devices=expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
     output:
         report(
             "results/pareto.pdf",
@@ -20,7 +22,7 @@ rule pareto:
 
 rule device_pareto:
     input:
-        "results/devices/{device}/summary.parquet",
+        summary="results/devices/{device}/summary.parquet",
     output:
         report(
             "results/devices/{device}/pareto.pdf",
@@ -54,6 +56,28 @@ rule staircases:
         ),
     log:
         "results/logs/staircases/staircases.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("staircases"),
+    script:
+        "../workflow/scripts/staircases.py"
+
+
+rule device_staircases:
+    input:
+        latency=expand("results/{network}/latency/{{device}}.parquet", network=NETWORKS),
+        snaps=expand("results/{network}/snap/{level}/{{device}}.json", network=NETWORKS, level=LEVELS),
+    output:
+        report(
+            "results/devices/{device}/staircases.pdf",
+            caption="../workflow/report/staircases.rst",
+            category="Plots",
+            subcategory="{device}",
+            labels={"plot": "latency staircases", "device": "{device}"},
+        ),
+    log:
+        "results/logs/device_staircases/{device}.log",
     conda:
         "../envs/study.yaml"
     params:

@@ -13,7 +13,8 @@ checkpoint snap:
     resources:
         **board_tokens(),
     params:
-        device=setting("devices/{device}"),
+        device=device_settings,
+        reach=device_reach,
         store=setting("store"),
         protocol=PROTOCOL,
         code=code("snap", skip=MEASURING),

@@ -18,7 +18,8 @@ rule sweep:
     resources:
         **board_tokens(),
     params:
-        device=setting("devices/{device}"),
+        device=device_settings,
+        reach=device_reach,
         store=setting("store"),
         protocol=PROTOCOL,
         code=code("sweep", skip=MEASURING),

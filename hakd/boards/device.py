@@ -4,15 +4,17 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from hakd.boards.cost_model import cost_model_from
 from hakd.records.errors import HakdError
 
-TRANSPORTS = ("local", "ssh")
+TRANSPORTS = ("local", "ssh", "virtual")
 ENGINES = ("onnxruntime", "litert", "ncnn", "openvino")
 PRECISIONS = ("float32",)
 SSH_KEYS = ("host", "user", "port", "identity_file", "known_hosts", "jump")
+VIRTUAL_KEYS = ("cost_model", "table")
 # Say how the board is reached and how long one waits for it: a change of them changes no measurement.
 REACH_KEYS = ("user", "port", "identity_file", "known_hosts", "jump", "lock_path", "lock_wait_s")
 # Keys of a device's entry in the configuration that say how it is measured; the study's, not the board layer's.
@@ -43,7 +45,8 @@ class Device:
 
     Args:
         name: also used in file names and wildcards.
-        transport: how it is reached; `local` is a subprocess on this machine, `ssh` the system's ssh.
+        transport: how it is reached; `local` is a subprocess on this machine, `ssh` goes through the system's ssh,
+            `virtual` is no board at all: it is computed.
         host: name, alias of the user's ssh configuration or address of the board (ssh only, as the next five).
         user: to log in as; None: as ssh would.
         port: of its sshd; None: as ssh would.
@@ -60,6 +63,8 @@ class Device:
             `python3` of the login's PATH (ssh).
         lock_path: file on the device whose lock gives exclusive use of it.
         lock_wait_s: how long to wait for that lock before giving up.
+        cost_model: parameters of a virtual device (`hakd.boards.cost_model`).
+        table: latency table (a file on this machine) that a virtual device answers from instead.
 
     Raises:
         HakdError: a field that does not fit its pattern or range, or does not go with the others.
@@ -82,6 +87,8 @@ class Device:
     python: str | None = None
     lock_path: str = "/tmp/hakd.lock"
     lock_wait_s: float = 3600.0
+    cost_model: Mapping[str, Any] | None = field(default=None, hash=False)
+    table: str | None = None
 
     def __post_init__(self) -> None:
         self._match("name", _NAME, "letters, digits, `.`, `_`, `-`, at most 63, a letter or digit first")
@@ -101,6 +108,23 @@ class Device:
         self._match("lock_path", _PATH, _PATH_WORDS)
         if type(self.lock_wait_s) not in (int, float) or not 0 <= self.lock_wait_s < 1e9:
             self._refuse("lock_wait_s", "Give seconds, 0 or more")
+        self._check_virtual()
+
+    def _check_virtual(self) -> None:
+        """What a virtual device is computed from, and that no other has it."""
+        if self.transport != "virtual":
+            for key in VIRTUAL_KEYS:
+                if getattr(self, key) is not None:
+                    self._refuse(key, f"It belongs to `transport: virtual`; this device is {self.transport}")
+            return
+        if self.engine != "onnxruntime":
+            self._refuse("engine", "A virtual device reads ONNX models: give onnxruntime")
+        if (self.cost_model is None) == (self.table is None):
+            self._refuse("cost_model", "Give a virtual device either cost_model or table")
+        if self.cost_model is not None:
+            cost_model_from(self.cost_model, f"device {self.name}")
+        else:
+            self._match("table", _CLIENT_PATH, _CLIENT_PATH_WORDS)
 
     def _check_reach(self) -> None:
         """Everything that becomes part of ssh's command line."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from hakd.boards import agent, local, ssh
+from hakd.boards import agent, local, ssh, virtual
 from hakd.boards.device import Device
 from hakd.boards.wire import LineReader, clean, frame
 from hakd.records.errors import HakdError
@@ -38,7 +38,7 @@ class Transport(Protocol):
         """Whether the last words are those of a board that may take the next try."""
 
 
-TRANSPORTS: Mapping[str, Transport] = {"local": local, "ssh": ssh}
+TRANSPORTS: Mapping[str, Transport] = {"local": local, "ssh": ssh, "virtual": virtual}
 BEAT_S = 1.0
 SILENCE_S = 15.0  # the agent beats every 2 s
 STDERR_LIMIT = 1 << 14

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hakd.boards import worker
+from hakd.boards import engines, worker
 from hakd.boards.points import Point
 from hakd.records.errors import HakdError
 
@@ -15,8 +15,9 @@ BYTES_LIMIT = 128 << 20  # of packed points in one chunk; the agent refuses fram
 
 
 def worker_source() -> str:
-    """Source of the worker, as the agent takes it."""
-    return Path(worker.__file__).read_text()
+    """Source of the worker as the agent takes it: its two files, run one after the other in one namespace."""
+    files = {path.name: path.read_text() for path in (Path(engines.__file__), Path(worker.__file__))}
+    return f"for name, text in {files!r}.items():\n    exec(compile(text, name, 'exec'))\nmain(load)\n"
 
 
 def pack(content: bytes) -> str:
@@ -31,15 +32,15 @@ def board_input(shape: Sequence[int]) -> Any:
     return worker.pattern(numpy, tuple(shape))
 
 
-def pack_point(point: Point) -> Packed:
-    """A point as the agent takes it: key, input shape, model and, when there is one, its expected output."""
+def pack_point(point: Point, check: bool = True) -> Packed:
+    """A point as the agent takes it: key, input shape, model and, to `check` it, its expected output if it has one."""
     packed: Packed = {
         "key": point.key,
         "shape": list(point.input_shape),
         "model": pack(point.model()),
         "reference": None,
     }
-    if point.reference is not None:
+    if check and point.reference is not None:
         import numpy
 
         expected = numpy.ascontiguousarray(point.reference(board_input(point.input_shape)), dtype="<f4")
@@ -72,13 +73,13 @@ def chunks(points: Sequence[Point], most: int) -> Iterator[list[Point]]:
         yield chunk
 
 
-def packed_chunks(points: Sequence[Point], most: int) -> Iterator[list[Packed]]:
+def packed_chunks(points: Sequence[Point], most: int, check: bool = True) -> Iterator[list[Packed]]:
     """`chunks`, packed; split further where they get too large for one frame and one process."""
     for chunk in chunks(points, most):
         packed: list[Packed] = []
         size = 0
         for point in chunk:
-            item = pack_point(point)
+            item = pack_point(point, check)
             weight = len(item["model"]) + len(item["reference"]["data"] if item["reference"] else "")
             if packed and size + weight > BYTES_LIMIT:
                 yield packed

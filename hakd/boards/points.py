@@ -17,7 +17,8 @@ class Point:
     Args:
         key: content hash of everything that shapes the measurement (or a candidate's own key).
         label: what a person calls it, in messages.
-        model: makes the ONNX bytes: fixed batch, one float32 input, one output. Called only when it is measured.
+        model: makes the bytes that the device's engine takes: fixed batch, one float32 input, one output. Called
+            only when it is measured.
         reference: expected output for the board's input, computed here; None when there is nothing to compare.
         input_shape: shape of the input, batch first.
         curve: points of one non-empty curve stay in one process, so that they can be compared with each other.

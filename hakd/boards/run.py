@@ -7,16 +7,16 @@ from hakd.boards.points import Burst, Protocol
 from hakd.boards.schema import check, refuse
 
 Record = dict[str, Any]
-KINDS = frozenset({"burst", "ready", "failed", "memory", "missing", "done", "beat"})
+KINDS = frozenset({"burst", "ready", "failed", "memory", "missing", "warm", "done", "beat"})
 
 
 @dataclass
 class Run:
     """A job under way.
 
-    `wanted` holds the (key, round, is reference) triples of a timing run, which are struck out as they arrive:
-    what was not asked for, or comes twice, is refused. `failed` collects reasons by key, `trouble` is a reason that
-    concerns no point.
+    `results` counts bursts and memory figures that were asked for. `wanted` holds the (key, round, is reference)
+    triples of a timing run, which are struck out as they arrive: what was not asked for, or comes twice, is refused.
+    `failed` collects reasons by key, `trouble` is a reason that concerns no point.
     """
 
     where: str
@@ -30,7 +30,7 @@ class Run:
     protocol: Protocol
     failed: dict[str, str] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
-    bursts: int = 0
+    results: int = 0
     trouble: str = ""
     ended: Record | None = None
 
@@ -54,7 +54,10 @@ class Run:
         if kind == "memory":
             if self.kind != "memory":
                 refuse(self.where, "a memory figure that was not asked for")
+            self.results += 1
             return {"type": "memory", "process": self.process, **message}
+        if kind == "warm":
+            return {"type": "warm", "process": self.process, **message}
         if kind == "ready":
             self.checked.add(message["key"])
             return {"type": "check", "process": self.process, **message}
@@ -70,7 +73,7 @@ class Run:
         if not self.protocol.min_calls <= message["calls"] <= self.protocol.max_calls:
             refuse(self.where, "a burst with a wrong number of calls")
         self.wanted.discard(place)
-        self.bursts += not message["reference"]
+        self.results += not message["reference"]
         at_ns, reference = message.pop("at_ns"), message.pop("reference")
         burst = Burst(process=self.process, **message)
         extra = {"purpose": self.purpose, "slot": self.slot, "reference": reference, "at_ns": at_ns}
@@ -82,7 +85,7 @@ class Run:
     def _end(self, kind: str, message: dict[str, Any]) -> Record | None:
         """The worker is gone; a crash is the fault of the point under way, which the agent names."""
         if kind == "missing":
-            reason = f"the engine cannot be imported: {message['detail']}"
+            reason = f"the engine cannot be used: {message['detail']}"
             self.trouble = reason
             return self._failure(None, reason)
         self.ended = message

@@ -44,6 +44,7 @@ _FIELDS: Mapping[str, Mapping[str, Fits]] = {
     "ready": {"job": _int(), "key": _is(str), "max_abs_error": _maybe(_real())},
     "failed": {"job": _int(), "key": _is(str), "reason": _is(str)},
     "missing": {"job": _int(), "detail": _is(str)},
+    "warm": {"job": _int(), "tasks": _int(1)},
     "memory": {"job": _int(), "key": _is(str), "bytes": _int()},
     "burst": {
         "job": _int(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hakd.boards import agent, packing, schema
+from hakd.boards import agent, packing, schema, virtual
 from hakd.boards.device import Device
 from hakd.boards.journal import Journal
 from hakd.boards.link import TRANSPORTS, Link
@@ -47,6 +47,7 @@ class Board:
     def __init__(self, device: Device, root: Path, link: Link) -> None:
         self.device, self._link = device, link
         self._where = f"device {device.name}"
+        self._checks = device.transport != "virtual"  # which computes times, not outputs
         hello = self._hello()
         self.engine_version: str = hello["engine_version"]
         self.fingerprint = fingerprint(hello["hardware"], self.engine_version, device.threads)
@@ -105,8 +106,8 @@ class Board:
         todo = [point for point in points if self._missing(point.key, purpose, protocol)]
         total = sum(len(self._store.missing(purpose, point.key, protocol)) for point in todo)
         with _bar(f"{self.device.name}: {purpose}", total, progress) as tick:
-            tie = packing.pack_point(reference_point) if reference_point and todo else None
-            for packed in packing.packed_chunks(todo, protocol.chunk_points):
+            tie = packing.pack_point(reference_point, self._checks) if reference_point and todo else None
+            for packed in packing.packed_chunks(todo, protocol.chunk_points, self._checks):
                 self._measure_chunk(packed, protocol, purpose, tie, tick)
         self._journal.sync()
         found = {
@@ -126,13 +127,11 @@ class Board:
         points = packing.unique(points)
         todo = [p for p in points if p.key not in self.failures and self._store.memory(p.key) is None]
         with _bar(f"{self.device.name}: memory", len(todo), progress) as tick:
-            for packed in packing.packed_chunks(todo, _WEIGHING.chunk_points):
+            for packed in packing.packed_chunks(todo, _WEIGHING.chunk_points, self._checks):
                 self._load(packed)
                 for key in (point["key"] for point in packed):
                     while self._store.memory(key) is None and key not in self.failures:
-                        run = self._run("memory", "memory", 0, {key: []}, _WEIGHING, None, ())
-                        if not run.failed and self._store.memory(key) is None:
-                            self._count_failure(None, "a worker ended without a result")
+                        self._run("memory", "memory", 0, {key: []}, _WEIGHING, None, ())
                     tick(1)
         self._journal.sync()
         found = {point.key: self._store.memory(point.key) for point in points}
@@ -167,8 +166,6 @@ class Board:
                 unchecked = ({*rounds, tie} if tie else rounds.keys()) - checked
                 run = self._run("time", purpose, slot, rounds, protocol, tie, unchecked, tick)
                 checked |= run.checked
-                if not run.failed and not run.bursts:
-                    self._count_failure(None, "a worker ended without a result")
 
     def _load(self, packed: list[packing.Packed]) -> None:
         """Hand the agent the models of the next jobs; they replace those before."""
@@ -204,8 +201,13 @@ class Board:
         for key, reason in run.failed.items():
             self._count_failure(key, reason)
         assert run.ended is not None
+        if run.trouble:
+            remedy = "See to the engine on the device, then run again: what was measured is kept"
+            raise HakdError(run.trouble, where=self._where, key="engine", remedy=remedy)
         if run.ended["outcome"] != "ok" and run.ended["key"] is None:
-            self._count_failure(None, run.trouble or f"{run.ended['outcome']}: {run.ended['detail']}")
+            self._count_failure(None, f"{run.ended['outcome']}: {run.ended['detail']}")
+        elif not run.failed and not run.results:
+            self._count_failure(None, "a worker ended without a result")
         return run
 
     def _follow(self, run: Run, tick: Tick) -> None:
@@ -213,7 +215,7 @@ class Board:
         patience_s = agent.ENGINE_START_S + 2 * run.protocol.point_timeout_s
         heard_at = time.monotonic()
         while run.ended is None:
-            before, records = run.bursts, []
+            before, records = run.results, []
             try:
                 for message in self._link.receive(patience_s):
                     if message["t"] != "beat":
@@ -223,7 +225,7 @@ class Board:
                         records.append(record)
             finally:
                 self._record(records)
-                tick(run.bursts - before)
+                tick(run.results - before)
             if time.monotonic() - heard_at > patience_s:
                 raise self._link.gone(f"no result for {patience_s:g} s")
 
@@ -351,6 +353,8 @@ def _connect(device: Device, store: Path, argv: Callable[[Device], list[str]] | 
             "cpus": device.cpus,
             "worker": packing.worker_source(),
         }
+        if device.transport == "virtual":
+            config["virtual"] = virtual.settings(device)
         link = Link((argv or way.command)(device), Path(agent.__file__).read_text(), config, device, way)
         try:
             return Board(device, store, link), link

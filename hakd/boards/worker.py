@@ -1,8 +1,9 @@
 """The board's worker: prepares models in the engine and times them in bursts; a process that may die.
 
-One file for Python 3.8 and later, standard library, numpy and the engine; it imports nothing of hakd. The
-agent starts it with the command it was started with itself, sends this source and one job, reads JSON lines
-and kills its group when a step takes too long. docs/protocol.md describes jobs, lines and the timing protocol.
+One file for Python 3.8 and later, standard library and numpy; it imports nothing of hakd. It travels with
+engines.py (packing.worker_source). The agent starts it with the command it was started with itself, sends the source
+and one job, reads JSON lines and kills its group when a step takes too long. docs/protocol.md describes jobs, lines
+and the timing protocol.
 """
 
 from __future__ import annotations
@@ -25,11 +26,6 @@ import zlib
 DISCARDED_CALLS = 2
 FLUSH_S = 2.0
 ATOL = 1e-4
-# An ONNX model of one Identity node on one float: what an engine needs before it has anything to do.
-EMPTY_MODEL = (
-    "CAg6SQoZCgVpbnB1dBIGb3V0cHV0IghJZGVudGl0eRIBZVoTCgVpbnB1dBIKCggIARIECgIIAWIU"
-    "CgZvdXRwdXQSCgoICAESBAoCCAFCBAoAEA0="
-)
 
 
 def write_all(fd, data):
@@ -60,33 +56,6 @@ def pattern(numpy, shape):
 def unpack(text):
     """Bytes from compressed base64."""
     return zlib.decompress(base64.b64decode(text))
-
-
-class Prepared:
-    """A model loaded into ONNX Runtime with its input and output bound once; `call()` is one inference."""
-
-    def __init__(self, engine, model, shape, threads):
-        ort, numpy = engine
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ValueError("a model needs one input and one output")
-        x = pattern(numpy, shape)
-        self.output = self.session.run(None, {inputs[0].name: x})[0]
-        # The values are kept: the binding holds no reference to them.
-        self.input_value = ort.OrtValue.ortvalue_from_numpy(x)
-        self.output_value = ort.OrtValue.ortvalue_from_shape_and_type(self.output.shape, self.output.dtype)
-        self.binding = self.session.io_binding()
-        self.binding.bind_ortvalue_input(inputs[0].name, self.input_value)
-        self.binding.bind_ortvalue_output(outputs[0].name, self.output_value)
-
-    def call(self):
-        self.session.run_with_iobinding(self.binding)
 
 
 def check_output(numpy, output, reference):
@@ -127,30 +96,51 @@ def warm_up(call, job):
     return max(job["min_calls"], min(job["max_calls"], round(job["burst_ms"] * 1e6 / typical)))
 
 
-def burst(call, calls):
+def cpu_clock(tasks):
+    """A clock of the CPU time of these threads in ns.
+
+    The process's own clock lags by up to a tick for threads that run on other CPUs at that moment, several bursts.
+    """
+    clocks = [~task << 3 | 6 for task in tasks]  # Linux: the scheduler's clock of one thread
+
+    def read():
+        total = 0
+        for clock in clocks:
+            with contextlib.suppress(OSError):  # it has ended
+                total += time.clock_gettime_ns(clock)
+        return total
+
+    return read
+
+
+def burst(call, calls, cpu_ns):
     """Discarded calls, then `calls` timed ones: min, median, involuntary switches, cpu over wall time."""
     for _ in range(DISCARDED_CALLS):
         call()
     clock, times = time.perf_counter_ns, [0] * calls
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-    at, cpu, wall = time.monotonic_ns(), time.process_time_ns(), clock()
+    at, cpu, wall = time.monotonic_ns(), cpu_ns(), clock()
     for i in range(calls):
         start = clock()
         call()
         times[i] = clock() - start
-    wall, cpu = clock() - wall, time.process_time_ns() - cpu
+    wall, cpu = clock() - wall, cpu_ns() - cpu
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
     times.sort()
     median = (times[calls // 2] + times[(calls - 1) // 2]) // 2
     measured = {"calls": calls, "min_ns": times[0], "median_ns": median, "switches": switches}
-    return dict(measured, cpu_ratio=round(cpu / max(wall, 1), 4), at_ns=at)
+    return dict(measured, cpu_ratio=round(max(cpu, 0) / max(wall, 1), 4), at_ns=at)
+
+
+class Unfit(Exception):
+    """The engine cannot do this job, whatever the point."""
 
 
 class Worker:
-    """Runs one job: times the points in interleaved rounds, or weighs one point."""
+    """Runs one job in the engine that `load` gives: times the points in interleaved rounds, or weighs one point."""
 
-    def __init__(self, job, fd):
-        self.job, self.fd = job, fd
+    def __init__(self, job, fd, load):
+        self.job, self.fd, self.load = job, fd, load
         self.progress = mmap.mmap(job["progress_fd"], 16)
         self.step, self.lines, self.flushed_at = 0, [], time.monotonic()
         self.clock_path = f"/sys/devices/system/cpu/cpu{job['cpus'][0]}/cpufreq/scaling_cur_freq"
@@ -163,7 +153,9 @@ class Worker:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as stream:
             stream.write("1000")
-        os.sched_setaffinity(0, self.job["cpus"])
+        for task in os.listdir("/proc/self/task"):  # preloaded libraries may have threads already
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(task), self.job["cpus"])
         gc.disable()
 
     def at(self, index):
@@ -181,37 +173,67 @@ class Worker:
     def run(self):
         self.isolate()
         try:
-            import numpy
-            import onnxruntime
-        except Exception as error:
-            self.say("missing", detail=f"{type(error).__name__}: {str(error)[:300]}")
-            self.flush()
-            return
-        if self.job["kind"] == "probe":
-            self.say("probe", version=onnxruntime.__version__, numpy=numpy.__version__)
-        elif self.job["kind"] == "memory":
-            self.weigh((onnxruntime, numpy))
+            self.work(self.find())
+        except Unfit as problem:
+            self.say("missing", detail=str(problem))
         else:
-            self.time((onnxruntime, numpy))
-        self.at(-1)
-        self.say("end")
+            self.say("end")
+        self.at(-1)  # whatever comes now is no point's fault
         self.flush()
+
+    def find(self):
+        """The engine, which has to be there and to be the one that the session began with."""
+        name, expected = self.job["engine"], self.job["engine_version"]
+        try:
+            import numpy
+
+            self.numpy = numpy
+            engine = self.load(name, self.job["threads"])
+        except Exception as error:
+            raise Unfit(f"{type(error).__name__}: {str(error)[:300]}") from None
+        if expected not in (None, engine.version):
+            raise Unfit(f"{name} {engine.version} is there now, the session began with {expected}")
+        return engine
+
+    def work(self, engine):
+        if self.job["kind"] == "probe":
+            self.say("probe", version=engine.version, numpy=self.numpy.__version__)
+        elif self.job["kind"] == "memory":
+            self.weigh(engine)
+        else:
+            self.time(engine)
 
     def prepare(self, index, engine):
         """Load one point and check its output; a point that cannot be loaded is reported, not fatal."""
         point = self.job["points"][index]
         self.at(index)
         try:
-            prepared = Prepared(engine, unpack(point["model"]), point["shape"], self.job["threads"])
-            error = check_output(engine[1], prepared.output, point["reference"])
+            prepared = engine.prepare(unpack(point["model"]), pattern(self.numpy, point["shape"]))
+            prepared.call()
+            prepared.call()  # the second shows that a call leaves its input as it was
+            error = check_output(self.numpy, prepared.output(), point["reference"])
         except Exception as problem:
             self.say("failed", key=point["key"], reason=describe(problem))
             self.flush()
             return None
-        del prepared.output
         self.say("ready", key=point["key"], max_abs_error=error)
         self.flush()
         return prepared
+
+    def check_threads(self):
+        """All threads of this process once all is warm; they have to keep to the CPUs of the job."""
+        cpus = set(self.job["cpus"])
+        tasks = [int(task) for task in os.listdir("/proc/self/task")]
+        astray = 0
+        for task in tasks:
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                astray += not os.sched_getaffinity(task) <= cpus
+        if astray:
+            where = ", ".join(map(str, sorted(cpus)))
+            raise Unfit(f"{astray} of its {len(tasks)} threads may run on other CPUs than {where}")
+        self.say("warm", tasks=len(tasks))
+        self.flush()
+        return tasks
 
     def time(self, engine):
         """All prepared, all warm, then rounds in fresh random order, reported between rounds."""
@@ -223,6 +245,7 @@ class Worker:
         for index, prepared in ready.items():
             self.at(index)
             calls[index] = warm_up(prepared.call, self.job)
+        cpu_ns = cpu_clock(self.check_threads())
         keys = [point["key"] for point in self.job["points"]]
         rounds = [frozenset(self.job["rounds"].get(key, ())) for key in keys]
         for turn in sorted(frozenset().union(*rounds)):
@@ -231,7 +254,7 @@ class Worker:
             random.Random(self.job["seed"] * 100003 + turn).shuffle(visits)
             for position, (index, is_reference) in enumerate(visits):
                 self.at(index)
-                measured = burst(ready[index].call, calls[index])
+                measured = burst(ready[index].call, calls[index], cpu_ns)
                 clock = read_clock(self.clock_path)
                 place = {"round": turn, "position": position, "reference": is_reference}
                 self.say("burst", key=keys[index], clock_mhz=clock, **place, **measured)
@@ -243,16 +266,16 @@ class Worker:
         """Peak resident set of loading and running one point, beyond the engine with an empty model."""
         point = self.job["points"][0]
         model = unpack(point["model"])
-        empty = Prepared(engine, base64.b64decode(EMPTY_MODEL), (1,), self.job["threads"])
+        empty = engine.prepare(engine.empty[0], pattern(self.numpy, engine.empty[1]))
         empty.call()
         ctypes.CDLL(None).malloc_trim(0)
         base = reset_peak()
         self.at(0)
         try:
-            prepared = Prepared(engine, model, point["shape"], self.job["threads"])
-            check_output(engine[1], prepared.output, None)
+            prepared = engine.prepare(model, pattern(self.numpy, point["shape"]))
             for _ in range(3):
                 prepared.call()
+            check_output(self.numpy, prepared.output(), None)
         except Exception as problem:
             self.say("failed", key=point["key"], reason=describe(problem))
         else:
@@ -275,15 +298,11 @@ def reset_peak():
     return peak_bytes()
 
 
-def main():
-    """Do the job at stdin. What others print to fd 1 goes to stderr from here on."""
+def main(load):
+    """Do the job at stdin with the engine that `load` gives. What others print to fd 1 goes to stderr from here on."""
     sys.path[:] = [path for path in sys.path if path not in ("", ".")]
     out = os.dup(1)
     os.dup2(2, 1)
     size = int(sys.stdin.buffer.readline())
-    Worker(json.loads(sys.stdin.buffer.read(size)), out).run()
+    Worker(json.loads(sys.stdin.buffer.read(size)), out, load).run()
     os._exit(0)  # an engine's clean-up may hang or crash, and it is nobody's result
-
-
-if __name__ == "__main__":
-    main()

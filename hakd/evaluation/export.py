@@ -3,17 +3,20 @@
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 
+from hakd.networks.engine_model import ONNX_ENGINES, engine_model
 from hakd.networks.families import build_graph
 from hakd.networks.onnx_model import fold_weights, to_onnx
-from hakd.records.arch import Architecture
+from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import write_bytes
+from hakd.records.graph import Graph, fold_batch_norm
 from hakd.records.probe import probe_images
 
 TOLERANCE = 1e-4
@@ -67,3 +70,34 @@ def fix_batch(content: bytes, batch: int) -> bytes:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = batch
     return model.SerializeToString()
+
+
+def for_engine(path: str | os.PathLike, engine: str, batch: int) -> bytes:
+    """What an engine takes of an exported network: the file with its batch fixed, or a model of what the file holds.
+
+    Raises:
+        HakdError: the file is not one of `export`, or the engine cannot do that batch.
+    """
+    if engine in ONNX_ENGINES:
+        return fix_batch(Path(path).read_bytes(), batch)
+    return engine_model(engine, *read_back(path), batch)
+
+
+def read_back(path: str | os.PathLike) -> tuple[Graph, dict[str, np.ndarray]]:
+    """Op-level description and weights of an exported network, from the file alone.
+
+    The file's ops are those of the architecture in its metadata: it is written anew from what was read and compared.
+
+    Raises:
+        HakdError: they are not.
+    """
+    model = onnx.load(path)
+    header = {entry.key: entry.value for entry in model.metadata_props}.get("hakd", "null")
+    architecture = architecture_from(json.loads(header), path)
+    graph, _ = fold_batch_norm(build_graph(architecture))
+    weights = {array.name: onnx.numpy_helper.to_array(array) for array in model.graph.initializer}
+    shapes = {name: array.shape for name, array in weights.items()}
+    if shapes != graph.parameter_shapes() or to_onnx(graph, weights, batch="batch").graph != model.graph:
+        remedy = "Delete it and run again"
+        raise HakdError("is not what its metadata says it is", where=path, remedy=remedy)
+    return graph, weights

@@ -14,7 +14,7 @@ from hakd.records.graph import Graph, Op, fold_batch_norm, width
 
 OPSET = 17
 IR_VERSION = 8
-_EPSILON = 1e-5  # torch's default for batch norm
+EPSILON = 1e-5  # torch's default for batch norm
 Weights = Mapping[str, np.ndarray]
 
 
@@ -32,7 +32,7 @@ def fold_weights(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, np.nd
                 out[key] = np.asarray(weights[key], dtype=np.float32)
                 continue
             norm = {p: weights[f"{pairs[op.name]}.{p}"].astype(np.float64) for p in _NORM}
-            scale = norm["weight"] / np.sqrt(norm["running_var"] + _EPSILON)
+            scale = norm["weight"] / np.sqrt(norm["running_var"] + EPSILON)
             if name == "weight":
                 out[key] = (weights[key] * scale.reshape(-1, 1, 1, 1)).astype(np.float32)
             else:
@@ -95,7 +95,7 @@ def _nodes(graph: Graph, op: Op, ins: list[str]) -> list[onnx.NodeProto]:
         return [helper.make_node("Conv", ins + parameters, [op.output], op.name, **attributes)]
     if op.kind == "batch_norm":
         return [
-            helper.make_node("BatchNormalization", ins + parameters, [op.output], op.name, epsilon=_EPSILON)
+            helper.make_node("BatchNormalization", ins + parameters, [op.output], op.name, epsilon=EPSILON)
         ]
     if op.kind == "relu":
         return [helper.make_node("Relu", ins, [op.output], op.name)]

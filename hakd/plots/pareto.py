@@ -6,7 +6,8 @@ page it goes on a page of its own.
 
 import math
 import os
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -48,7 +49,7 @@ _LATENCY = _Panel(
 _SIZE = _Panel("size_bytes", None, None, 1e-3, "size of the file (kB, 1 kB = 1000 bytes)")
 
 
-def pareto_figure(frame: pd.DataFrame, path: str | os.PathLike) -> list[str]:
+def pareto_figure(frame: pd.DataFrame, path: str | os.PathLike, missing: Sequence[str] = ()) -> list[str]:
     """Write the Pareto plots of a summary as PDF, one page (or more, if its key is long) per network and device.
 
     Left: test accuracy against measured latency, right: against the size of the file. Seeds are averaged
@@ -59,6 +60,7 @@ def pareto_figure(frame: pd.DataFrame, path: str | os.PathLike) -> list[str]:
     Args:
         frame: a `summary` table, a row per candidate and device.
         path: the PDF to write.
+        missing: devices without results, named at the top of every page.
 
     Returns:
         The titles of the pages.
@@ -77,7 +79,7 @@ def pareto_figure(frame: pd.DataFrame, path: str | os.PathLike) -> list[str]:
         page = _numbered(group)
         footer = _footer(frame[(frame["network"] == network) & (frame["device"] == device)])
         short = len(page) <= KEY_ROWS
-        pages.append(partial(_plots, page, title, footer))
+        pages.append(partial(_plots, page, title, footer, missing))
         titles.append(title)
         for start in range(0, 0 if short else len(page), KEY_ROWS_FULL_PAGE):
             rows = page.iloc[start : start + KEY_ROWS_FULL_PAGE]
@@ -100,9 +102,12 @@ def _numbered(group: pd.DataFrame) -> pd.DataFrame:
     return group
 
 
-def _plots(page: pd.DataFrame, title: str, footer: str) -> Figure:
+def _plots(page: pd.DataFrame, title: str, footer: str, missing: Sequence[str]) -> Figure:
     figure = style.page()
     style.heading(figure, title, _subtitle(page))
+    if missing:
+        named = textwrap.shorten(", ".join(missing), 60, placeholder=" ...")
+        figure.text(0.985, 0.965, f"no results from: {named}", fontsize=8, va="top", ha="right")
     short = len(page) <= KEY_ROWS
     rows = math.ceil(len(page) / 2) if short else 0
     key_top = 0.055 + KEY_PITCH * (rows + 1.15)

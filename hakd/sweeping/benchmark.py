@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hakd.boards import PROTOCOL, Board, Point, open_board
-from hakd.evaluation.export import fix_batch, session
+from hakd.boards import PROTOCOL, Board, Device, Point, open_board
+from hakd.evaluation.export import fix_batch, for_engine, session
 from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
@@ -16,31 +16,38 @@ from hakd.staircase.curve import trust
 from hakd.staircase.estimate import Sweep
 from hakd.staircase.predict import audit, fit_overhead, predict
 from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.same_board import refuse_change
 from hakd.sweeping.timing import Measuring, device_from, end_to_end, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
 
 
-def candidate_point(entry: Mapping[str, Any], batch: int) -> Point:
-    """A point that times the exported file itself; its output is checked against ONNX Runtime here.
+def candidate_point(entry: Mapping[str, Any], device: Device) -> Point:
+    """A point that times the exported file itself, or what an engine without ONNX takes, made from what the file holds.
+
+    Either way its output is checked against what ONNX Runtime makes of the file here.
 
     Candidates that share a file share the point: it is the file that is timed.
     """
     path = Path(entry["onnx_path"])
     spec = entry["network_spec"]
-    shape = (batch, spec["input_channels"], spec["input_size"], spec["input_size"])
+    shape = (device.batch, spec["input_channels"], spec["input_size"], spec["input_size"])
 
     def model() -> bytes:
-        return fix_batch(path.read_bytes(), batch)
+        return for_engine(path, device.engine, device.batch)
 
     def reference(images: np.ndarray) -> np.ndarray:
-        return session(model()).run(None, {"input": images})[0]
+        return session(fix_batch(path.read_bytes(), device.batch)).run(None, {"input": images})[0]
 
     return Point(f"onnx:{entry['onnx_digest']}", entry["candidate"], model, reference, shape)
 
 
 def benchmark(
-    name: str, settings: Mapping[str, Any], store: str | Path, entries: Sequence[Mapping[str, Any]]
+    name: str,
+    settings: Mapping[str, Any],
+    store: str | Path,
+    entries: Sequence[Mapping[str, Any]],
+    chosen_on: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """Time all candidates of a device end to end, predict each from its tiles, weigh each architecture.
 
@@ -49,24 +56,27 @@ def benchmark(
         settings: its entry in the configuration.
         store: the measurement store.
         entries: candidates as `hakd.collecting` lists them.
+        chosen_on: board and engine that widths were chosen on, by the list they come from (of all networks and levels).
 
     Returns:
         JSON-able: `rows` (candidate, latency_ms with interval, predicted_ms, memory_bytes, trusted), `audit` of
         predicted against measured over distinct architectures, `device` (engine, threads, context).
 
     Raises:
-        HakdError: the device does not answer, or a candidate could not be timed on it.
+        HakdError: the device does not answer, or is not the one with the engine that widths were chosen on, or a
+            candidate could not be timed on it.
     """
     device, measuring = device_from(name, settings)
-    points = {entry["candidate"]: candidate_point(entry, device.batch) for entry in entries}
+    points = {entry["candidate"]: candidate_point(entry, device) for entry in entries}
     archs = {entry["arch"]: architecture_from({**entry, "network": entry["network_spec"]}, "candidates")
              for entry in entries}  # fmt: skip
     purpose = "benchmark:" + digest(sorted({p.key for p in points.values()}))
     with open_board(device, Path(store)) as board:
+        refuse_change(board, chosen_on)
         timed = end_to_end(board, list(points.values()), measuring, purpose)
         _refuse_failures(board, points)
         sums = tile_sums(board, list(archs.values()), measuring)
-        memory = _memory(board, archs, device.batch)
+        memory = _memory(board, archs)
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
     trusted, reason = trust(timed.residual_p95, measuring.min_step)
@@ -123,9 +133,9 @@ def tile_sums(
         by_network.setdefault(found.spec.name, []).append(found)
     sums = {}
     for members in by_network.values():
-        parts = {found.arch: tile_points(found, board.device.batch) for found in members}
+        parts = {found.arch: tile_points(found, board.device) for found in members}
         points = [part for tiles in parts.values() for part in tiles.values()]
-        reference = reference_part(members[0], board.device.batch)
+        reference = reference_part(members[0], board.device)
         tiles_ = time_tiles(board, points, measuring, reference).estimates
         for arch, tiles in parts.items():
             if all(part.key in tiles_ for part in tiles.values()):
@@ -134,10 +144,11 @@ def tile_sums(
     return sums
 
 
-def _memory(board: Board, archs: Mapping[str, Architecture], batch: int) -> dict[str, int]:
+def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
     """Peak memory by architecture: it depends on the shapes, not on the weights."""
     points = {
-        arch: point(engine_graph(found), f"{found.spec.name} {arch}", batch) for arch, found in archs.items()
+        arch: point(engine_graph(found), f"{found.spec.name} {arch}", board.device)
+        for arch, found in archs.items()
     }
     weights = board.memory(list(points.values()))
     return {arch: weights[one.key] for arch, one in points.items() if one.key in weights}

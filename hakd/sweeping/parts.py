@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from hakd.boards import Point
+from hakd.boards import Device, Point
+from hakd.networks.engine_model import engine_model
 from hakd.networks.families import build_graph
-from hakd.networks.onnx_model import stand_in_weights, to_onnx
+from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.arch import Architecture
 from hakd.records.graph import Graph, fold_batch_norm
 
@@ -14,13 +15,13 @@ def engine_graph(architecture: Architecture) -> Graph:
     return fold_batch_norm(build_graph(architecture))[0]
 
 
-def point(graph: Graph, label: str, batch: int, curve: str = "", key: str | None = None) -> Point:
-    """A point that times `graph` with stand-in weights and checks its output against torch's."""
-    shape = (batch, *graph.tensors[graph.inputs[0]].shape)
+def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | None = None) -> Point:
+    """A point that times `graph` in the device's engine with stand-in weights and checks its output against torch's."""
+    shape = (device.batch, *graph.tensors[graph.inputs[0]].shape)
     weights = stand_in_weights(graph)
 
     def model() -> bytes:
-        return to_onnx(graph, weights, batch).SerializeToString()
+        return engine_model(device.engine, graph, weights, device.batch)
 
     def reference(images: np.ndarray) -> np.ndarray:
         import torch  # here, because a sweep that the store answers needs no torch

@@ -17,6 +17,7 @@ from hakd.records.files import digest
 from hakd.saliency.trajectory import regained_saliency
 from hakd.staircase.estimate import CONFIDENCE, ratio
 from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.same_board import refuse_change
 from hakd.sweeping.sweep import curves_from_table
 from hakd.sweeping.timing import LOOKS, Measuring, device_from, merge
 
@@ -32,6 +33,7 @@ def snap_network(
     table: pd.DataFrame,
     trajectory: pd.DataFrame,
     sweep_s: float,
+    measured_on: Mapping[str, Mapping[str, str]],
 ) -> dict[str, dict[str, Any]]:
     """Widths by both readings of HAKD for one device and level.
 
@@ -44,15 +46,20 @@ def snap_network(
         table: latency table of the network on the device.
         trajectory: of the pruning, for the saliency of the channels that come back.
         sweep_s: seconds that the sweep of the table took.
+        measured_on: board and engine of the table, by its path, as `hakd.sweeping.same_board.seen` finds them.
 
     Returns:
         {method: architecture, `choices` (a record per group, with its reason), `repair` (every timing and what was
         undone), `search_s` (seconds of sweeping, choosing and verifying; less where the store already held bursts)}.
+
+    Raises:
+        HakdError: the device does not answer, or is not the one with the engine that the table was measured on.
     """
     device, measuring = device_from(name, settings)
     curves, full = curves_from_table(table, level), full_widths(pruned.spec)
     made: dict[str, dict[str, Any]] = {}
     with open_board(device, Path(store)) as board:
+        refuse_change(board, measured_on)
         for reading in READINGS:
             start = time.monotonic()
             choices = snap_all(curves, pruned.widths, full, reading)
@@ -86,7 +93,7 @@ def _pair_timer(board: Board, measuring: Measuring, pruned: Architecture, level:
         nonlocal calls
         calls += 1
         points = [
-            point(engine_graph(found), f"{found.spec.name} {level:g} {found.arch}", board.device.batch)
+            point(engine_graph(found), f"{found.spec.name} {level:g} {found.arch}", board.device)
             for found in (Architecture(pruned.spec, snapped), Architecture(pruned.spec, twin))
         ]
         keys = [one.key for one in points]

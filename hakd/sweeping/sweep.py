@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import Curve, curve_from, trust
 from hakd.staircase.estimate import Sweep, estimate
-from hakd.staircase.plan import extend, targets
+from hakd.sweeping.modes import MODES, Mode
 from hakd.sweeping.parts import engine_graph, neighbours, point
 from hakd.sweeping.timing import (
     LOOKS,
@@ -29,7 +29,6 @@ from hakd.sweeping.timing import (
 )
 
 log = logging.getLogger(__name__)
-EXTENSIONS = 4
 
 
 @dataclass
@@ -39,6 +38,7 @@ class _Line:
     level: float
     architecture: Architecture
     group: str
+    mode: Mode
     keys: dict[int, str]
     curve: Curve | None = None
     look: int = 1
@@ -51,14 +51,14 @@ class _Line:
     def full(self) -> int:
         return full_widths(self.architecture.spec)[self.group]
 
-    def points(self, widths: list[int], batch: int) -> list[Point]:
+    def points(self, widths: list[int], device: Device) -> list[Point]:
         """The decision block at each width, the neighbours as they are."""
         found = []
         for channels in widths:
             widened = Architecture(self.architecture.spec, {**self.architecture.widths, self.group: channels})
             graph = engine_graph(widened).block(self.group)
             name = f"{self.architecture.spec.name} {self.level:g} {self.group}"
-            found.append(point(graph, f"{name} = {channels}", batch, curve=name))
+            found.append(point(graph, f"{name} = {channels}", device, curve=name))
             self.keys[channels] = found[-1].key
         return found
 
@@ -68,6 +68,8 @@ def sweep(
     settings: Mapping[str, Any],
     store: str | Path,
     levels: Mapping[float, Mapping[str, Architecture]],
+    mode: str = "targets",
+    groups: Collection[str] = (),
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Time a network on a device; returns the latency table and the metadata that belongs to it.
 
@@ -76,30 +78,35 @@ def sweep(
         settings: its entry in the configuration.
         store: the measurement store.
         levels: {level: {method: architecture}} with at least the method `fisher`, whose widths the curves start from.
+        mode: what of each curve is timed, a key of `MODES`.
+        groups: the width groups to time, without any tiles; all of them, and the tiles, for none.
 
     Raises:
         HakdError: the device does not answer or its engine fails.
     """
     device, measuring = device_from(name, settings)
     lines = [
-        _Line(level, methods["fisher"], group, {})
+        _Line(level, methods["fisher"], group, MODES[mode], {})
         for level, methods in levels.items()
         for group in methods["fisher"].widths
+        if not groups or group in groups
     ]
-    reference = reference_part(lines[0].architecture, device.batch)
+    reference = reference_part(lines[0].architecture, device)
     with open_board(device, Path(store)) as board:
         start = time.monotonic()
         timed = _curves(board, lines, measuring, reference)
         rows = [row for line in lines for row in _block_rows(line, timed)]
-        rows += _tile_rows(board, levels, measuring, reference)
+        if not groups:
+            rows += _tile_rows(board, levels, measuring, reference)
         metadata = _metadata(board, device, measuring, lines) | {"seconds": time.monotonic() - start}
+    metadata["mode"] = mode
     trusted = sum(line.curve is not None and line.curve.trusted for line in lines)
     log.info("%d of %d curves trusted", trusted, len(lines))
     return pd.DataFrame(rows), metadata
 
 
 def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: Point) -> Sweep:
-    """Time the targets of all curves, extend them while flat, time those again that cannot be trusted.
+    """Time the first widths of all curves, then what these ask for; time those again that cannot be trusted.
 
     Every look adds fresh processes to what is there; the estimate sets disturbed ones aside by criteria that do not
     look at how the widths compare (`hakd.staircase.interference`).
@@ -107,12 +114,12 @@ def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: P
     bursts: dict[str, list[Burst]] = {}
     pending, found = lines, Sweep({}, None, {})
     for look in range(1, LOOKS + 1):
-        wanted = [sorted({*targets(line.width, line.full), *line.keys}) for line in pending]
-        for extension in range(EXTENSIONS):
+        wanted = [sorted({*line.mode.start(line.width, line.full), *line.keys}) for line in pending]
+        for extension in range(max(line.mode.rounds for line in pending)):
             points = [
                 p
                 for line, widths in zip(pending, wanted, strict=True)
-                for p in line.points(widths, board.device.batch)
+                for p in line.points(widths, board.device)
             ]
             part = f"sweep:look{look}" + (f":extension{extension}" if extension else "")
             collect(bursts, board, points, measuring, part, reference)
@@ -135,7 +142,7 @@ def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: P
 
 
 def _refresh(line: _Line, sweep_: Sweep, measuring: Measuring, look: int) -> list[int]:
-    """Make the line's curve anew and say which widths it needs next: none before it can be trusted."""
+    """Make the line's curve anew and say which widths it needs next, if its mode goes by such a curve at all."""
     line.look = look
     if not any(key in sweep_.estimates for key in line.keys.values()):
         line.curve = None
@@ -143,9 +150,9 @@ def _refresh(line: _Line, sweep_: Sweep, measuring: Measuring, look: int) -> lis
     architecture = line.architecture
     around = neighbours(engine_graph(architecture).block(line.group), line.group)
     line.curve = curve_from(sweep_, line.group, line.level, around, line.keys, measuring.min_step)
-    if line.width not in line.curve.widths or not line.curve.trusted:
+    if line.width not in line.curve.widths or not (line.curve.trusted or line.mode.untrusted):
         return []
-    more = extend(line.curve, line.width, line.full)
+    more = line.mode.more(line.curve, line.width, line.full)
     return [channels for channels in more if channels not in line.keys]
 
 
@@ -193,7 +200,7 @@ def _tile_rows(
     spec = next(iter(levels.values()))["fisher"].spec
     wanted = [(1.0, full_architecture(spec))]
     wanted += [(level, found) for level, methods in levels.items() for found in methods.values()]
-    tiles = [(level, found, tile_points(found, board.device.batch)) for level, found in wanted]
+    tiles = [(level, found, tile_points(found, board.device)) for level, found in wanted]
     sweep_ = time_tiles(board, [p for _, _, parts in tiles for p in parts.values()], measuring, reference)
     trusted, reason = trust(sweep_.residual_p95, measuring.min_step)
     rows, seen = [], set()

@@ -1,58 +1,25 @@
-"""How points are timed on an open board: passes, looks, and what a device's configuration says of both."""
+"""How points are timed on an open board: passes and looks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from hakd.boards import Board, Burst, Device, Point, Protocol
-from hakd.boards.device import MEASURING_KEYS
+from hakd.boards import Board, Burst, Device, Point
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.staircase.curve import trust
 from hakd.staircase.estimate import Sweep, estimate
+from hakd.sweeping.measuring import Measuring as Measuring
+from hakd.sweeping.measuring import device_from as device_from
 from hakd.sweeping.parts import engine_graph, point
 
 LOOKS = 4  # at most so often in all is a curve timed that cannot be trusted
 
 
-@dataclass(frozen=True)
-class Measuring:
-    """How a device of the study is measured: the keys of its configuration that the board layer does not know."""
-
-    processes: int = 2
-    rounds: int = 10
-    burst_ms: float = 1.2
-    benchmark_processes: int = 5
-    min_step: float = 0.06
-
-    @property
-    def visits(self) -> str:
-        """How often and how long a point is timed in a process, as part of what a stored measurement is called."""
-        return f"{self.rounds}x{self.burst_ms:g}ms"
-
-    def one_process(self) -> Protocol:
-        """Protocol of one pass of a sweep."""
-        return Protocol(processes=1, rounds=self.rounds, burst_ms=self.burst_ms)
-
-    def end_to_end(self) -> Protocol:
-        """Protocol of verification and benchmark: more processes, all networks in each."""
-        return Protocol(
-            processes=self.benchmark_processes, rounds=self.rounds, burst_ms=self.burst_ms, chunk_points=1000
-        )
-
-
-def device_from(name: str, settings: Mapping[str, Any]) -> tuple[Device, Measuring]:
-    """The board and how to measure it, from the device's entry in the configuration."""
-    measuring = {key: settings[key] for key in MEASURING_KEYS if key in settings}
-    return Device.from_config(name, settings), Measuring(**measuring)
-
-
-def reference_part(architecture: Architecture, batch: int) -> Point:
+def reference_part(architecture: Architecture, device: Device) -> Point:
     """The block visited in every round of every process: the median tile, by MACs, of the full network."""
     tiles = sorted(
         engine_graph(full_architecture(architecture.spec)).tiles().values(), key=lambda t: t.macs()
     )
-    return point(tiles[len(tiles) // 2], "reference tile", batch)
+    return point(tiles[len(tiles) // 2], "reference tile", device)
 
 
 def collect(
@@ -82,11 +49,11 @@ def merge(bursts: dict[str, list[Burst]], timed: Mapping[str, Sequence[Burst]]) 
         own += [burst for burst in found if (burst.process, burst.round) not in seen]
 
 
-def tile_points(architecture: Architecture, batch: int) -> dict[str, Point]:
+def tile_points(architecture: Architecture, device: Device) -> dict[str, Point]:
     """A point for each tile of an architecture, by tile name."""
     name = architecture.spec.name
     return {
-        tile: point(graph, f"{name} {architecture.arch} {tile}", batch)
+        tile: point(graph, f"{name} {architecture.arch} {tile}", device)
         for tile, graph in engine_graph(architecture).tiles().items()
     }
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hakd.boards import Device, Point, Protocol
+from tests.boards.rigs import Lab, Sshd, Unavailable
+from tests.boards.rigs.processes import MARK, marked
 
 QUICK = Protocol(processes=2, rounds=3, burst_ms=0.3, warmup_ms=0.5, point_timeout_s=20)
 
@@ -81,14 +83,16 @@ def wait_for_bursts(store: Path, count: int) -> None:
         time.sleep(0.02)
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Processes that inherited this mark from the test, orphans too."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get("HAKD_TEST_MARK") == mark and process.pid != os.getpid():
-                found.append(process)
-    return found
+@contextlib.contextmanager
+def system_part() -> Iterator[None]:
+    """Skip what this machine has no part for and say what installs it; where HAKD_REQUIRE_SYSTEM is set, fail."""
+    try:
+        yield
+    except Unavailable as lack:
+        text = f"{lack}. On Debian, as root: make system-deps"
+        if os.environ.get("HAKD_REQUIRE_SYSTEM") == "1":
+            pytest.fail(text)
+        pytest.skip(text)
 
 
 def workers_of(agent_pid: int) -> list[psutil.Process]:
@@ -106,11 +110,25 @@ def local(tmp_path: Path) -> Callable[..., Device]:
     return lambda **changes: Device.from_config("local", {**settings, **changes})
 
 
+@pytest.fixture
+def sshd(tmp_path: Path, nothing_left: None) -> Iterator[Sshd]:
+    """A board on the loopback address, with an sshd of the test's own."""
+    with system_part(), Sshd(tmp_path / "board") as board:
+        yield board
+
+
+@pytest.fixture
+def lab(tmp_path: Path, nothing_left: None) -> Iterator[Lab]:
+    """A network of the test's own, for boards in namespaces."""
+    with system_part(), Lab(tmp_path / "lab") as lab:
+        yield lab
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch: pytest.MonkeyPatch):
     """No test leaves a process behind."""
     mark = secrets.token_hex(8)
-    monkeypatch.setenv("HAKD_TEST_MARK", mark)
+    monkeypatch.setenv(MARK, mark)
     yield
     _, alive = psutil.wait_procs(marked(mark), timeout=5)
     assert not alive

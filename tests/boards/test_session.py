@@ -214,7 +214,7 @@ def test_the_journal_is_plain_json_lines(local, tmp_path):
         board.measure([pointwise(8)], QUICK, progress=False)
     (path,) = (tmp_path / "store").glob("*/*.jsonl")
     kinds = Counter(json.loads(line)["type"] for line in path.read_text().splitlines())
-    assert kinds == {"session": 1, "run": 2, "check": 2, "burst": 6, "end": 1}
+    assert kinds == {"session": 1, "run": 2, "check": 2, "warm": 2, "burst": 6, "end": 1}
     assert os.stat(path).st_mode & 0o777 == 0o666 & ~_umask()
 
 

@@ -1,10 +1,13 @@
 """Small real networks and data that several tests use."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from hakd.networks.families import network_spec
-from hakd.records.arch import NetworkSpec
+from hakd.records.arch import Architecture, NetworkSpec
+from hakd.records.probe import probe_images
 
 
 def small_mobilenet(size: int = 8) -> NetworkSpec:
@@ -37,6 +40,21 @@ def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
                 value.copy_(0.5 + torch.rand(value.shape, generator=generator))
             for value in (layer.bias.data, layer.running_mean):
                 value.copy_(torch.randn(value.shape, generator=generator) * 0.3)
+    return module
+
+
+def exported(path: Path, spec: NetworkSpec) -> torch.nn.Module:
+    """Write a trained-looking network of odd widths as the study exports it; the network."""
+    from hakd.evaluation.export import export
+    from hakd.networks.families import build_graph
+    from hakd.networks.module import new_network, weights_of
+
+    architecture = Architecture(spec, narrowed(spec, 3))
+    module = shaken(new_network(build_graph(architecture), 1)).eval()
+    images = probe_images((spec.input_channels, spec.input_size, spec.input_size))
+    with torch.no_grad():
+        logits = module(torch.from_numpy(images)).tolist()
+    export(path, architecture, weights_of(module), logits, {}, {})
     return module
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakd import config_docs
+from hakd.boards import Device
 from hakd.candidates import baselines, students
 from hakd.choosing.device_free import choose_device_free
 from hakd.networks.families import build_graph, full_widths
@@ -183,7 +184,7 @@ def test_a_points_reference_is_what_its_model_computes():
     from hakd.evaluation.export import session
 
     spec = SPECS["densenet"]()
-    for part in tile_points(Architecture(spec, narrowed(spec)), batch=2).values():
+    for part in tile_points(Architecture(spec, narrowed(spec)), Device("local", batch=2)).values():
         images = np.random.default_rng(0).standard_normal(part.input_shape).astype(np.float32)
         (found,) = session(part.model()).run(None, {"input": images})
         np.testing.assert_allclose(found, part.reference(images), atol=1e-4, rtol=1e-4)

@@ -19,12 +19,12 @@ FLOORS = (
     {"boards", "networks", "data"},
     {"staircase", "saliency", "evaluation"},
     {"choosing", "training", "deep_compression", "sweeping"},
-    {"plots", "report"} | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"},
+    {"plots", "report", "doctor"} | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"},
 )
 FLOOR = {unit: height for height, units in enumerate(FLOORS) for unit in units}
 LIGHT = ("records", "boards", "staircase", "choosing", "plots", "deep_compression/codec.py")
-ON_THE_BOARD = ("agent.py", "worker.py")
-ENGINES = {"numpy", "onnxruntime"}
+ON_THE_BOARD = ("agent.py", "engines.py", "worker.py")
+ENGINES = {"numpy"}  # the engine itself is imported by name
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Imports each module in turn in one fresh process and names the first after which a heavy one is loaded.

@@ -101,3 +101,17 @@ def test_clean_keeps_the_environment_and_results(checkout):
         path.touch()
     assert make(checkout, "clean").returncode == 0
     assert [path.exists() for path in kept + gone] == [True, True, False, False]
+
+
+def test_the_command_runs_from_anywhere_and_moves_with_the_checkout(checkout, tmp_path):
+    assert make(checkout, "env", f"PYTHON={sys.executable}").returncode == 0
+    moved = tmp_path.parent / f"{tmp_path.name} moved"
+    checkout.rename(moved)
+    (moved / "hakd").mkdir()
+    (moved / "hakd" / "__init__.py").touch()
+    (moved / "hakd" / "__main__.py").write_text("import sys\nprint(sys.argv[1:], __file__)\n")
+    link = moved / "elsewhere"
+    link.symlink_to(moved / ".venv" / "bin" / "hakd")
+    for command in (moved / ".venv" / "bin" / "hakd", link):
+        done = subprocess.run([command, "a b", "$c"], cwd="/", capture_output=True, text=True, check=True)
+        assert done.stdout == f"['a b', '$c'] {moved / 'hakd' / '__main__.py'}\n"

@@ -169,6 +169,17 @@ def test_a_page_per_network_and_device(tmp_path):
         assert title in text
 
 
+def test_devices_without_results_are_named_on_every_page(tmp_path):
+    frame = summary(("mobilenet", "densenet"), (), 1)
+    pareto.pareto_figure(frame, tmp_path / "p.pdf", missing=["pi4", "nano"])
+    assert all("no results from: pi4, nano" in text for text in texts(tmp_path / "p.pdf"))
+    pareto.pareto_figure(frame, tmp_path / "p.pdf", missing=[f"board{i}" for i in range(40)])
+    text, _ = texts(tmp_path / "p.pdf")
+    assert "board0, board1" in text and "board39" not in text and " ..." in text
+    pareto.pareto_figure(frame, tmp_path / "p.pdf")
+    assert not any("no results" in text for text in texts(tmp_path / "p.pdf"))
+
+
 def test_every_candidate_is_in_the_key(pareto_path):
     (text,) = texts(pareto_path)
     page = pareto._numbered(aggregate(summary()))

@@ -117,7 +117,7 @@ def test_every_import_is_a_declared_dependency():
         if path.suffix != ".py" or place.parts[0] not in ("hakd", "workflow", "tests"):
             continue
         allowed = development if place.parts[0] == "tests" else runtime
-        own = {other.stem for other in path.parent.glob("*.py")} | {"tests"}
+        own = {other.stem for other in path.parent.glob("*.py")} | {"tests", "benchmarks"}
         for name in foreign_imports(path) - own:
             if not {canonicalize_name(found) for found in distributions.get(name, ())} & allowed:
                 missing.append(f"{place}: {name}")

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -14,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class Study:
     """The smallest study, in `directory`, with the configuration of `config/smoke.yaml` changed at will."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, cores: int = 2) -> None:
+        self.directory, self.cores = directory, cores
         self.config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
 
     def command(self, *arguments: str, config: dict | None = None) -> list[str]:
@@ -23,7 +25,15 @@ class Study:
         path = self.directory / "config.yaml"
         path.write_text(yaml.safe_dump(config or self.config))
         command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
-        return [*command, "--cores", "2", "--directory", str(self.directory), "--configfile", str(path)]
+        return [
+            *command,
+            "--cores",
+            str(self.cores),
+            "--directory",
+            str(self.directory),
+            "--configfile",
+            str(path),
+        ]
 
     def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess[str]:
         """Run snakemake on the study; stdout and stderr together."""
@@ -52,6 +62,51 @@ class Study:
         return Counter(
             {rule: n for rule, n in job_stats(done.stdout).items() if rule not in ("all", "total")}
         )
+
+    def plan(self, *arguments: str, config: dict | None = None) -> list["Job"]:
+        """The jobs of a dry run with their wildcards."""
+        done = self.snakemake("-n", *arguments, config=config)
+        assert done.returncode == 0, done.stdout[-6000:]
+        return [job for job in jobs(done.stdout) if job.rule != "all"]
+
+
+@dataclass
+class Job:
+    """A job as a run's output tells it: `end` and `failed` once it has ended (times to the second)."""
+
+    rule: str
+    wildcards: dict[str, str]
+    resources: dict[str, str]
+    start: float | None = None
+    end: float | None = None
+    failed: bool = False
+
+
+def jobs(output: str) -> list[Job]:
+    """All jobs that were announced, in order. Of one announced twice (before a checkpoint) the last counts."""
+    found: dict[str, Job] = {}
+    at = None
+    for block in re.split(r"\n(?=\[\w{3} \w{3} |(?:local)?(?:rule|checkpoint) \w+:)", output):
+        stamp = re.match(r"\[(\w{3} \w{3} .+?)\]", block)
+        if stamp:
+            at = datetime.strptime(stamp[1], "%a %b %d %H:%M:%S %Y").timestamp()
+        named = re.match(r"(?:local)?(?:rule|checkpoint) (\w+):", block)
+        number = re.search(r"^    jobid: (\d+)$", block, re.MULTILINE)
+        if named and number:
+            found[number[1]] = Job(named[1], _pairs(block, "wildcards"), _pairs(block, "resources"), at)
+        ended = re.search(r"^Finished jobid: (\d+) ", block, re.MULTILINE)
+        broken = re.search(r"^Error in rule (\w+):", block, re.MULTILINE)
+        if ended:
+            found[ended[1]].end = at
+        elif broken and number:
+            found[number[1]].end, found[number[1]].failed = at, True
+    return list(found.values())
+
+
+def _pairs(block: str, key: str) -> dict[str, str]:
+    """What a line `key: a=1, b=2` says."""
+    line = re.search(rf"^    {key}: (.+)$", block, re.MULTILINE)
+    return dict(re.findall(r"([\w.-]+)=([^,\n]+)", line[1])) if line else {}
 
 
 def executed(output: str) -> Counter:

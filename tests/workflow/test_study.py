@@ -25,6 +25,8 @@ DEVICE_RULES = {
     "benchmark",
     "score",
     "device_summary",
+    "device_pareto",
+    "device_staircases",
     "summary",
     "pareto",
     "staircases",

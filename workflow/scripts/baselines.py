@@ -9,7 +9,8 @@ from hakd.scripting import reporting
 def main(network, methods, densities, seeds, path_to_list):
     """Write what their files say."""
     config = {"run": {"methods": methods, "seeds": seeds}, "deep_compression": {"densities": densities}}
-    write_json(path_to_list, "candidates", {"candidates": describe_all(baselines(config, network), {})})
+    content = {"chosen_on": None, "candidates": describe_all(baselines(config, network), {})}
+    write_json(path_to_list, "candidates", content)
 
 
 if __name__ == "__main__":

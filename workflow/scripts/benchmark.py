@@ -3,19 +3,26 @@
 from hakd.records.files import read_json, write_json
 from hakd.scripting import reporting
 from hakd.sweeping.benchmark import benchmark
+from hakd.sweeping.same_board import seen
 
 
 def main(name, device, store, candidates_paths, path_to_benchmark):
     """Write latency, prediction and memory of each."""
-    entries = [entry for path in candidates_paths for entry in read_json(path, "candidates")["candidates"]]
-    write_json(path_to_benchmark, "benchmark", benchmark(name, device, store, entries))
+    lists = {path: read_json(path, "candidates") for path in candidates_paths}
+    entries = [entry for content in lists.values() for entry in content["candidates"]]
+    chosen_on = {
+        path: seen(content["chosen_on"], path)
+        for path, content in lists.items()
+        if content["chosen_on"] is not None
+    }
+    write_json(path_to_benchmark, "benchmark", benchmark(name, device, store, entries, chosen_on))
 
 
 if __name__ == "__main__":
     with reporting(snakemake.log):
         main(
             snakemake.wildcards.device,
-            snakemake.params.device,
+            {**snakemake.params.device, **snakemake.params.reach},
             snakemake.params.store,
             snakemake.input.candidates,
             snakemake.output[0],

@@ -7,12 +7,13 @@ from hakd.scripting import reporting
 
 
 def main(network, level, device, methods, recipes, losses, seeds, path_to_snap, path_to_widths, path_to_list):
-    """Write what their files say."""
+    """Write what their files say, and on what the widths were chosen."""
     config = {"run": {"methods": methods, "seeds": seeds}, "students": {"recipes": recipes, "losses": losses}}
     found = students(config, network, level, device, choices(path_to_snap, path_to_widths))
-    snapped = read_json(path_to_snap, "snap")["methods"]
-    search_s = {method: entry["search_s"] for method, entry in snapped.items()}
-    write_json(path_to_list, "candidates", {"candidates": describe_all(found, search_s)})
+    snap = read_json(path_to_snap, "snap")
+    search_s = {method: entry["search_s"] for method, entry in snap["methods"].items()}
+    content = {"chosen_on": snap["chosen_on"], "candidates": describe_all(found, search_s)}
+    write_json(path_to_list, "candidates", content)
 
 
 if __name__ == "__main__":

@@ -13,4 +13,4 @@ def main(path_to_summary, path_to_plot):
 
 if __name__ == "__main__":
     with reporting(snakemake.log):
-        main(snakemake.input[0], snakemake.output[0])
+        main(snakemake.input.summary, snakemake.output[0])

@@ -5,6 +5,7 @@ from hakd.records.files import read_json, write_json
 from hakd.records.tables import read_table
 from hakd.saliency.trajectory import read_trajectory
 from hakd.scripting import reporting
+from hakd.sweeping.same_board import seen
 from hakd.sweeping.snapping import snap_network
 
 
@@ -13,18 +14,30 @@ def main(name, device, store, level, path_to_latency, path_to_widths, path_to_tr
     pruned = architecture_from(read_json(path_to_widths, "widths")["methods"]["fisher"], path_to_widths)
     table, metadata = read_table(path_to_latency, "latency")
     trajectory = read_trajectory(path_to_trajectory)
-    methods = snap_network(name, device, store, level, pruned, table, trajectory, metadata["seconds"])
+    measured_on = seen(metadata, path_to_latency)
+    methods = snap_network(
+        name,
+        device,
+        store,
+        level,
+        pruned,
+        table,
+        trajectory,
+        metadata["seconds"],
+        {path_to_latency: measured_on},
+    )
     for entry in methods.values():
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
-    write_json(path_to_snap, "snap", {"level": level, "device": name, "methods": methods})
+    content = {"level": level, "device": name, "chosen_on": measured_on, "methods": methods}
+    write_json(path_to_snap, "snap", content)
 
 
 if __name__ == "__main__":
     with reporting(snakemake.log):
         main(
             snakemake.wildcards.device,
-            snakemake.params.device,
+            {**snakemake.params.device, **snakemake.params.reach},
             snakemake.params.store,
             float(snakemake.wildcards.level),
             snakemake.input.latency,

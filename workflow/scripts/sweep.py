@@ -23,7 +23,7 @@ if __name__ == "__main__":
     with reporting(snakemake.log):
         main(
             snakemake.wildcards.device,
-            snakemake.params.device,
+            {**snakemake.params.device, **snakemake.params.reach},
             snakemake.params.store,
             snakemake.input.widths,
             snakemake.output[0],

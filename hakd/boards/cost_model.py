@@ -1,0 +1,186 @@
+"""The cost model of a virtual device: what a graph would take, by a formula that anyone can compute.
+
+    dense convolution, linear layer   us_per_mmac * padded(cout) * cin * k * k * pixels / 1e6
+                                      * penalty_in, if cin is no multiple of tile_in
+                                      * factor of each hump whose range holds cout (ends included)
+    depthwise convolution             depthwise_us_per_mmac * c * k * k * pixels / 1e6
+    everything else                   nothing
+    a timed graph                     overhead_us + the sum
+
+with padded(cout) = ceil(cout / tile_out) * tile_out and pixels = batch * h_out * w_out.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from hakd.records.errors import HakdError
+
+_WHERE = "cost_model"
+
+
+@dataclass(frozen=True)
+class Hump:
+    """Output widths `out` (first, last) at which a dense convolution takes `factor` as long."""
+
+    out: tuple[int, int]
+    factor: float
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a burst's time is multiplied with: all spreads are of logarithms or fractions, 0.01 is 1 %.
+
+    sigma: of each burst. spike_probability, spike_factor: a burst that somebody disturbed. drift: of a random walk,
+    after a thousand bursts of a session. process_sigma: of a factor that all bursts of a process share.
+    """
+
+    sigma: float = 0.0
+    spike_probability: float = 0.0
+    spike_factor: float = 1.5
+    drift: float = 0.0
+    process_sigma: float = 0.0
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Every n-th point of a session crashes its worker, hangs it, or takes the link down, once; 0: never."""
+
+    crash_every: int = 0
+    hang_every: int = 0
+    drop_link_every: int = 0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer (kernel 1, one pixel); `pixels` counts batch x height x width of its output."""
+
+    cout: int
+    cin: int
+    kernel: int
+    pixels: int
+    depthwise: bool = False
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Parameters of the formula; times in microseconds, per million multiply-accumulates."""
+
+    overhead_us: float = 3.0
+    us_per_mmac: float = 12.0
+    depthwise_us_per_mmac: float = 30.0
+    tile_out: int = 1
+    tile_in: int = 1
+    penalty_in: float = 1.0
+    humps: tuple[Hump, ...] = ()
+    noise: Noise = field(default_factory=Noise)
+    faults: Faults = field(default_factory=Faults)
+    seed: int = 0
+
+    def cost_us(self, layers: Iterable[Layer]) -> float:
+        """True time of a graph in microseconds."""
+        return self.overhead_us + sum(map(self._layer_us, layers))
+
+    def _layer_us(self, layer: Layer) -> float:
+        area = layer.kernel**2 * layer.pixels / 1e6
+        if layer.depthwise:
+            return self.depthwise_us_per_mmac * layer.cout * area
+        cost = self.us_per_mmac * -(-layer.cout // self.tile_out) * self.tile_out * layer.cin * area
+        if layer.cin % self.tile_in:
+            cost *= self.penalty_in
+        for hump in self.humps:
+            if hump.out[0] <= layer.cout <= hump.out[1]:
+                cost *= hump.factor
+        return cost
+
+    def to_dict(self) -> dict[str, Any]:
+        """As configurations and the wire hold it."""
+        made = asdict(self)
+        return {**made, "humps": [{**hump, "out": list(hump["out"])} for hump in made["humps"]]}
+
+
+def cost_model_from(settings: object, where: object = None) -> CostModel:
+    """A cost model from its entry in the configuration.
+
+    Raises:
+        HakdError: an unknown key, or a value of the wrong kind or out of range.
+    """
+    content = _mapping(settings, CostModel, where, _WHERE)
+    for name in ("overhead_us", "us_per_mmac", "depthwise_us_per_mmac"):
+        _number(content, name, 0.0, 1e9, where, _WHERE)
+    _number(content, "penalty_in", 0.1, 100.0, where, _WHERE)
+    for name in ("tile_out", "tile_in"):
+        _whole(content, name, 1, 4096, where, _WHERE)
+    _whole(content, "seed", 0, 2**32 - 1, where, _WHERE)
+    if "humps" in content:
+        entries = content["humps"]
+        if not isinstance(entries, list | tuple):
+            raise _refusal(
+                entries, "Give a list of {out: [first, last], factor: number}", where, f"{_WHERE}.humps"
+            )
+        content["humps"] = tuple(_hump(entry, where) for entry in entries)
+    content["noise"] = _noise(content.get("noise", {}), where)
+    content["faults"] = _faults(content.get("faults", {}), where)
+    return CostModel(**content)
+
+
+def _hump(entry: object, where: object) -> Hump:
+    key = f"{_WHERE}.humps"
+    content = _mapping(entry, Hump, where, key)
+    _number(content, "factor", 0.1, 100.0, where, key)
+    out = content.get("out")
+    if (
+        not isinstance(out, list | tuple)
+        or len(out) != 2
+        or not all(type(n) is int and n > 0 for n in out)
+        or out[0] > out[1]
+        or "factor" not in content
+    ):
+        raise _refusal(entry, "Give {out: [first, last], factor: number}", where, key)
+    return Hump((out[0], out[1]), content["factor"])
+
+
+def _noise(entry: object, where: object) -> Noise:
+    key = f"{_WHERE}.noise"
+    content = _mapping(entry, Noise, where, key)
+    for name, high in (("sigma", 1.0), ("spike_probability", 1.0), ("drift", 10.0), ("process_sigma", 1.0)):
+        _number(content, name, 0.0, high, where, key)
+    _number(content, "spike_factor", 0.1, 1000.0, where, key)
+    return Noise(**content)
+
+
+def _faults(entry: object, where: object) -> Faults:
+    key = f"{_WHERE}.faults"
+    content = _mapping(entry, Faults, where, key)
+    for name in content:
+        _whole(content, name, 0, 10**9, where, key)
+    return Faults(**content)
+
+
+def _mapping(value: object, kind: type, where: object, key: str) -> dict[str, Any]:
+    """The value as a mapping with keys that `kind` has."""
+    known = [found.name for found in fields(kind)]
+    if not isinstance(value, Mapping):
+        raise _refusal(value, f"Give a mapping with some of: {', '.join(known)}", where, key)
+    for name in value:
+        if name not in known:
+            raise HakdError(
+                f"unknown key {name!r}", where=where, key=key, remedy=f"Known: {', '.join(known)}"
+            )
+    return dict(value)
+
+
+def _number(content: Mapping[str, Any], name: str, low: float, high: float, where: object, key: str) -> None:
+    value = content.get(name, low)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise _refusal(value, f"Give a number from {low:g} to {high:g}", where, f"{key}.{name}")
+
+
+def _whole(content: Mapping[str, Any], name: str, low: int, high: int, where: object, key: str) -> None:
+    value = content.get(name, low)
+    if type(value) is not int or not low <= value <= high:
+        raise _refusal(value, f"Give a whole number from {low} to {high}", where, f"{key}.{name}")
+
+
+def _refusal(value: object, remedy: str, where: object, key: str) -> HakdError:
+    return HakdError(f"{value!r} is not accepted", where=where, key=key, remedy=remedy)

@@ -1,0 +1,203 @@
+"""The engines that a worker can time, behind one small interface.
+
+One file for Python 3.8 and later, standard library, numpy and the engine; it imports nothing of hakd and travels with
+worker.py. `load(name, threads)` gives an engine: its `version`, an `empty` model with the shape of its input, and
+`prepare(model, x)`, which takes a model as hakd's builders write it and an input of float32 NCHW and gives a
+`Prepared`. docs/engines.md says what a timed call of each engine includes.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib
+import os
+import struct
+
+# Models of one op on one float: what an engine needs before it has anything to do.
+EMPTY_ONNX = base64.b64decode(
+    "CAg6SQoZCgVpbnB1dBIGb3V0cHV0IghJZGVudGl0eRIBZVoTCgVpbnB1dBIKCggIARIECgIIAWIU"
+    "CgZvdXRwdXQSCgoICAESBAoCCAFCBAoAEA0="
+)
+EMPTY_TFLITE = base64.b64decode(
+    "CAAAAFRGTDOu////GAEAABAAAAA8AAAAFAAAAAMAAAAEAAAAaGFrZAAAAAABAAAAEAAAAAwAEAAPAAAACAAEAAwAAAATAAAAAQAA"
+    "AAAAABMBAAAAFAAAAAAADgAYABQAEAAMAAgABAAOAAAAFAAAACwAAAAYAAAAHAAAAFAAAAAEAAAAbWFpbgAAAAABAAAAAQAAAAEA"
+    "AAAAAAAAAQAAABAAAAAAAAoADAAAAAgABAAKAAAACAAAAAwAAAABAAAAAQAAAAEAAAAAAAAAAgAAADQAAAAEAAAA4P///wgAAAAQ"
+    "AAAABgAAAG91dHB1dAAAAQAAAAEAAAAMAAwACAAAAAAABAAMAAAACAAAABAAAAAFAAAAaW5wdXQAAAABAAAAAQAAAAEAAAAIAAAA"
+    "BAAEAAQAAAA="
+)
+EMPTY_NCNN = b"7767517\n2 2\nInput input 0 1 in0\nReLU relu 1 1 in0 out0\n"
+
+
+class Prepared:
+    """A loaded model with its input in place: `call()` is one inference, `output()` a copy of what it made, NCHW."""
+
+    def __init__(self, call, output):
+        self.call, self.output = call, output
+
+
+def only(found, what):
+    """The one input or output of a model."""
+    if len(found) != 1:
+        raise ValueError(f"a model needs one input and one output, this has {len(found)} {what}")
+    return found[0]
+
+
+class OnnxRuntime:
+    """ONNX Runtime on the CPU; models are ONNX. Input and output are bound once: a call copies neither."""
+
+    empty = EMPTY_ONNX, (1,)
+
+    def __init__(self, threads):
+        self.ort, self.threads = importlib.import_module("onnxruntime"), threads
+        self.version = self.ort.__version__
+
+    def prepare(self, model, x):
+        options = self.ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        source, target = only(session.get_inputs(), "inputs"), only(session.get_outputs(), "outputs")
+        first = session.run(None, {source.name: x})[0]
+        put = self.ort.OrtValue.ortvalue_from_numpy(x)
+        got = self.ort.OrtValue.ortvalue_from_shape_and_type(first.shape, first.dtype)
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(source.name, put)
+        binding.bind_ortvalue_output(target.name, got)
+
+        def call(kept=(put, got)):  # the binding holds no reference to its values
+            session.run_with_iobinding(binding)
+
+        return Prepared(call, lambda: got.numpy().copy())
+
+
+class LiteRT:
+    """LiteRT, once TensorFlow Lite, with XNNPACK; models are flatbuffers, NHWC. A call is `invoke` alone."""
+
+    empty = EMPTY_TFLITE, (1,)
+
+    def __init__(self, threads):
+        self.threads = threads
+        try:
+            package = importlib.import_module("ai_edge_litert")
+            self.interpreter = importlib.import_module("ai_edge_litert.interpreter")
+            self.version = package.__version__
+        except ImportError as problem:
+            try:  # all that 32-bit ARM has
+                package = importlib.import_module("tflite_runtime")
+                self.interpreter = importlib.import_module("tflite_runtime.interpreter")
+                self.version = f"tflite_runtime {package.__version__}"
+            except ImportError:
+                raise problem from None
+
+    def prepare(self, model, x):
+        interpreter = self.interpreter.Interpreter(model_content=model, num_threads=self.threads)
+        interpreter.allocate_tensors()
+        source = only(interpreter.get_input_details(), "inputs")["index"]
+        target = only(interpreter.get_output_details(), "outputs")["index"]
+        interpreter.set_tensor(source, x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
+
+        def output():
+            y = interpreter.get_tensor(target)
+            return y.transpose(0, 3, 1, 2) if y.ndim == 4 else y
+
+        return Prepared(interpreter.invoke, output)
+
+
+class Ncnn:
+    """ncnn on the CPU in float32; models are its text and weights in one blob.
+
+    A call makes an extractor, which is how ncnn is used: it allocates the activations and unpacks the output.
+    """
+
+    empty = struct.pack("<I", len(EMPTY_NCNN)) + EMPTY_NCNN, (1, 1)
+    # float16 is the default where a CPU has it, and not what is asked for
+    switched_off = (
+        "vulkan_compute",
+        "fp16_packed",
+        "fp16_storage",
+        "fp16_arithmetic",
+        "bf16_packed",
+        "bf16_storage",
+    )
+
+    def __init__(self, threads):
+        self.ncnn, self.threads = importlib.import_module("ncnn"), threads
+        self.version = self.ncnn.__version__
+
+    def prepare(self, model, x):
+        import numpy
+
+        net = self.ncnn.Net()
+        net.opt.num_threads = self.threads  # stands above OMP_NUM_THREADS
+        for name in self.switched_off:
+            if hasattr(net.opt, "use_" + name):
+                setattr(net.opt, "use_" + name, False)
+        size = struct.unpack_from("<I", model)[0]
+        with in_memory(model[4 : 4 + size]) as text, in_memory(model[4 + size :]) as weights:
+            if net.load_param(text) or net.load_model(weights):
+                raise ValueError("ncnn cannot read the model")
+        put = self.ncnn.Mat(x[0]).clone()
+        made = [None]
+
+        def call():
+            extractor = net.create_extractor()
+            extractor.input("in0", put)
+            status, made[0] = extractor.extract("out0")
+            if status:
+                raise ValueError(f"ncnn stops with {status}")
+
+        return Prepared(call, lambda: numpy.array(made[0])[None])
+
+
+class OpenVino:
+    """OpenVINO on the CPU in float32; models are ONNX. One stream, the input shared; a call is `infer`."""
+
+    empty = EMPTY_ONNX, (1,)
+
+    def __init__(self, threads):
+        self.openvino = importlib.import_module("openvino")
+        self.version, self.core = self.openvino.__version__, self.openvino.Core()
+        self.settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # the process is pinned
+            "INFERENCE_PRECISION_HINT": "f32",  # or it takes bfloat16 or float16 where the CPU has it
+        }
+
+    def prepare(self, model, x):
+        compiled = self.core.compile_model(self.core.read_model(model), "CPU", self.settings)
+        only(compiled.inputs, "inputs")
+        only(compiled.outputs, "outputs")
+        request = compiled.create_infer_request()
+        request.set_input_tensor(self.openvino.Tensor(x, shared_memory=True))
+
+        def call(kept=x):  # the tensor holds no reference to it
+            request.infer(share_outputs=True)
+
+        return Prepared(call, lambda: request.get_output_tensor().data.copy())
+
+
+ENGINES = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "ncnn": Ncnn, "openvino": OpenVino}
+
+
+def load(name, threads):
+    """The engine of that name, imported now.
+
+    Raises whatever its import raises.
+    """
+    return ENGINES[name](threads)
+
+
+@contextlib.contextmanager
+def in_memory(content):
+    """A path to a file that lies in memory: nothing is written to the board."""
+    fd = os.memfd_create("hakd-model")
+    try:
+        with open(fd, "wb", closefd=False) as stream:
+            stream.write(content)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)

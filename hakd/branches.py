@@ -1,0 +1,88 @@
+"""A device's branch of the study: which board it needs, what of its settings is tracked, what it has brought so far.
+
+Read by the rules at planning time: no heavy imports.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hakd.boards.device import REACH_KEYS
+from hakd.records.files import file_digest
+from hakd.study import level_text, settings
+
+_ADDRESS = ("transport", "host", "port", "jump")
+_ERROR = re.compile(r"^[\d-]+ [\d:,]+ error: (.+)$", re.MULTILINE)  # as hakd.scripting logs a mistake
+
+
+def tokens(devices: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The resource that stands for the board of each device: `board_` and the first device with the same address.
+
+    Two devices may be one board, e.g. with one thread and with four. Names of resources hold letters, digits and `_`.
+    """
+    first: dict[tuple, str] = {}
+    for name, entry in devices.items():
+        first.setdefault(tuple(entry.get(key) for key in _ADDRESS), "board_" + re.sub(r"\W", "_", name))
+    return {name: first[tuple(entry.get(key) for key in _ADDRESS)] for name, entry in devices.items()}
+
+
+def tracked(config: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """A device's settings without those that only say how to reach it or how long to wait for it."""
+    entry = settings(config, f"devices/{device}")
+    return {key: value for key, value in entry.items() if key not in REACH_KEYS}
+
+
+def reach(config: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """The others: no measurement depends on them, so a change of them reruns nothing."""
+    entry = settings(config, f"devices/{device}")
+    return {key: value for key, value in entry.items() if key in REACH_KEYS}
+
+
+def summary_path(device: str) -> str:
+    """The end of a device's branch."""
+    return f"results/devices/{device}/summary.parquet"
+
+
+def states(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
+    """What every selected device has brought: `digest` of its summary, and the `trouble` it had since.
+
+    Trouble is the last error of the jobs that drive the board, when it is newer than the summary. Both are None where
+    there is none.
+    """
+    found: dict[str, dict[str, str | None]] = {}
+    for device in config["run"]["devices"]:
+        path = Path(summary_path(device))
+        digest, since = (file_digest(path, 16), path.stat().st_mtime) if path.exists() else (None, 0.0)
+        found[device] = {"digest": digest, "trouble": trouble(config, device, since)}
+    return found
+
+
+def trouble(config: Mapping[str, Any], device: str, since: float) -> str | None:
+    """The last error of the jobs that drive a device, out of the logs written after `since` (seconds, as mtime)."""
+    networks, levels = config["run"]["networks"], map(level_text, config["run"]["levels"])
+    names = [f"sweep/{network}-{device}" for network in networks]
+    names += [f"snap/{network}-{level}-{device}" for level in levels for network in networks]
+    logs = [Path(f"results/logs/{name}.log") for name in [*names, f"benchmark/{device}"]]
+    written = {path: path.stat().st_mtime for path in logs if path.exists()}
+    for path in sorted(written, key=lambda path: written[path], reverse=True):
+        errors = _ERROR.findall(path.read_text(errors="replace"))
+        if errors and written[path] >= since:
+            return errors[-1]
+    return None
+
+
+def closing_words(config: Mapping[str, Any], since: float) -> str:
+    """What to say at the end of a failed run: each board's error once more, and what to do. Empty: no board failed."""
+    devices = config["run"]["devices"]
+    found = {device: trouble(config, device, since) for device in devices}
+    errors = [text for text in found.values() if text is not None]
+    if not errors:
+        return ""
+    lines = [
+        f"{len(errors)} of {len(devices)} devices failed; what they have measured is kept:",
+        *(f"  {text}" for text in errors),
+        "The same command makes what is missing, and nothing else.",
+        "With the target `available` it plots the devices that have results.",
+    ]
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,6 @@
+"""`hakd doctor`: is a device fit for measuring, and what to do where it is not."""
+
+from hakd.doctor.examine import examine, examine_all
+from hakd.doctor.findings import Finding, Report
+
+__all__ = ["Finding", "Report", "examine", "examine_all"]

@@ -1,0 +1,211 @@
+"""The doctor's stopwatch: what a call of the engine costs, and how well timings of one fixed block repeat.
+
+The block is timed as a sweep times points, interleaved bursts in fresh processes, eight copies of it side by side. All
+copies are the same model, so every difference between them is noise, and nothing else.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hakd.boards import Board, Burst, Point, Protocol
+from hakd.boards.device import Device
+from hakd.networks.engine_model import engine_model
+from hakd.networks.onnx_model import stand_in_weights
+from hakd.records.errors import HakdError
+from hakd.records.graph import Builder, Graph, Segment
+from hakd.staircase.curve import tolerance, trust
+from hakd.staircase.estimate import estimate
+from hakd.staircase.factors import process_medians
+from hakd.sweeping.measuring import Measuring
+
+PROBE_S = 5.0  # of passes: as many fresh processes as fit, at least two
+FEWEST, MOST = 2, 8  # a sweep has two processes in a look, and four looks at most
+COPIES = 8
+CHANNELS, SIZE = 32, 16
+CALL = "call"
+BUSY_SHARE = 0.25  # of bursts preempted, from which others must be at work on the timed CPUs
+SPREAD = 0.05  # log spread of whole processes from which the machine's speed is not steady
+RESTLESS = 0.015  # scatter inside a process from which it is not calm (hakd.staircase.interference)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How well timings repeat; all but counts as fractions.
+
+    Attributes:
+        latency_ms: of the fixed block.
+        call_us: of a call with nearly nothing to do.
+        processes: fresh processes that timed it.
+        bursts: in all of them.
+        within: scatter of bursts inside a process: median distance from the median.
+        between: standard deviation over processes of what a whole process has in common.
+        residual_p95: of two processes, their common factor removed, as one look of a sweep has it.
+        residual_all_p95: of two halves of all processes, as more looks have it; None with fewer than four.
+        preempted: share of bursts that were interrupted.
+        cpu_ratio: cpu time over wall time during bursts.
+    """
+
+    latency_ms: float
+    call_us: float
+    processes: int
+    bursts: int
+    within: float
+    between: float
+    residual_p95: float
+    residual_all_p95: float | None
+    preempted: float
+    cpu_ratio: float
+
+    @property
+    def best_min_step(self) -> float | None:
+        """The smallest `min_step` that a sweep's curves could be trusted with; None for none."""
+        residuals = [
+            self.residual_p95,
+            *([self.residual_all_p95] if self.residual_all_p95 is not None else []),
+        ]
+        best = min(residuals)
+        return 2 * tolerance(best) if trust(best, 1.0)[0] else None
+
+
+def block() -> Graph:
+    """A 3 x 3 convolution with its activation: about 0.1 ms on a fast core."""
+    b = Builder(CHANNELS, SIZE)
+    return b.graph(b.relu(b.conv(b.input, "conv", Segment("out", CHANNELS), 3), "relu"))
+
+
+def nothing() -> Graph:
+    """One activation of one number: what is timed is the call."""
+    b = Builder(1, 1)
+    return b.graph(b.relu(b.input, "relu"))
+
+
+def reference(images: np.ndarray) -> np.ndarray:
+    """What the block makes of an input, by plain sums (batch, C, S, S)."""
+    weight = stand_in_weights(block())["conv.weight"]
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    return np.maximum(np.einsum("ncyxij,ocij->noyx", windows, weight, optimize=True), 0.0)
+
+
+def points(device: Device) -> list[Point]:
+    """Copies of the block, in one curve so that they share every process, and the empty call."""
+
+    def made(graph: Graph) -> Callable[[], bytes]:
+        return lambda: engine_model(device.engine, graph, stand_in_weights(graph), device.batch)
+
+    shape = (device.batch, CHANNELS, SIZE, SIZE)
+    copies = [
+        Point(f"noise:{copy}", f"fixed block, copy {copy}", made(block()), reference, shape, curve="noise")
+        for copy in range(COPIES)
+    ]
+    call = Point(
+        CALL, "a call", made(nothing()), lambda x: np.maximum(x, 0.0), (device.batch, 1, 1, 1), "noise"
+    )
+    return [*copies, call]
+
+
+def probe(board: Board, measuring: Measuring, seconds: float = PROBE_S) -> Noise:
+    """Time the fixed block in one fresh process after the other, for so long and at least twice.
+
+    Raises:
+        HakdError: the engine fails on the block, or gives wrong results.
+    """
+    protocol = Protocol(processes=1, rounds=measuring.rounds, burst_ms=measuring.burst_ms)
+    wanted, bursts = points(board.device), dict[str, list[Burst]]()
+    start, number = time.monotonic(), 0
+    while number < FEWEST or (time.monotonic() - start < seconds and number < MOST):
+        number += 1
+        for key, found in board.measure(wanted, protocol, f"doctor:{number}", progress=False).items():
+            bursts.setdefault(key, []).extend(found)
+        if board.failures:
+            reason = next(iter(board.failures.values()))
+            remedy = f"Install another version of {board.device.engine} there"
+            raise HakdError(reason, where=f"device {board.device.name}", key="engine", remedy=remedy)
+    return noise(bursts)
+
+
+def noise(bursts: dict[str, list[Burst]]) -> Noise:
+    """What the bursts of `points` say."""
+    calls = [burst.median_ns / 1e3 for burst in bursts[CALL]]
+    copies = {key: found for key, found in bursts.items() if key != CALL}
+    medians = process_medians(copies)
+    made = estimate(copies)
+    every = [burst for found in copies.values() for burst in found]
+    return Noise(
+        latency_ms=float(np.median([one.latency_ms for one in made.estimates.values()])),
+        call_us=float(np.median(calls)),
+        processes=len(medians.processes),
+        bursts=len(every),
+        within=_within(copies),
+        between=float(np.std([np.log(factor) for factor in made.factors.values()], ddof=1)),
+        residual_p95=_of_pairs(medians.timed),
+        residual_all_p95=made.residual_p95 if len(medians.processes) >= 4 else None,
+        preempted=float(np.mean([burst.switches > 0 for burst in every])),
+        cpu_ratio=float(np.median([burst.cpu_ratio for burst in every])),
+    )
+
+
+def _within(copies: dict[str, list[Burst]]) -> float:
+    """Median over all bursts of |log time - median of its copy in its process|."""
+    cells: dict[tuple[str, str], list[float]] = {}
+    for key, found in copies.items():
+        for burst in found:
+            cells.setdefault((key, burst.process), []).append(np.log(burst.median_ns))
+    return float(np.median([abs(value - np.median(own)) for own in cells.values() for value in own]))
+
+
+def _of_pairs(log_ms: np.ndarray) -> float:
+    """95th percentile over copies and pairs of processes of |log ratio|, the pair's common factor removed."""
+    gaps: list[float] = []
+    for one, other in itertools.combinations(range(log_ms.shape[1]), 2):
+        ratio = log_ms[:, one] - log_ms[:, other]
+        gaps.extend(np.abs(ratio - np.nanmedian(ratio)))
+    return float(np.nanpercentile(gaps, 95))
+
+
+def verdict(found: Noise, min_step: float) -> tuple[str, str, str]:
+    """(`fit`, `more` or `unfit`; in words; what to do about it)."""
+    least = found.best_min_step
+    steps = (
+        f"steps of {least:.1%} and more can be told" if least is not None else "no step can be told for sure"
+    )
+    if trust(found.residual_p95, min_step)[0]:
+        return "fit", f"fit: {steps}", ""
+    if found.residual_all_p95 is not None and trust(found.residual_all_p95, min_step)[0]:
+        words = f"usable with more looks, which a sweep takes by itself: {steps}"
+        return "more", words, "Raise `rounds` or `processes` to make each look better"
+    cause, remedy = _cause(found)
+    if least is not None:
+        remedy = (
+            f"{remedy}; or set `min_step: {np.ceil(100 * least) / 100:.2f}`, if smaller steps do not matter"
+        )
+    return "unfit", f"unfit for steps of {min_step:.1%}: {cause}; {steps}", remedy
+
+
+def _cause(found: Noise) -> tuple[str, str]:
+    if found.preempted > BUSY_SHARE:
+        return f"{found.preempted:.0%} of the bursts were interrupted", "End what else runs on those CPUs"
+    if found.cpu_ratio < 0.9:
+        return f"the engine had only {found.cpu_ratio:.2f} CPUs", "End what else runs on those CPUs"
+    if found.between > SPREAD:
+        words = f"whole processes differ by {found.between:.1%}"
+        return words, "Look at governor, heat and neighbours on the same machine"
+    if found.within > RESTLESS:
+        words = f"bursts scatter by {found.within:.1%} inside a process"
+        return words, "Look for others at work there, and at the governor"
+    return f"processes disagree by {found.residual_p95:.1%}", "Raise `rounds` and `processes`"
+
+
+def summary(found: Noise) -> Sequence[str]:
+    """The figures, in words."""
+    looks = f", {found.residual_all_p95:.1%} with all" if found.residual_all_p95 is not None else ""
+    return (
+        f"{found.bursts} bursts in {found.processes} processes, block of {found.latency_ms * 1e3:.0f} us",
+        f"inside a process {found.within:.1%}, between {found.between:.1%}",
+        f"residual p95 {found.residual_p95:.1%} with two processes{looks}",
+        f"{found.preempted:.0%} of bursts interrupted",
+    )

@@ -1,0 +1,151 @@
+"""Which widths to time when the whole curve is wanted (mode `map`), and what the timed ones say about the rest.
+
+Coarse first: width 1, the multiples of 16 and the full width. Then one point at a time in each gap whose ends
+differ: beside a multiple first, where engines step, then at multiples inside, then in the middle, so that a jump off
+every modulus is still found. What is left of the budget looks into gaps whose ends agree. A prior orders the search,
+evidence decides: nothing is claimed about a width that was not timed, and a step that was not narrowed down to two
+adjacent widths is reported with the gap it lies in (`changes`). What stays hidden: a rise and a fall of the same height
+inside one gap.
+"""
+
+import math
+from dataclasses import dataclass
+
+from hakd.staircase.curve import Curve
+
+COARSE = 16
+POINTS = 30  # a group of up to 160 channels; more for wider ones (`budget`)
+WIDE_GAP = 8  # a gap of more channels whose ends agree is looked into
+KEPT = 3  # points kept back when looking into quiet gaps, for what is found there
+TEETH = 2  # of a comb, on which its modulus is told
+BELOW_TOOTH = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Latency differs by more than the tolerance between two consecutive timed widths; `ratio` is after / before.
+
+    Exact where the two are adjacent; otherwise the change lies somewhere between them, in one step or in several.
+    """
+
+    before: int
+    after: int
+    ratio: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether it was narrowed down to two adjacent widths."""
+        return self.after - self.before == 1
+
+
+def budget(full: int) -> int:
+    """Widths that a map of a group may time: 30 up to 160 channels, then an eighth of the channels and 10."""
+    return max(POINTS, full // 8 + 10)
+
+
+def map_start(full: int) -> list[int]:
+    """Widths to time first, ascending: all of a small group."""
+    if full <= budget(full):
+        return list(range(1, full + 1))
+    return sorted({1, *range(COARSE, full + 1, COARSE), full})
+
+
+def map_more(curve: Curve, full: int) -> list[int]:
+    """Widths to time next, ascending; empty when nothing is left to narrow down, or the budget is spent.
+
+    A curve of unknown noise is not refined.
+    """
+    room = budget(full) - len(curve.widths)
+    if curve.residual_p95 is None or room <= 0:
+        return []
+    wanted = [tooth - back for tooth in _teeth(curve)[:TEETH] for back in BELOW_TOOTH]
+    wanted += [_probe(change) for change in _by_size(changes(curve)) if not change.exact]
+    wanted = [width for width in dict.fromkeys(wanted) if width not in curve.widths]
+    if not wanted:
+        gaps = _quiet_gaps(curve)
+        wanted = [_middle(left, right) for left, right in gaps[: max(room - KEPT, 0)]]
+    return sorted(wanted[:room])
+
+
+def changes(curve: Curve) -> list[Change]:
+    """Every pair of consecutive timed widths that differ by more than the tolerance, from narrow to wide."""
+    places = zip(curve.widths, curve.latency_ms, strict=True)
+    found = []
+    before, latency = next(places)
+    for after, value in places:
+        if abs(math.log(value / latency)) > math.log1p(curve.eps):
+            found.append(Change(before, after, value / latency))
+        before, latency = after, value
+    return found
+
+
+def _by_size(found: list[Change]) -> list[Change]:
+    return sorted(found, key=lambda change: -abs(math.log(change.ratio)))
+
+
+def _probe(change: Change) -> int:
+    """The width that tells most about an open change, were it a step of the usual kind.
+
+    A rise comes right after a multiple; a fall right before one (a tooth), or right after one (the end of a hump).
+    """
+    left, right = change.before, change.after
+    after_multiple, before_multiple = left % 8 == 0, right % 8 == 0
+    if change.ratio < 1 and before_multiple:
+        return right - 1
+    if after_multiple:
+        return left + 1
+    inside = range(left + 1, right)
+    best = max(math.gcd(width, COARSE) for width in inside)
+    if best < 4:
+        return _middle(left, right)
+    middle = (left + right) / 2
+    return min((w for w in inside if math.gcd(w, COARSE) == best), key=lambda w: abs(w - middle))
+
+
+def _middle(left: int, right: int) -> int:
+    """An odd width near the middle of a gap, if it holds one: multiples would be blind to a comb."""
+    middle = (left + right) // 2
+    return middle if middle % 2 or middle + 1 >= right else middle + 1
+
+
+def _quiet_gaps(curve: Curve) -> list[tuple[int, int]]:
+    """Wide gaps whose ends agree, the widest first."""
+    loud = {change.before for change in changes(curve)}
+    gaps = [(a, b) for a, b in zip(curve.widths, curve.widths[1:], strict=False) if a not in loud]
+    return sorted((gap for gap in gaps if gap[1] - gap[0] > WIDE_GAP), key=lambda gap: gap[0] - gap[1])
+
+
+def comb(curve: Curve) -> int | None:
+    """The modulus of a comb (2, 4, 8 or 16: its multiples are faster than the widths beside them), None for no comb.
+
+    Told on two teeth t: the smallest m for which t - m is as fast as a tooth, nearer to t than to t - 1.
+    """
+    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
+    found = set()
+    for tooth in _teeth(curve)[:TEETH]:
+        if not {tooth - back for back in BELOW_TOOTH} <= known.keys():
+            return None
+        fast = math.sqrt(known[tooth] * known[tooth - 1])
+        found.add(next((back for back in BELOW_TOOTH if known[tooth - back] <= fast), COARSE))
+    return found.pop() if len(found) == 1 else None
+
+
+def _teeth(curve: Curve) -> list[int]:
+    """Multiples of 16 that look like teeth of a comb, the middle ones first; none unless there are three.
+
+    A tooth is faster than a timed odd width between it and the multiple before, which is faster too.
+    """
+    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
+    limit = 1 + curve.eps
+    teeth: dict[int, None] = {}
+    for width, latency in known.items():
+        left, right = width // COARSE * COARSE, -(-width // COARSE) * COARSE
+        if (
+            width % 2
+            and left in known
+            and right in known
+            and max(known[left], known[right]) * limit < latency
+        ):
+            teeth[right] = None
+    middle = curve.widths[-1] / 2
+    return sorted(teeth, key=lambda tooth: abs(tooth - middle)) if len(teeth) > TEETH else []

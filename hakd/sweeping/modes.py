@@ -1,0 +1,36 @@
+"""What of a curve a sweep times: what one choice of widths needs, or the whole of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hakd.staircase.curve import Curve
+from hakd.staircase.mapping import map_more, map_start
+from hakd.staircase.plan import extend, targets
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to plan a curve.
+
+    Attributes:
+        start: widths to time first, of (width that the network has, full width).
+        more: widths to time next, of (curve so far, width, full width); none when the plan is done.
+        rounds: how often to ask for more at most; each time costs fresh processes.
+        untrusted: go on with a curve that cannot be trusted, by what exceeds its own tolerance.
+    """
+
+    start: Callable[[int, int], list[int]]
+    more: Callable[[Curve, int, int], list[int]]
+    rounds: int
+    untrusted: bool
+
+
+MODES: Mapping[str, Mode] = {
+    "targets": Mode(targets, extend, 4, untrusted=False),
+    "map": Mode(
+        lambda width, full: sorted({width, *map_start(full)}),
+        lambda curve, width, full: map_more(curve, full),
+        8,
+        untrusted=True,
+    ),
+}

@@ -1,0 +1,62 @@
+"""Choosing, verifying and benchmarking belong to one board with one engine: a change in between is refused."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hakd.boards import Board
+from hakd.records.errors import HakdError
+
+KEYS = ("fingerprint", "engine", "engine_version")
+
+
+def seen(metadata: Mapping[str, Any], where: object) -> dict[str, str]:
+    """Fingerprint, engine and engine's version, out of a latency table's metadata or a list of candidates.
+
+    Raises:
+        HakdError: a file that does not say on what it was measured.
+    """
+    missing = [key for key in KEYS if not isinstance(metadata.get(key), str)]
+    if missing:
+        raise HakdError(
+            "does not say on what it was measured",
+            where=where,
+            key=missing[0],
+            remedy="Delete it and run again: what was measured is kept",
+        )
+    return {key: metadata[key] for key in KEYS}
+
+
+def refuse_change(board: Board, before: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse to go on with a board that is not as it was.
+
+    Args:
+        board: open.
+        before: {file: what it was measured on (`seen`)}, for every file that what follows is built on: of all networks.
+
+    Raises:
+        HakdError: one of them was measured on another board, or with another engine or version.
+    """
+    now = {
+        "fingerprint": board.fingerprint,
+        "engine": board.device.engine,
+        "engine_version": board.engine_version,
+    }
+    changed = {path: then for path, then in before.items() if dict(then) != now}
+    if not changed:
+        return
+    path, then = next(iter(changed.items()))
+    others = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+    same_engine = all(then[key] == now[key] for key in KEYS[1:])
+    what = "is another board, or has other CPU features," if same_engine else "has another engine"
+    name, epoch = board.device.name, board.device.epoch
+    raise HakdError(
+        f"{what} than {path}{others} was made with: {_words(then)} then, {_words(now)} now",
+        where=f"device {name}",
+        key="engine",
+        remedy=f"Put back what was there, or measure all of it anew: set `epoch: {epoch + 1}` for {name} in the "
+        "configuration and run again",
+    )
+
+
+def _words(seen_: Mapping[str, str]) -> str:
+    return f"{seen_['engine']} {seen_['engine_version']} (fingerprint {seen_['fingerprint']})"

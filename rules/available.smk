@@ -1,0 +1,38 @@
+localrules:
+    available_pareto,
+    available,
+
+
+# No inputs: what is there is plotted, and nothing upstream runs for it. The summaries are tracked by their digests.
+rule available_pareto:
+    output:
+        plot=report(
+            "results/available/pareto.pdf",
+            caption="../workflow/report/pareto.rst",
+            category="Plots",
+            labels={"plot": "accuracy against latency and size, devices that have results"},
+        ),
+        csv="results/available/summary.csv",
+        list="results/available/devices.txt",
+    log:
+        "results/logs/available_pareto/available.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        states=device_states,
+        code=code("available"),
+    script:
+        "../workflow/scripts/available.py"
+
+
+# Without an output, so that it says which devices are missing each time it is asked.
+rule available:
+    input:
+        plot="results/available/pareto.pdf",
+        list="results/available/devices.txt",
+    log:
+        "results/logs/available/available.log",
+    conda:
+        "../envs/study.yaml"
+    shell:
+        "tee {log} < {input.list}"

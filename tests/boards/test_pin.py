@@ -1,0 +1,217 @@
+"""`hakd pin` against real sshds: what is shown is right, what is written is what was accepted, nothing runs there."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hakd.boards.device import Device
+from hakd.device_file import CHECKOUT
+from hakd.host_keys import parse, shown_keys
+from hakd.pinning import pin
+from hakd.records.errors import HakdError
+from tests.boards.conftest import system_part
+from tests.boards.rigs import Sshd
+
+
+def fingerprint(board: Sshd) -> str:
+    """Of the board's host key, as ssh-keygen tells it."""
+    path = board.folder / "host_key.pub"
+    done = subprocess.run(["ssh-keygen", "-l", "-f", path], capture_output=True, text=True, check=True)
+    return done.stdout.split()[1]
+
+
+def project_device(board: Sshd, **changes) -> Device:
+    """The board as a device without a known_hosts file of its own."""
+    settings = {key: value for key, value in board.device().items() if key != "known_hosts"}
+    return Device.from_config("board", {**settings, **changes})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A working directory without any known hosts."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder / "config" / "known_hosts"
+
+
+@pytest.fixture
+def gate(tmp_path, nothing_left) -> Iterator[Sshd]:
+    """A second sshd, to jump through."""
+    with system_part(), Sshd(tmp_path / "gate") as board:
+        yield board
+
+
+def pinned(device: Device, answer: str | None = None, **more) -> list[str]:
+    """What `pin` says; the only answer that it gets is `answer`."""
+    said: list[str] = []
+
+    def ask(question: str) -> str:
+        said.append(question)
+        assert answer is not None
+        return answer
+
+    pin(device, say=said.append, ask=ask if answer is not None else None, **more)
+    return said
+
+
+def logins(board: Sshd) -> tuple[bool, bool]:
+    """Whether anybody was let in, and whether a session was started."""
+    return "Accepted" in board.log, "Starting session" in board.log
+
+
+def test_an_accepted_key_is_what_the_board_has_and_sessions_take_it(sshd, project):
+    said = pinned(project_device(sshd), "yes\n")
+    assert any(fingerprint(sshd) in line for line in said)
+    assert any("ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub" in line for line in said)
+    assert said[-1] == "Pinned in config/known_hosts."
+    (line,) = project.read_text().splitlines()
+    found = parse(line)
+    assert found is not None and found.names == f"[127.0.0.1]:{sshd.port}"
+    assert found.fingerprint == fingerprint(sshd)
+    assert logins(sshd) == (False, False)
+    argv = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={project}"]
+    login = ["-i", str(sshd.identity_file), "-p", str(sshd.port), f"{sshd.user}@127.0.0.1", "true"]
+    assert subprocess.run(["ssh", *argv, *login]).returncode == 0
+
+
+@pytest.mark.parametrize("answer", ["", "\n", "no\n", "y\n", "SHA256:wrong\n"])
+def test_any_other_answer_writes_nothing(sshd, project, answer):
+    with pytest.raises(HakdError, match="not accepted, nothing was written"):
+        pinned(project_device(sshd), answer)
+    assert not project.exists()
+
+
+def test_the_fingerprint_itself_is_an_answer(sshd, project):
+    pinned(project_device(sshd), f"{fingerprint(sshd)}\n")
+    assert project.exists()
+
+
+def test_without_anybody_to_ask_only_the_right_fingerprint_counts(sshd, project):
+    device = project_device(sshd)
+    with pytest.raises(HakdError, match=r"nobody to ask.*--fingerprint SHA256:"):
+        pinned(device)
+    with pytest.raises(HakdError, match=r"its fingerprint is SHA256:.*, not the one given"):
+        pinned(device, fingerprints=["SHA256:4eGmG4ReAY0DnWbfvMdsLxCyXBxfvq38S7sXq7q3Lbk"])
+    assert not project.exists()
+    pinned(device, fingerprints=[fingerprint(sshd)])
+    assert pinned(device)[-1] == "It is known: config/known_hosts. Nothing to do."
+    assert len(project.read_text().splitlines()) == 1
+
+
+def test_a_changed_key_is_replaced_only_when_asked_for(sshd, project):
+    device, old = project_device(sshd), fingerprint(sshd)
+    project.parent.mkdir()
+    other = "gate ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINuGvhmohA+emn5az4NpIL8SZsATCu2+kMFHeTgOmIhd"
+    project.write_text(f"# of the lab\n{other} kept\n")
+    pinned(device, "yes")
+    before = project.read_text()
+    sshd.change_host_key()
+    with pytest.raises(HakdError, match=r"another host key is known.*--replace"):
+        pinned(device, "yes")
+    assert project.read_text() == before
+    said = pinned(device, "yes", replacing=True)
+    assert any(old in line for line in said) and any(fingerprint(sshd) in line for line in said)
+    lines = project.read_text().splitlines()
+    assert lines[:2] == ["# of the lab", f"{other} kept"] and len(lines) == 3
+    assert parse(lines[2]).fingerprint == fingerprint(sshd) != old
+
+
+def test_a_device_s_own_file_is_the_one_that_is_written(sshd, project, tmp_path):
+    own = tmp_path / "keys" / "own hosts".replace(" ", "_")
+    pinned(project_device(sshd, known_hosts=str(own)), "yes")
+    assert parse(own.read_text()).fingerprint == fingerprint(sshd)
+    assert not project.exists()
+
+
+def test_a_folder_for_temporary_files_with_an_awkward_name(sshd, project, tmp_path, monkeypatch):
+    awkward = tmp_path / "a b%h"
+    awkward.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(awkward))
+    assert shown_keys(project_device(sshd))[0].fingerprint == fingerprint(sshd)
+    assert not list(awkward.iterdir())
+
+
+def test_the_jump_host_is_pinned_first(sshd, gate, project):
+    gate.authorized_keys.write_text((sshd.folder / "user_key.pub").read_text())
+    device = project_device(sshd, jump=f"{gate.user}@127.0.0.1:{gate.port}")
+    with pytest.raises(HakdError, match="nobody to ask"):
+        pinned(device, fingerprints=[])
+    with pytest.raises(HakdError, match=r"its fingerprint is SHA256"):
+        pinned(device, fingerprints=[fingerprint(gate)])  # not the board's
+    assert [parse(line).names for line in project.read_text().splitlines()] == [f"[127.0.0.1]:{gate.port}"]
+    said = pinned(device, fingerprints=[fingerprint(gate), fingerprint(sshd)])
+    assert "It is known: config/known_hosts. Nothing to do." in said
+    assert any("through the jump host" in line for line in said)
+    names = [parse(line).names for line in project.read_text().splitlines()]
+    assert names == [f"[127.0.0.1]:{port}" for port in (gate.port, sshd.port)]
+    assert logins(sshd) == (False, False)
+
+
+def test_nothing_is_run_even_where_everybody_is_let_in(sshd, project, monkeypatch):
+    """The key is fetched with a command that asks for no session at all."""
+    from hakd import host_keys
+
+    seen: list[list[str]] = []
+    run = host_keys._run
+    monkeypatch.setattr(host_keys, "_run", lambda argv, timeout_s: seen.append(argv) or run(argv, timeout_s))
+    shown_keys(project_device(sshd))
+    (argv,) = seen
+    assert "-N" in argv and argv[-2:] == ["--", "127.0.0.1"]
+    assert argv.index("PreferredAuthentications=none") < argv.index("BatchMode=yes")
+
+
+def test_nobody_there(sshd, project):
+    with pytest.raises(HakdError, match=r"connection is refused"):
+        pinned(project_device(sshd, port=1), "yes")
+
+
+# --- at a terminal
+
+
+@pytest.fixture
+def at_terminal(sshd, project) -> Callable[[bytes], tuple[int, str]]:
+    """Runs `hakd pin` at a pseudo-terminal and types an answer when it is asked; (status, what was shown)."""
+    content = {key: value for key, value in sshd.device().items() if key != "known_hosts"}
+    Path("board.yaml").write_text(yaml.safe_dump({"board": content}))
+
+    def typed(answer: bytes) -> tuple[int, str]:
+        master, slave = pty.openpty()
+        command = [sys.executable, "-m", "hakd", "pin", "board.yaml"]
+        about = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+        process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env=about, start_new_session=True
+        )
+        os.close(slave)
+        shown, deadline = b"", time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if not select.select([master], [], [], 0.2)[0]:
+                continue
+            try:
+                shown += os.read(master, 4096)
+            except OSError:
+                break
+            if shown.rstrip().endswith(b"fingerprint]") and answer:
+                os.write(master, answer)
+                answer = b""
+        os.close(master)
+        return process.wait(10), shown.decode()
+
+    return typed
+
+
+def test_at_a_terminal_it_asks(at_terminal, sshd, project):
+    status, shown = at_terminal(b"no\n")
+    assert status == 1 and "error: device board" in shown and not project.exists()
+    status, shown = at_terminal(b"yes\n")
+    assert status == 0 and fingerprint(sshd) in shown and "Pinned in config/known_hosts" in shown
+    status, shown = at_terminal(b"")
+    assert status == 0 and "Nothing to do" in shown

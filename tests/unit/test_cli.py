@@ -1,0 +1,115 @@
+"""The command line: quick, clear, with the exit statuses that its help promises."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hakd import __version__
+from hakd.cli import FINDING, FINE, USAGE, main, parser
+from hakd.device_file import CHECKOUT
+
+HEAVY = ("torch", "pandas", "scipy", "numpy", "onnx", "yaml", "jsonschema", "hakd.boards")
+LOADED = """
+import json, sys
+from hakd.cli import main
+try:
+    status = main(json.loads(sys.argv[1]))
+except SystemExit as end:
+    status = end.code
+print(json.dumps([status, [name for name in json.loads(sys.argv[2]) if name in sys.modules]]), file=sys.stderr)
+"""
+
+
+def run(*words: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+    """`python -m hakd` as a user would."""
+    command = [sys.executable, "-m", "hakd", *words]
+    about = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    return subprocess.run(
+        command, cwd=cwd, env=about, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+
+
+def loaded(words: list[str], heavy: tuple[str, ...]) -> tuple[int, list[str]]:
+    """Exit status of a command in a fresh process, and which of these modules it loaded."""
+    command = [sys.executable, "-c", LOADED, json.dumps(words), json.dumps(heavy)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    status, names = json.loads(done.stderr.splitlines()[-1])
+    return status, names
+
+
+@pytest.mark.parametrize("words", [[], ["doctor"], ["pin"], ["sweep"]])
+def test_help_has_examples_and_statuses_and_loads_nothing_heavy(words):
+    status, names = loaded([*words, "--help"], HEAVY)
+    assert (status, names) == (FINE, [])
+    text = run(*words, "--help").stdout
+    assert "exit status:" in text and "DEVICE" in text
+    if words:
+        assert "examples:" in text and f"hakd {words[0]} " in text
+    for line in re.findall(r"^ {2}(hakd .+?)(?: {3,}.*)?$", text, re.MULTILINE):
+        assert parser().parse_args(line.split()[1:]), line
+
+
+def test_looking_up_a_device_loads_neither_torch_nor_pandas():
+    assert loaded(["pin", "local"], ("torch", "pandas", "scipy", "snakemake")) == (FINE, [])
+
+
+def test_the_version():
+    assert run("--version").stdout == f"hakd {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["frobnicate"],
+        ["pin"],
+        ["sweep", "local", "mobilenet"],
+        ["sweep", "local", "mobilenet", "--out", "x.csv", "--mode", "guess"],
+        ["sweep", "local", "mobilenet", "--out", "x.csv", "--level", "1.5"],
+        ["sweep", "local", "mobilenet", "--out", "x.csv", "--level", "0"],
+        ["sweep", "local", "mobilenet", "--out", "x.csv", "--level", "nan"],
+        ["sweep", "local", "mobilenet", "--out", "x.csv", "--processes", "1"],
+        ["sweep", "local", "mobilenet", "--out", "x.csv", "--rounds", "2.5"],
+        ["sweep", "local", "mobilenet", "--out", "x.csv", "--level", "0.5", "--widths", "w.json"],
+    ],
+)
+def test_a_command_line_that_is_not_understood_is_status_2(words):
+    done = run(*words)
+    assert done.returncode == USAGE
+    assert "usage: hakd" in done.stderr and "Traceback" not in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["doctor", "nobody"], r"unknown device 'nobody'"),
+        (["pin", "nowhere.yaml"], r"nowhere\.yaml: cannot read"),
+        (["doctor", "--config", "nowhere.yaml"], r"nowhere\.yaml: cannot read"),
+        (["sweep", "local", "resnet", "--out", "x.csv"], r"networks: unknown network 'resnet'\. Known: mobilenet"),
+        (["sweep", "local", "mobilenet", "--out", "x.xls"], r"x\.xls: --out: a table cannot be \.xls"),
+        (["sweep", "local", "mobilenet", "--out", "/proc/x.csv"], r"--out: cannot write to /proc"),
+        (["sweep", "local", "mobilenet", "--out", "x.csv", "--groups", "stem", "top"], r"no such width group: 'top'"),
+        (["sweep", "local", "mobilenet", "--out", "x.csv", "--widths", "w.json"], r"w\.json: no such file"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_status_1(words, message, tmp_path):
+    done = run(*words, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert done.returncode == FINDING and not done.stdout
+    assert re.match(rf"error: .*{message}", done.stderr) and done.stderr.count("\n") == 1
+
+
+def test_there_is_nothing_to_pin_on_this_machine(capsys):
+    assert main(["pin", "local"]) == FINE
+    assert capsys.readouterr().out == "local: nothing to pin: transport local shows no host key\n"
+
+
+def test_whoever_reads_the_output_may_leave():
+    command = f"{sys.executable} -m hakd pin local | true"
+    done = subprocess.run(["bash", "-c", command], cwd=CHECKOUT, capture_output=True, text=True)
+    assert done.stderr == ""

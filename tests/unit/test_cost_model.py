@@ -1,0 +1,125 @@
+"""The virtual device's truth: the formula, layer by layer, and what of its settings is refused."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hakd.boards import Device
+from hakd.boards.cost_model import CostModel, Hump, Layer, cost_model_from
+from hakd.boards.virtual import layers_of
+from hakd.networks.families import full_architecture, network_spec
+from hakd.networks.onnx_model import stand_in_weights, to_onnx
+from hakd.records.errors import HakdError
+from hakd.sweeping.parts import engine_graph
+
+WHOLE = {
+    "overhead_us": 3.0,
+    "us_per_mmac": 12.0,
+    "depthwise_us_per_mmac": 30.0,
+    "tile_out": 16,
+    "tile_in": 4,
+    "penalty_in": 1.35,
+    "humps": [{"out": [49, 64], "factor": 1.15}],
+    "noise": {
+        "sigma": 0.01,
+        "spike_probability": 0.03,
+        "spike_factor": 1.5,
+        "drift": 0.05,
+        "process_sigma": 0.01,
+    },
+    "faults": {"crash_every": 0, "hang_every": 0, "drop_link_every": 0},
+    "seed": 7,
+}
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected_us"),
+    [
+        (Layer(16, 8, 3, 100), 3 + 12 * 16 * 8 * 9 * 100 / 1e6),
+        (Layer(17, 8, 3, 100), 3 + 12 * 32 * 8 * 9 * 100 / 1e6),
+        (Layer(16, 7, 1, 100), 3 + 1.35 * 12 * 16 * 7 * 100 / 1e6),
+        (Layer(48, 8, 1, 100), 3 + 12 * 48 * 8 * 100 / 1e6),
+        (Layer(49, 8, 1, 100), 3 + 1.15 * 12 * 64 * 8 * 100 / 1e6),
+        (Layer(64, 8, 1, 100), 3 + 1.15 * 12 * 64 * 8 * 100 / 1e6),
+        (Layer(65, 8, 1, 100), 3 + 12 * 80 * 8 * 100 / 1e6),
+        (Layer(50, 1, 3, 100, depthwise=True), 3 + 30 * 50 * 9 * 100 / 1e6),
+    ],
+)
+def test_the_formula(layer, expected_us):
+    assert cost_model_from(WHOLE).cost_us([layer]) == pytest.approx(expected_us, rel=1e-12)
+
+
+def test_a_graph_pays_the_overhead_once():
+    model = cost_model_from(WHOLE)
+    one = model.cost_us([Layer(16, 8, 3, 100)])
+    assert model.cost_us([Layer(16, 8, 3, 100)] * 3) == pytest.approx(3 * one - 2 * 3.0)
+    assert model.cost_us([]) == 3.0
+
+
+@pytest.mark.parametrize("family", ["mobilenet", "densenet"])
+def test_layers_come_out_of_the_model_that_travels(family):
+    """The layers' multiply-accumulates, times batch, are those of the description."""
+    options = {"multiplier": 0.25} if family == "mobilenet" else {"depth": 22, "growth": 8}
+    spec = network_spec("n", {"family": family, "input_size": 32, **options}, channels=3, num_classes=10)
+    graph = engine_graph(full_architecture(spec))
+    layers = layers_of(to_onnx(graph, stand_in_weights(graph), 2).SerializeToString())
+    macs = sum(layer.cout * layer.cin * layer.kernel**2 * layer.pixels for layer in layers)
+    assert macs == 2 * graph.macs()
+    assert any(layer.depthwise for layer in layers) == (family == "mobilenet")
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 32), st.integers(1, 8), st.floats(1, 3))
+def test_cost_is_a_staircase_over_output_and_a_comb_over_input(cout, cin, tile_out, tile_in, penalty):
+    model = CostModel(tile_out=tile_out, tile_in=tile_in, penalty_in=penalty)
+    here = model.cost_us([Layer(cout, cin, 1, 64)])
+    tread_end = math.ceil(cout / tile_out) * tile_out
+    assert model.cost_us([Layer(tread_end, cin, 1, 64)]) == here
+    plain = CostModel(tile_out=tile_out).cost_us([Layer(cout, cin, 1, 64)])
+    assert here == pytest.approx(3 + (plain - 3) * (penalty if cin % tile_in else 1))
+
+
+def test_a_whole_entry_survives_the_wire():
+    model = cost_model_from(WHOLE)
+    assert cost_model_from(model.to_dict()) == model and model.humps == (Hump((49, 64), 1.15),)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tile_out", 0),
+        ("tile_out", 2.0),
+        ("penalty_in", -1),
+        ("us_per_mmac", "12"),
+        ("us_per_mmac", math.nan),
+        ("humps", {"out": [1, 2]}),
+        ("humps", [{"out": [64, 49], "factor": 1.1}]),
+        ("humps", [{"out": [1, 2]}]),
+        ("noise", {"sigma": -0.1}),
+        ("noise", {"spread": 0.1}),
+        ("faults", {"crash_every": 1.5}),
+        ("seed", -1),
+        ("tiles", 16),
+        ("noise", None),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(key, value):
+    with pytest.raises(HakdError, match="cost_model") as caught:
+        Device.from_config("vdev", {"transport": "virtual", "cost_model": {**WHOLE, key: value}})
+    assert caught.value.where == "device vdev" and caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"transport": "virtual"}, "either cost_model or table"),
+        ({"transport": "virtual", "cost_model": WHOLE, "table": "x.parquet"}, "either cost_model or table"),
+        ({"transport": "virtual", "cost_model": WHOLE, "engine": "ncnn"}, "reads ONNX"),
+        ({"transport": "local", "cost_model": WHOLE}, "belongs to `transport: virtual`"),
+        ({"transport": "virtual", "table": "-x"}, "table"),
+    ],
+)
+def test_what_a_virtual_device_needs(settings, words):
+    with pytest.raises(HakdError, match=words):
+        Device.from_config("vdev", settings)

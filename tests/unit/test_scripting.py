@@ -1,0 +1,51 @@
+"""What a rule's script tells: everything of ours in its log, warnings and the final error at the terminal."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import logging, sys
+from hakd.records.errors import HakdError
+from hakd.scripting import reporting
+with reporting(sys.argv[1]):
+    logging.getLogger("hakd.boards.session").info("8 of 8 curves trusted")
+    logging.getLogger("hakd.boards.session").warning("device pi: waiting for the board")
+    logging.getLogger("somebody.else").info("step 1 of 1000")
+    logging.getLogger("somebody.else").warning("old format")
+    {end}
+"""
+
+
+def run(tmp_path: Path, end: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run a script; it and the lines of its log, without the time."""
+    log = tmp_path / "logs" / "rule.log"
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.replace("{end}", end), log],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+    )
+    return done, [line.split(" ", 2)[2] for line in log.read_text().splitlines() if line.startswith("20")]
+
+
+def test_a_mistake_is_one_line_at_the_terminal_and_in_the_log(tmp_path):
+    done, lines = run(tmp_path, 'raise HakdError("no answer", where="device pi", remedy="Switch it on")')
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "warning: device pi: waiting for the board",
+        "error: device pi: no answer. Switch it on",
+    ]
+    assert lines == [
+        "8 of 8 curves trusted",
+        "device pi: waiting for the board",
+        "old format",
+        "error: device pi: no answer. Switch it on",
+    ]
+
+
+def test_a_defect_leaves_its_traceback_in_both(tmp_path):
+    done, lines = run(tmp_path, "1 / 0")
+    assert done.returncode == 1 and done.stderr.count("ZeroDivisionError") == 1
+    assert lines[-1] == "Traceback (most recent call last):"
+    assert "ZeroDivisionError" in (tmp_path / "logs" / "rule.log").read_text()
