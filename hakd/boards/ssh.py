@@ -180,16 +180,8 @@ def explain(device: Device, status: int, words: str, heard: bool) -> HakdError |
         heard: whether the agent had spoken, so that the link had been up.
     """
     where = f"device {device.name}"
-    lost = _LOST.search(words)
     if heard:
-        if lost is None:
-            return None
-        remedy = (
-            "Check power and network of the board; run the same command again: it goes on where it stopped"
-        )
-        return HakdError(
-            f"the link was lost ({_line(words, lost.start())})", where=where, key="host", remedy=remedy
-        )
+        return _lost(where, words)
     python = device.python or "python3"
     if status in (
         126,
@@ -218,7 +210,18 @@ def explain(device: Device, status: int, words: str, heard: bool) -> HakdError |
         return HakdError(
             f"sshd closed the connection ({_last(words)})", where=where, key="host", remedy=remedy
         )
-    return None
+    return _lost(where, words)
+
+
+def _lost(where: str, words: str) -> HakdError | None:
+    """The error for a link that was up; None when the words do not say that it was lost."""
+    found = _LOST.search(words)
+    if found is None:
+        return None
+    remedy = "Check power and network of the board; run the same command again: it goes on where it stopped"
+    return HakdError(
+        f"the link was lost ({_line(words, found.start())})", where=where, key="host", remedy=remedy
+    )
 
 
 def turned_away(words: str) -> bool:

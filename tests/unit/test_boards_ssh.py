@@ -285,6 +285,11 @@ def test_status_255_alone_means_nothing():
     assert lost is not None and "the link was lost (Timeout, server b not responding.)" in str(lost)
 
 
+def test_a_link_lost_before_the_agent_s_first_word_is_called_so():
+    error = ssh.explain(board(), 255, "Connection to b closed by remote host.", heard=False)
+    assert error is not None and "the link was lost" in str(error)
+
+
 def test_control_characters_of_a_board_reach_no_terminal():
     error = ssh.explain(board(), 127, "\x1b[2Jexec: python3\x07: not found", heard=False)
     assert error is not None and str(error).isprintable()
