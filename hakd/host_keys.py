@@ -5,7 +5,6 @@ tried and no command is sent, so nothing runs on the board.
 """
 
 import base64
-import binascii
 import fcntl
 import hashlib
 import hmac
@@ -71,7 +70,7 @@ def _hashed(written: str, name: str) -> bool:
         return False
     try:
         salt, digest = (base64.b64decode(word, validate=True) for word in words[2:])
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or letters that are not ASCII
         return False
     return hmac.compare_digest(digest, hmac.new(salt, name.encode(), hashlib.sha1).digest())
 
@@ -84,7 +83,7 @@ def parse(line: str) -> HostKey | None:
         return None
     try:
         base64.b64decode(words[2], validate=True)
-    except binascii.Error:
+    except ValueError:
         return None
     return HostKey(words[0], words[1], words[2], marker)
 

@@ -222,7 +222,7 @@ def lock_holder(fd):
     for line in (slurp("/proc/locks") or "").splitlines():
         words = line.split()
         if len(words) >= 6 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == inode:
-            return int(words[4])
+            return max(0, int(words[4])) or None  # -1 or 0: a holder that cannot be seen from here
     return None
 
 
@@ -324,7 +324,8 @@ class Agent:
         except OSError as error:
             return self.voice.say("refusal", cause="lock", detail=str(error))
         if allowed - set(self.cpus):
-            os.sched_setaffinity(0, allowed - set(self.cpus))  # stay off the CPUs that are timed
+            for task in os.listdir("/proc/self/task"):  # all threads stay off the CPUs that are timed
+                os.sched_setaffinity(int(task), allowed - set(self.cpus))
         found: list = []
         ended = self.supervise({"kind": "probe"}, found.append)
         if ended["outcome"] != "ok" or not found:

@@ -91,9 +91,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     """Records of a journal; a last line that was cut off by a crash is left out.
 
     Raises:
-        HakdError: damage anywhere else.
+        HakdError: damage anywhere else, or a file that cannot be read.
     """
-    *lines, _torn = path.read_bytes().split(b"\n")
+    try:
+        *lines, _torn = path.read_bytes().split(b"\n")
+    except OSError as error:
+        remedy = "Make it readable, or give another store"
+        raise HakdError(f"cannot read ({error.strerror})", where=path, remedy=remedy) from None
     try:
         return [json.loads(line) for line in lines]
     except ValueError as error:

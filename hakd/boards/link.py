@@ -41,6 +41,7 @@ class Transport(Protocol):
 TRANSPORTS: Mapping[str, Transport] = {"local": local, "ssh": ssh, "virtual": virtual}
 BEAT_S = 1.0
 SILENCE_S = 15.0  # the agent beats every 2 s
+FIRST_WORD_S = 60.0  # before that a hardware key may want a touch, sshd look up names, a slow card load
 STDERR_LIMIT = 1 << 14
 NOISE_LIMIT = 1 << 24
 _AGAIN = "Run the same command again: it goes on where it stopped"
@@ -130,8 +131,8 @@ class Link:
                 messages = self.reader.feed(data)
             if messages:
                 self._heard_at = time.monotonic()
-            elif time.monotonic() - self._heard_at > SILENCE_S:
-                self._lose(f"no sign of life for {SILENCE_S:g} s")
+            elif time.monotonic() - self._heard_at > (limit_s := SILENCE_S if self._heard else FIRST_WORD_S):
+                self._lose(f"no sign of life for {limit_s:g} s")
             if self.reader.noise_bytes > NOISE_LIMIT:
                 self._lose("it floods its output")
             for message in messages:

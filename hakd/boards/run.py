@@ -16,7 +16,8 @@ class Run:
 
     `results` counts bursts and memory figures that were asked for. `wanted` holds the (key, round, is reference)
     triples of a timing run, which are struck out as they arrive: what was not asked for, or comes twice, is refused.
-    `failed` collects reasons by key, `trouble` is a reason that concerns no point.
+    `failed` collects reasons by key, `trouble` is a reason that concerns no point. Whatever can be said once is refused
+    when it comes again, so that a job leaves a bounded number of records.
     """
 
     where: str
@@ -30,6 +31,7 @@ class Run:
     protocol: Protocol
     failed: dict[str, str] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
+    warm: bool = False
     results: int = 0
     trouble: str = ""
     ended: Record | None = None
@@ -52,19 +54,27 @@ class Run:
         if kind == "burst":
             return self._burst(message)
         if kind == "memory":
-            if self.kind != "memory":
+            if self.kind != "memory" or self.results:
                 refuse(self.where, "a memory figure that was not asked for")
             self.results += 1
             return {"type": "memory", "process": self.process, **message}
         if kind == "warm":
+            self._once(kind, self.warm)
+            self.warm = True
             return {"type": "warm", "process": self.process, **message}
         if kind == "ready":
+            self._once(kind, message["key"] in self.checked)
             self.checked.add(message["key"])
             return {"type": "check", "process": self.process, **message}
         if kind == "failed":
+            self._once(kind, message["key"] in self.failed)
             self.failed[message["key"]] = message["reason"]
             return self._failure(message["key"], message["reason"])
         return self._end(kind, message)
+
+    def _once(self, kind: str, already: bool) -> None:
+        if already:
+            refuse(self.where, f"a second {kind} where one is due")
 
     def _burst(self, message: dict[str, Any]) -> Record:
         place = (message["key"], message["round"], message["reference"])
@@ -85,6 +95,7 @@ class Run:
     def _end(self, kind: str, message: dict[str, Any]) -> Record | None:
         """The worker is gone; a crash is the fault of the point under way, which the agent names."""
         if kind == "missing":
+            self._once(kind, bool(self.trouble))
             reason = f"the engine cannot be used: {message['detail']}"
             self.trouble = reason
             return self._failure(None, reason)

@@ -25,6 +25,7 @@ from hakd.records.provenance import commit
 log = logging.getLogger(__name__)
 LEASE_S = 8.0
 HELLO_S = 150.0  # a cold import of an engine from a slow card
+BYE_S = 30.0
 BAR_DELAY_S = 2.0
 LOGGED_BAR_S = 15.0  # where stderr is a file, a bar is a line at a time
 ATTEMPTS = 2  # a point that fails as often is left out
@@ -260,11 +261,14 @@ class Board:
             log.warning("%s: %.2f CPUs busy during bursts, threads: %d", self._where, ratio, threads)
 
     def _hello(self) -> dict[str, Any]:
-        """Wait for the lock as long as the device says, for everything else only so long."""
-        told_s = 0.0
+        """Wait for the lock as long as the device says, for everything else only so long; also by our clock."""
+        told_s, heard_at = 0.0, time.monotonic()
+        waiting_at: float | None = None
         while True:
             for message in self._link.receive(HELLO_S):
                 message = schema.check(message, ("waiting", "refusal", "hello", "beat"), self._where)
+                if message["t"] != "beat":
+                    heard_at = time.monotonic()
                 if message["t"] == "hello":
                     return message
                 if message["t"] == "refusal":
@@ -272,12 +276,17 @@ class Board:
                 if message["t"] == "waiting":
                     holder = f"process {message['holder']}" if message["holder"] else "another user"
                     place = f"{self.device.lock_path} is held by {holder}"
-                    if message["waited_s"] >= self.device.lock_wait_s:
+                    waiting_at = heard_at if waiting_at is None else waiting_at
+                    if max(message["waited_s"], heard_at - waiting_at) >= self.device.lock_wait_s:
                         remedy = "Wait until it is done, or raise lock_wait_s"
-                        raise HakdError(f"the board is in use: {place}", where=self._where, remedy=remedy)
+                        raise HakdError(
+                            f"the board is in use: {place}", where=self._where, key="lock_path", remedy=remedy
+                        )
                     if message["waited_s"] >= told_s:
                         log.warning("%s: waiting for the board: %s", self._where, place)
                         told_s = message["waited_s"] + 30.0
+            if time.monotonic() - heard_at > HELLO_S:
+                raise self._link.gone(f"nothing but heartbeats for {HELLO_S:g} s")
 
     def _refused(self, message: dict[str, Any]) -> HakdError:
         """Why the agent cannot serve."""
@@ -302,9 +311,11 @@ class Board:
         """Context after; its absence is worth a line in the log, not the results."""
         try:
             self._link.send({"do": "bye"})
-            after = None
+            after, asked_at = None, time.monotonic()
             while after is None:
-                for message in self._link.receive(30.0):
+                if time.monotonic() - asked_at > BYE_S:
+                    raise self._link.gone(f"no farewell within {BYE_S:g} s")
+                for message in self._link.receive(BYE_S):
                     message = schema.check(message, ("bye", "beat"), self._where)
                     after = message.get("context", after)
         except HakdError as error:

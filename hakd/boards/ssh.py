@@ -4,8 +4,10 @@ The remote command is a constant but for the interpreter's path, and every word 
 or was checked by `Device`: nothing can be injected. Host keys are checked always; no switch ignores them.
 """
 
+import contextlib
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 from hakd.boards import agent
@@ -17,6 +19,7 @@ PROJECT_KNOWN_HOSTS = "config/known_hosts"  # from the working directory, like t
 # First on the command line: the first value of an option wins, over the user's configuration too.
 OPTIONS = (
     "BatchMode=yes",
+    "LogLevel=INFO",  # `explain` needs ssh's words, whatever the user's configuration keeps quiet
     "StrictHostKeyChecking=yes",
     "ForwardAgent=no",
     "ClearAllForwardings=yes",
@@ -30,30 +33,55 @@ OPTIONS = (
     "ServerAliveCountMax=3",
 )
 CWD = None  # relative paths of keys and known hosts start from the working directory
-_USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+_USER_KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 
 
 def flags(device: Device, changes: tuple[str, ...] = ()) -> list[str]:
     """ssh and its options for a device, without the host; `changes` are options that come before all others."""
+    assert device.host is not None
     jump = parse_jump(device.jump) if device.jump else None
-    found = _common(device, changes)
+    found = _common(device, device.host, changes)
     if jump is not None:
         # Not -J: its inner ssh would take none of these options, and ask about unknown keys in the user's way.
-        inner = [*_common(device, ()), *_login(jump.user, jump.port), "-W", "[%h]:%p", "--", jump.host]
+        inner = [
+            *_common(device, jump.host, ()),
+            *_login(jump.user, jump.port),
+            "-W",
+            "[%h]:%p",
+            "--",
+            jump.host,
+        ]
         found += ["-o", f"ProxyCommand={shlex.join(inner)}"]
     if device.identity_file is not None:
         found += ["-o", "IdentitiesOnly=yes"]  # not for the jump host, which may want a key of ssh's own
     return found + _login(device.user, device.port)
 
 
-def _common(device: Device, changes: tuple[str, ...]) -> list[str]:
+def _users_known_hosts(host: str) -> str:
+    """The files that the user's own configuration names for a host: the project's stands beside them."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            ["ssh", "-G", "--", host],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+        for line in done.stdout.splitlines():
+            if line.startswith("userknownhostsfile "):
+                return line.partition(" ")[2]
+    return _USER_KNOWN_HOSTS
+
+
+def _common(device: Device, host: str, changes: tuple[str, ...]) -> list[str]:
     words = ["ssh", "-T", "-a", "-x"]
     for option in (*changes, *OPTIONS):
         words += ["-o", option]
     if device.known_hosts is not None:
         words += ["-o", f"UserKnownHostsFile={device.known_hosts}", "-o", "GlobalKnownHostsFile=none"]
     elif Path(PROJECT_KNOWN_HOSTS).exists():
-        words += ["-o", f"UserKnownHostsFile={' '.join((PROJECT_KNOWN_HOSTS, *_USER_KNOWN_HOSTS))}"]
+        words += ["-o", f"UserKnownHostsFile={PROJECT_KNOWN_HOSTS} {_users_known_hosts(host)}"]
     if device.identity_file is not None:
         words += ["-i", device.identity_file]
     return words
@@ -132,7 +160,7 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         r"Permission denied \(",
         "log-in refused",
         "user",
-        "Check user and identity_file, and put the public key on the board with ssh-copy-id",
+        "Check user and identity_file, put the public key on the board with ssh-copy-id (with a passphrase: ssh-add)",
     ),
     (
         r"Could not resolve hostname",

@@ -74,7 +74,7 @@ def examine(entry: Entry) -> Report:
     """Look at everything that a measurement on this device depends on, and measure its noise (about 10 s)."""
     device, report = entry.device, Report(entry.device.name, entry.spelled)
     if not look_at_way(report, device):
-        report.skip(*_after(report))
+        report.skip(*_after(report, device))
         return report
     hasty = replace(device, lock_wait_s=min(device.lock_wait_s, LOCK_WAIT_S))
     try:
@@ -87,7 +87,7 @@ def examine(entry: Entry) -> Report:
             look_at_state(report, device, board.context, here_s)
             _look_at_noise(report, board, entry)
     except HakdError as error:
-        _failed(report, error)
+        _failed(report, error, device)
     return report
 
 
@@ -95,7 +95,8 @@ def _opened(report: Report, device: Device) -> None:
     """What an open session proves."""
     if device.transport == "ssh":
         report.add(OK, "login", f"as {device.user or 'ssh says'}")
-    report.add(OK, "lock", f"{device.lock_path} was free")
+    if device.transport != "virtual":
+        report.add(OK, "lock", f"{device.lock_path} was free")
 
 
 def _look_at_noise(report: Report, board: Board, entry: Entry) -> None:
@@ -115,23 +116,28 @@ def _look_at_noise(report: Report, board: Board, entry: Entry) -> None:
     report.add({"fit": OK, "more": WARN, "unfit": FAIL}[kind], "verdict", words, remedy)
 
 
-def _failed(report: Report, error: HakdError) -> None:
+def _failed(report: Report, error: HakdError, device: Device) -> None:
     """An error of the session as the finding of its stage; stages before it were passed, those after it not reached."""
-    stage = (
-        "lock" if error.problem.startswith("the board is in use") else STAGE_OF.get(str(error.key), "agent")
-    )
+    stage = STAGE_OF.get(str(error.key), "agent")
     done = {found.what for found in report.findings}
     if stage in done or "verdict" in done:
         stage = "session"
     if "load" not in done and stage != "session":
         for passed in BEFORE_HELLO[: BEFORE_HELLO.index(stage)]:
-            if passed not in done and passed not in ("agent", "cpus"):
+            if passed not in done and _told(passed, device):
                 report.add(OK, passed, "passed")
-    report.add(FAIL, stage, error.problem, error.remedy or "")
-    report.skip(*_after(report))
+    place = "" if error.where in (None, f"device {device.name}") else f"{error.where}: "
+    report.add(FAIL, stage, f"{place}{error.problem}", error.remedy or "")
+    report.skip(*_after(report, device))
 
 
-def _after(report: Report) -> list[str]:
+def _told(stage: str, device: Device) -> bool:
+    """Whether a stage is worth a line when nothing is wrong with it: only ssh has keys, only a machine has a lock."""
+    absent = {"local": ("host key", "login"), "virtual": ("host key", "login", "lock")}
+    return stage not in ("agent", "cpus", *absent.get(device.transport, ()))
+
+
+def _after(report: Report, device: Device) -> list[str]:
     done = {found.what for found in report.findings}
     stages = (*BEFORE_HELLO, *STATE, *PROBES)
-    return [stage for stage in stages if stage not in done and stage not in ("agent", "cpus")]
+    return [stage for stage in stages if stage not in done and _told(stage, device)]

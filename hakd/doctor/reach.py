@@ -35,7 +35,7 @@ def _answers(report: Report, route: Way, place: str) -> bool:
     try:
         with socket.create_connection((route.host, route.port), CONNECT_S):
             pass
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: two dots in a row
         problem, remedy = _why(error, route)
         report.add(FAIL, "reach", f"{place}: {problem}", remedy)
         return False
@@ -43,8 +43,8 @@ def _answers(report: Report, route: Way, place: str) -> bool:
     return True
 
 
-def _why(error: OSError, route: Way) -> tuple[str, str]:
-    if isinstance(error, socket.gaierror):
+def _why(error: OSError | UnicodeError, route: Way) -> tuple[str, str]:
+    if isinstance(error, socket.gaierror | UnicodeError):
         return "the host name is not known", "Check the spelling, or give an address"
     if isinstance(error, ConnectionRefusedError):
         return "the connection is refused", f"Check that sshd runs there, at port {route.port}"

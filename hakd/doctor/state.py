@@ -36,7 +36,9 @@ def look_at_state(report: Report, device: Device, context: Mapping[str, Any], he
         here_s: this machine's wall clock when the board's was read, seconds.
     """
     told = Told(context)
-    report.add(OK, "python", f"{told.text('python')} ({device.python or _default_python(device)})")
+    python = told.text("python")
+    where = device.python or _default_python(device)
+    report.add(*((OK, "python", f"{python} ({where})") if python else (NOTE, "python", NOT_TOLD)))
     numpy = told.text("numpy_version")
     report.add(OK, "engine", f"{device.engine} {told.text('engine_version')}, numpy {numpy}")
     _processor(report, told)
@@ -81,7 +83,7 @@ def _processor(report: Report, told: Told) -> None:
         told.text("cpu_model") or machine,
         f"{told.number('cpus') or 0:.0f} cores",
         machine,
-        f"Linux {told.text('kernel')}",
+        *([f"Linux {told.text('kernel')}"] if told.text("kernel") else []),
     ]
     report.add(OK, "processor", ", ".join(words))
     flags = set(_words(told.get("isa_flags")))
@@ -104,7 +106,9 @@ def _timed_cpus(report: Report, told: Told) -> None:
     chosen, cpus = told.numbers("affinity"), told.number("cpus")
     numbers = ", ".join(f"{cpu:.0f}" for cpu in chosen)
     text = f"CPU {numbers} of {cpus or 0:.0f}"
-    if cpus is not None and len(chosen) >= cpus:
+    if not chosen:
+        report.add(NOTE, "timed on", NOT_TOLD)
+    elif cpus is not None and len(chosen) >= cpus:
         remedy = "Leave one free: fewer `threads`" if len(chosen) > 1 else ""
         report.add(NOTE, "timed on", f"{text}: the agent shares them", remedy)
     else:

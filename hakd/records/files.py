@@ -59,6 +59,8 @@ def read_json(path: str | os.PathLike, kind: str, version: int = 1) -> dict[str,
         content = json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise HakdError("no such file", where=path, remedy="Run the rule that makes it") from None
+    except OSError as error:
+        raise HakdError(f"cannot read ({error.strerror})", where=path, remedy="Give the right file") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise HakdError(f"not JSON ({error})", where=path, remedy="Delete it and run again") from None
     if not isinstance(content, dict) or content.get("kind") != kind:

@@ -135,6 +135,24 @@ def test_an_interpreter_that_is_none(sshd, tmp_path):
     assert "went away" in told(report, "agent")
 
 
+def test_nothing_is_said_of_what_a_device_does_not_have(tmp_path):
+    here = doctored(tmp_path, {"transport": "local", "python": "/nowhere/python3"})
+    check_sick(here, "python", ("reach",))
+    computed = doctored(tmp_path, {"transport": "virtual", "cost_model": {}})
+    assert computed.fit and not marks(computed).keys() & {"host key", "login", "lock"}
+    assert marks(computed)["python"] == marks(computed)["timed on"] == NOTE
+    assert "None" not in computed.text()
+    unreadable = doctored(tmp_path, {"transport": "virtual", "table": str(tmp_path / "t.csv")})
+    check_sick(unreadable, "agent", ("reach",))
+    assert f"{tmp_path / 't.csv'}: no such file" in told(unreadable, "agent")
+
+
+def test_a_name_that_is_none_is_a_finding(tmp_path):
+    report = doctored(tmp_path, {"transport": "ssh", "host": "pi4..lab", "user": "pi"})
+    check_sick(report, "reach", ())
+    assert "the host name is not known" in told(report, "reach")
+
+
 def test_a_held_lock_names_its_holder_without_a_long_wait(sshd, tmp_path):
     entry = find_device(written(tmp_path / "board.yaml", board=sshd.device(lock_wait_s=3600)))
     with open_board(entry.device, tmp_path / "store"):

@@ -183,6 +183,41 @@ def test_a_flood_is_cut_off(local, tmp_path, monkeypatch):
     assert len(str(caught.value)) < 1000
 
 
+SERVE = "    def serve(self):\n"
+
+
+@pytest.mark.parametrize(
+    ("says", "complaint"),
+    [
+        ("'beat'", "nothing but heartbeats for 5 s"),
+        ("'waiting', holder=None, waited_s=0.0", "the board is in use"),
+    ],
+)
+def test_a_board_that_talks_for_ever_and_never_starts_is_given_up(
+    local, tmp_path, monkeypatch, says, complaint
+):
+    """Each line is fine; the clock that counts is the client's, not what the board says of its own."""
+    monkeypatch.setattr("hakd.boards.session.HELLO_S", 5.0)
+    loop = f"{SERVE}        while True: self.voice.say({says}); time.sleep(0.1)\n"
+    transport = tampered(f"source = source.replace({SERVE!r}, {loop!r})")
+    with (
+        pytest.raises(HakdError, match=complaint),
+        open_board(local(lock_wait_s=2), tmp_path / "store", transport),
+    ):
+        pass
+
+
+def test_a_board_that_does_not_take_its_leave_is_left(local, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("hakd.boards.session.BYE_S", 2.0)
+    transport = tampered(
+        "source = source.replace('BEAT_S = 2.0', 'BEAT_S = 0.1').replace('== \"bye\"', '== \"never\"')"
+    )
+    with open_board(local(), tmp_path / "store", transport) as board:
+        found = board.measure([pointwise(8)], QUICK, progress=False)
+    assert [len(bursts) for bursts in found.values()] == [6]
+    assert "no farewell within 2 s" in caplog.text
+
+
 def test_a_missing_interpreter_is_one_error(local, tmp_path):
     device = local(python=str(tmp_path / "python3"))
     with pytest.raises(HakdError, match=r"python: cannot start .*No such file"), open_board(device, tmp_path):

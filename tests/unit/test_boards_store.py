@@ -67,6 +67,13 @@ def test_a_journal_that_cannot_be_written_is_an_error(tmp_path):
         Journal(tmp_path / "file" / "a.jsonl").append([{}])
 
 
+def test_a_journal_that_cannot_be_read_is_an_error(tmp_path):
+    folder = Store(tmp_path, IDENTITY).folder
+    (folder / "a.jsonl").mkdir(parents=True)
+    with pytest.raises(HakdError, match=r"a\.jsonl: cannot read \("):
+        Store(tmp_path, IDENTITY)
+
+
 def test_a_store_merges_journals_and_knows_what_is_missing(tmp_path):
     protocol = Protocol(processes=2, rounds=2)
     folder = Store(tmp_path, IDENTITY).folder

@@ -93,6 +93,11 @@ def test_hashed_names_and_fingerprints_are_those_of_ssh_keygen(tmp_path):
     assert [one.key for one in keys_in(known, "gate")] == [OTHER.key]
 
 
+def test_lines_that_ssh_would_not_understand_are_left_alone():
+    strange = "board ssh-ed25519 schl\u00fcssel\n|1|s\u00e4lz|hash ssh-ed25519 AAAA\n"
+    assert edited(strange, "board", [NEW]) == strange + f"{NEW.line}\n"
+
+
 def test_files_are_written_whole_with_their_mode_through_links(tmp_path):
     path, link = tmp_path / "deep" / "known_hosts", tmp_path / "link"
     write_keys(path, "board", [OLD])
