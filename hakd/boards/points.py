@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 PROTOCOL = (
-    1  # number of the timing protocol; part of every store key, raised when figures stop being comparable
+    2  # number of the timing protocol; part of every store key, raised when figures stop being comparable
 )
 
 

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import ctypes
 import gc
+import itertools
 import json
 import mmap
 import os
@@ -220,19 +221,24 @@ class Worker:
         self.flush()
         return prepared
 
-    def check_threads(self):
-        """All threads of this process once all is warm; they have to keep to the CPUs of the job."""
-        cpus = set(self.job["cpus"])
-        tasks = [int(task) for task in os.listdir("/proc/self/task")]
+    def place_threads(self):
+        """Give each thread a CPU of its own and return them all; they must not have left the CPUs of the job.
+
+        Left to itself the kernel wakes a pool's threads on the CPU of the one that waits for them, and they take
+        turns there for many calls: some bursts would have one thread's speed, others that of all.
+        """
+        cpus, own = self.job["cpus"], os.getpid()
+        tasks = sorted(int(task) for task in os.listdir("/proc/self/task"))
+        # Pools start their threads one after the other, one fewer than CPUs: in turns each pool gets every other CPU.
+        turns = itertools.cycle(cpus[1:] or cpus)
         astray = 0
         for task in tasks:
             with contextlib.suppress(ProcessLookupError):  # it has ended
-                astray += not os.sched_getaffinity(task) <= cpus
+                astray += not os.sched_getaffinity(task) <= set(cpus)
+                os.sched_setaffinity(task, {cpus[0] if task == own else next(turns)})
         if astray:
-            where = ", ".join(map(str, sorted(cpus)))
+            where = ", ".join(map(str, cpus))
             raise Unfit(f"{astray} of its {len(tasks)} threads may run on other CPUs than {where}")
-        self.say("warm", tasks=len(tasks))
-        self.flush()
         return tasks
 
     def time(self, engine):
@@ -242,10 +248,13 @@ class Worker:
             prepared = self.prepare(index, engine)
             if prepared is not None:
                 ready[index] = prepared
+        self.place_threads()
         for index, prepared in ready.items():
             self.at(index)
             calls[index] = warm_up(prepared.call, self.job)
-        cpu_ns = cpu_clock(self.check_threads())
+        tasks = self.place_threads()
+        cpu_ns = cpu_clock(tasks)
+        self.say("warm", tasks=len(tasks))
         keys = [point["key"] for point in self.job["points"]]
         rounds = [frozenset(self.job["rounds"].get(key, ())) for key in keys]
         for turn in sorted(frozenset().union(*rounds)):

@@ -1,11 +1,14 @@
 """Every engine in a real session: times, weight, checks, threads, and what happens when it is not what it should be."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Segment
 from hakd.sweeping.benchmark import candidate_point
 from hakd.sweeping.parts import engine_graph, point
-from tests.boards.conftest import QUICK
+from tests.boards.conftest import QUICK, workers_of
 from tests.unit.builders import exported, small_densenet, small_mobilenet
 
 CPUS = sorted(os.sched_getaffinity(0))
@@ -86,6 +89,28 @@ def test_cpu_time_over_wall_time_tells_the_threads(local, tmp_path, engine, thre
                 break
     assert max(ratios) > least
     assert np.quantile(ratios, 0.9) < 1.1 * threads
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="one CPU")
+def test_each_thread_has_a_cpu_of_its_own(local, tmp_path):
+    """Or the kernel puts both on one for many calls, and bursts have one of two speeds."""
+    device = local(engine="litert", threads=2, cpus=CPUS[:2])
+    slow = Protocol(processes=1, rounds=100, burst_ms=20, max_calls=1000)
+    seen: set[frozenset] = set()
+    with open_board(device, tmp_path / "store") as board:
+        timing = threading.Thread(
+            target=board.measure, args=([heavy(device)], slow), kwargs={"progress": False}
+        )
+        timing.start()
+        while timing.is_alive():
+            for worker in workers_of(board._link.process.pid):
+                with contextlib.suppress(OSError):
+                    tasks = [int(path.name) for path in Path(f"/proc/{worker.pid}/task").iterdir()]
+                    seen.add(frozenset(frozenset(os.sched_getaffinity(task)) for task in tasks))
+            time.sleep(0.01)
+        timing.join()
+        assert board.failures == {}
+    assert frozenset({frozenset({CPUS[0]}), frozenset({CPUS[1]})}) in seen
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
