@@ -27,6 +27,10 @@ PAIRS = [
     ("hakd_free/distilled", "uniform_aligned/distilled"),
     ("hakd_free/distilled", "uniform/distilled"),
     ("hakd_free/distilled", "random/distilled"),
+    ("joint/distilled", "fisher/distilled"),
+    ("joint/distilled", "hakd_free/distilled"),
+    ("joint/distilled", "round16/distilled"),
+    ("joint/distilled", "uniform_aligned/distilled"),
     ("hakd/distilled", "fisher/distilled"),
     ("hakd/distilled", "round16/distilled"),
     ("hakd/distilled", "hakd/scratch"),
@@ -129,11 +133,13 @@ def sweeps(results: Path) -> str:
             steps = [
                 f"{s['ratio']:.3f} [{s['ratio_low']:.3f}, {s['ratio_high']:.3f}]" for s in repair["steps"]
             ]
-            kept, undone = len(repair["kept"]), len(repair["undone"])
-            lines.append(
-                f"- {path.parts[-4]} at {path.parts[-2]}, {method}: {kept} moves kept, {undone} undone; "
-                f"snapped / twin {', '.join(steps) or 'not timed: nothing moved'}"
-            )
+            if "budget" in repair:  # widths chosen together
+                shrinkage = "" if repair["shrinkage"] is None else f", shrinkage {repair['shrinkage']:+.1%}"
+                done = f"{repair['points']} combinations{shrinkage}; chosen / budget"
+            else:
+                done = f"{len(repair['kept'])} moves kept, {len(repair['undone'])} undone; snapped / twin"
+            timed = ", ".join(steps) or "not timed: nothing moved"
+            lines.append(f"- {path.parts[-4]} at {path.parts[-2]}, {method}: {done} {timed}")
     return "\n".join(lines) + "\n"
 
 

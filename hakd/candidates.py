@@ -8,8 +8,9 @@ from typing import Any
 from hakd.records.files import read_json
 from hakd.study import level_text
 
-DEVICE_FREE = ("fisher", "round16", "uniform", "uniform_aligned", "random")
-SNAPPED = ("hakd", "hakd_free")
+DEVICE_FREE = ("fisher", "round8", "round16", "round32", "uniform", "uniform_aligned", "random")
+BY_TABLES = ("joint", "knapsack", "latency_greedy")
+SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ def baselines(config: Mapping[str, Any], network: str) -> list[Candidate]:
                 for density in config["deep_compression"]["densities"]
             ]  # fmt: skip
     return found
+
+
+def by_tables(config: Mapping[str, Any]) -> list[str]:
+    """The selected methods that time tables of their own, in one order whatever the configuration's."""
+    return [method for method in BY_TABLES if method in config["run"]["methods"]]
 
 
 def choices(chosen_path: str | os.PathLike, widths_path: str | os.PathLike) -> dict[str, str]:

@@ -27,6 +27,7 @@ SCHEMAS = (  # an installed package carries a copy
     CHECKOUT / "config" / "schemas" / "config.schema.yaml",
     Path(__file__).with_name("config.schema.yaml"),
 )
+STORE = "results/measurements"
 LARGEST_BYTES = 1 << 20
 EXAMPLE = "pi4: {transport: ssh, host: pi4.local, user: pi}"
 _SHOWN = 60  # characters of a value in a message
@@ -70,6 +71,17 @@ class Configuration:
         if not isinstance(found, Mapping):
             remedy = f"Write `{key}:` and below it a name with its settings"
             raise HakdError("is not a mapping of names", where=self.where, key=key, remedy=remedy)
+        return found
+
+    def store(self) -> str:
+        """The folder of the measurement store.
+
+        Raises:
+            HakdError: it is no text.
+        """
+        found = self.content.get("store") or STORE
+        if not isinstance(found, str):
+            raise HakdError("is not a path", where=self.where, key="store", remedy="Give a folder")
         return found
 
 
@@ -283,7 +295,7 @@ def check_entry(registry: str, name: object, settings: object, where: str, prefi
         )
     if isinstance(settings, Mapping) and not all(isinstance(key, str) for key in settings):
         raise HakdError("a key that is not text", where=where, key=_key(prefix, name), remedy="Mend it")
-    schema = {**_schema(), "required": []}
+    schema = {**study_schema(), "required": []}
     errors = Draft202012Validator(schema).iter_errors({registry: {name: settings}})
     first = min(errors, key=lambda error: (len(error.absolute_path), str(error.absolute_path)), default=None)
     if first is None:
@@ -299,7 +311,8 @@ def check_entry(registry: str, name: object, settings: object, where: str, prefi
 
 
 @functools.cache
-def _schema() -> dict[str, Any]:
+def study_schema() -> dict[str, Any]:
+    """The schema of the configuration."""
     path = next((path for path in SCHEMAS if path.is_file()), None)
     if path is None:
         raise HakdError("the schema is missing", where=SCHEMAS[0], remedy="Install hakd again")

@@ -1,14 +1,13 @@
 """`hakd sweep`: a latency table of a network on a device alone: no training, no data set."""
 
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hakd.choosing.rivals import uniform
+from hakd.device_file import STORE as STORE
 from hakd.device_file import Configuration, Entry, check_entry
 from hakd.networks.families import FAMILIES, build_graph, full_architecture, full_widths, network_spec
 from hakd.records.arch import Architecture, NetworkSpec, architecture_from
@@ -18,8 +17,8 @@ from hakd.records.tables import write_table
 from hakd.staircase.curve import Curve, shape_from
 from hakd.staircase.mapping import changes, comb
 from hakd.sweeping.sweep import curves_from_table, sweep
+from hakd.table_files import check_place
 
-STORE = "results/measurements"
 SUFFIXES = (".parquet", ".csv")
 IMAGES = {"digits": (1, 10), "cluttered-digits": (1, 10), "cifar10": (3, 10)}  # channels, classes
 SHOWN = 6  # changes of a curve in the summary
@@ -33,7 +32,7 @@ class Request:
 
     Args:
         network: a name of the configuration's `networks`, or a family.
-        mode: `map` or `targets`.
+        mode: `map`, `targets` or `exhaustive`.
         out: the table, .parquet or .csv.
         store: folder of the measurements; None: the configuration's.
         levels: fractions of the MACs; below 1 all widths are scaled alike (`uniform`).
@@ -62,7 +61,7 @@ def make_table(
         HakdError: an unknown network or group, an impossible level, a table that could not be written, a device that
             does not answer. What was measured stays in the store: the same command goes on.
     """
-    check_out(request.out)
+    check_place(request.out, SUFFIXES, "a table")
     spec = network_of(config, request)
     levels = _levels(spec, request)
     known = list(full_widths(spec))
@@ -70,12 +69,12 @@ def make_table(
         if group not in known:
             remedy = f"Known: {', '.join(known)}"
             raise HakdError(f"no such width group: {group!r}", where=spec.name, key="groups", remedy=remedy)
-    store = request.store or config.content.get("store") or STORE
-    if not isinstance(store, str):
-        raise HakdError("is not a path", where=config.where, key="store", remedy="Give a folder")
+    store = request.store or config.store()
     frame, metadata = sweep(
         entry.device.name, entry.settings, store, levels, mode=request.mode, groups=request.groups
     )
+    # What the rows alone do not say, for those who read the table elsewhere.
+    metadata |= {"network": spec.to_dict(), "batch": entry.device.batch}
     if frame.empty:
         failures = metadata["failures"]
         reason = next(iter(failures.values()), "nothing was timed")
@@ -89,27 +88,6 @@ def make_table(
     for line in summary(frame, metadata):
         say(line)
     say(f"Written: {request.out} ({len(frame)} rows). Every burst is in {store}.")
-
-
-def check_out(path: str) -> None:
-    """Refuse a path that the table cannot be written to, before anything is timed.
-
-    Raises:
-        HakdError: another suffix, a folder, a place without the right to write.
-    """
-    found = Path(path)
-    if found.suffix not in SUFFIXES:
-        what = found.suffix or "without suffix"
-        raise HakdError(f"a table cannot be {what}", where=path, key="--out", remedy="Use .parquet or .csv")
-    if found.is_dir():
-        raise HakdError("is a folder", where=path, key="--out", remedy="Give the path of a file")
-    above = next(parent for parent in found.absolute().parents if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=above):
-            pass
-    except OSError as error:
-        problem = f"cannot write to {above} ({error.strerror})"
-        raise HakdError(problem, where=path, key="--out", remedy="Give another path") from None
 
 
 def network_of(config: Configuration, request: Request) -> NetworkSpec:
@@ -164,7 +142,11 @@ def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]
     if named != network:
         remedy = f"Give {named}, or another file"
         raise HakdError(f"widths of {named!r}, not of {network!r}", where=path, key="network", remedy=remedy)
-    return float(content["level"]), found
+    level = content.get("level")
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level <= 1:
+        problem = f"{level!r} is no level above 0 and up to 1"
+        raise HakdError(problem, where=path, key="level", remedy="Give another file")
+    return float(level), found
 
 
 # --- the summary

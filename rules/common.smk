@@ -1,13 +1,14 @@
 # What the rules share: wildcard constraints, board tokens, tracked settings and code, names of files. No rules.
 from hakd.boards.points import PROTOCOL
 from hakd.branches import reach, states, tokens, tracked
-from hakd.candidates import baselines, student_paths
+from hakd.candidates import baselines, by_tables, student_paths
 from hakd.records.arch import read_architecture
 from hakd.records.code import script_digest
 from hakd.study import level_text, settings
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
 LEVELS = [level_text(level) for level in config["run"]["levels"]]
+BY_TABLES = by_tables(config)
 SEARCH_SEED = config["run"]["seeds"][0]
 TOKENS = tokens(config["devices"])
 MEASURING = ("hakd.boards",)  # tracked by PROTOCOL: a refactored agent re-measures nothing

@@ -17,6 +17,8 @@ checkpoint snap:
         reach=device_reach,
         store=setting("store"),
         protocol=PROTOCOL,
+        by_tables=BY_TABLES,
+        budget=setting("choosing/budget") if BY_TABLES else None,
         code=code("snap", skip=MEASURING),
     script:
         "../workflow/scripts/snap.py"

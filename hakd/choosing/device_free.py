@@ -7,11 +7,11 @@ from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture
 
 ALIGNMENT = 8
-ROUNDING = 16
+ROUNDINGS = (8, 16, 32)
 
 
 def choose_device_free(pruned: Architecture, level: float, seed: int) -> dict[str, Architecture]:
-    """{method: architecture} for `fisher` (as given), `round16`, `uniform`, `uniform_aligned` and `random`.
+    """{method: architecture} for `fisher` (as given), `round8`, `16`, `32`, `uniform`, `uniform_aligned` and `random`.
 
     Args:
         pruned: the Fisher-pruned architecture at this level.
@@ -28,7 +28,7 @@ def choose_device_free(pruned: Architecture, level: float, seed: int) -> dict[st
 
     found = {
         "fisher": pruned.widths,
-        "round16": round_to(pruned.widths, full, ROUNDING),
+        **{f"round{multiple}": round_to(pruned.widths, full, multiple) for multiple in ROUNDINGS},
         "uniform": uniform(full, level, macs_of),
         "uniform_aligned": uniform_aligned(full, level, macs_of, ALIGNMENT),
         "random": random_widths(full, level, macs_of, seed),

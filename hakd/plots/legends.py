@@ -1,5 +1,6 @@
 """Legends of the figures, and the looks of pruned and chosen widths."""
 
+from collections.abc import Set
 from typing import Any
 
 import pandas as pd
@@ -8,10 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hakd.plots import style
+from hakd.plots.steps import step_handles
 
 # Concentric, so that all are seen where they fall together: size in points, line style, line width.
 PRUNED = ("o", 9.0, (0, (4, 2)), 0.9)
-CHOSEN = {
+CHOSEN: dict[str, tuple[Any, float, Any, float]] = {
     "hakd": ("s", 6.0, "solid", 1.1),
     "hakd_free": ("D", 4.0, (0, (1, 1)), 1.1),
     "joint": ("^", 7.5, (0, (5, 1, 1, 1)), 1.1),
@@ -74,8 +76,10 @@ def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
     figure.text(0.05, 0.012, "The numbers are explained on the next page.", fontsize=7, color=style.GREY)
 
 
-def staircase_legend(figure: Figure, methods: set[str], pruned: bool, untrusted: bool) -> None:
-    """What is on a page: the methods that chose there, whether a pruned width and untrusted curves are shown."""
+def staircase_legend(
+    figure: Figure, methods: set[str], pruned: bool, untrusted: bool, marks: Set[str] = frozenset()
+) -> None:
+    """What is on a page: the methods that chose there, whether a pruned width and untrusted curves are shown, steps."""
     blue = style.METHOD_LOOKS["fisher"].colour
     handles: list[Any] = [
         Line2D(
@@ -119,10 +123,10 @@ def staircase_legend(figure: Figure, methods: set[str], pruned: bool, untrusted:
         )
     if methods:
         handles.append(Patch(fc="#E69F00", alpha=0.35, label="tolerance band of the pruned width"))
+    handles += step_handles(marks)
     if untrusted:
-        handles.append(
-            Line2D([], [], color=UNCHANGED, marker=".", lw=0.6, ms=4, label="untrusted: width kept")
-        )
+        words = "untrusted: width kept" if pruned else "untrusted"
+        handles.append(Line2D([], [], color=UNCHANGED, marker=".", lw=0.6, ms=4, label=words))
     figure.legend(
         handles=handles,
         loc="center",

@@ -20,9 +20,11 @@ from matplotlib.ticker import MaxNLocator
 
 from hakd.plots import style
 from hakd.plots.legends import CHOSEN, PRUNED, UNCHANGED, chosen_look, staircase_legend
+from hakd.plots.steps import mark_steps
 from hakd.records.errors import HakdError
 
 PANELS = 16  # on one page
+LETTERS = {1: 200, 2: 96, 3: 62}  # of the neighbours' widths, by panels in a row
 NEEDED = ("network", "level", "kind", "group", "width", "neighbour_widths", "latency_ms", "trusted")
 CHOICE = (
     "network",
@@ -42,6 +44,7 @@ def staircase_figure(
     choices: Sequence[Mapping[str, Any]],
     path: str | os.PathLike,
     notes: Mapping[str, str] | None = None,
+    steps: bool = False,
 ) -> list[str]:
     """Write the staircases as PDF: a page per device, network and level (more where there are over 16 curves).
 
@@ -55,8 +58,9 @@ def staircase_figure(
         choices: `Choice.to_dict` (hakd/choosing/snap.py) plus `network` and `device`; at least the keys `CHOICE`,
             of which `width_from` is the pruned width. A choice without `neighbour_widths` belongs to all curves
             of its group and level.
-        path: the PDF to write.
+        path: the PDF to write; for `.png` a picture per page (`style.save_pages`).
         notes: a line by device for the page's head, e.g. engine, threads and processor.
+        steps: mark where a curve changes by more than its tolerance, for pages without choices.
 
     Returns:
         The titles of the pages.
@@ -84,7 +88,7 @@ def staircase_figure(
                 and _same(choice["level"], level)
             ]
             note = (notes or {}).get(device, "")
-            for title, make in _pages(device, network, level, curves, chosen, note):
+            for title, make in _pages(device, network, level, curves, chosen, note, steps):
                 titles.append(title)
                 pages.append(make)
     if not pages:
@@ -107,6 +111,7 @@ def _pages(
     table: pd.DataFrame,
     choices: list[Mapping[str, Any]],
     note: str,
+    steps: bool,
 ) -> list[tuple[str, Callable[[], Figure]]]:
     """Titles and drawers of the pages of one device, network and level."""
     curves = [
@@ -120,7 +125,7 @@ def _pages(
         more = f" ({i + 1} of {len(parts)})" if len(parts) > 1 else ""
         title = f"{network}{label} on {device}{more}"
         subtitle = _subtitle(table, curves, choices, note)
-        made.append((title, partial(_page, part, choices, title, subtitle, scale, unit)))
+        made.append((title, partial(_page, part, choices, title, subtitle, scale, unit, steps)))
     return made
 
 
@@ -131,6 +136,7 @@ def _page(
     subtitle: str,
     scale: float,
     unit: str,
+    steps: bool,
 ) -> Figure:
     figure = style.page()
     style.heading(figure, title, subtitle)
@@ -147,17 +153,20 @@ def _page(
         wspace=0.24,
     )
     drawn: set[str] = set()
+    marks: set[str] = set()
     pruned = False
     for i, curve in enumerate(curves):
         axes = figure.add_subplot(grid[i // columns, i % columns])
         own = _own(choices, curve)
-        _panel(axes, curve, own, scale)
+        _panel(axes, curve, own, scale, columns)
+        if steps:
+            marks |= mark_steps(axes, curve, scale, columns)
         if bool(curve["trusted"].all()):
             drawn |= {str(choice["method"]) for choice in own}
         pruned = pruned or bool(own)
     figure.supxlabel("width of the group (channels)", fontsize=9, y=0.062)
     figure.supylabel(f"latency of the block ({unit})", fontsize=9, x=0.012)
-    staircase_legend(figure, drawn, pruned, not all(bool(curve["trusted"].all()) for curve in curves))
+    staircase_legend(figure, drawn, pruned, not all(bool(curve["trusted"].all()) for curve in curves), marks)
     return figure
 
 
@@ -174,8 +183,10 @@ def _own(choices: list[Mapping[str, Any]], curve: pd.DataFrame) -> list[Mapping[
     return sorted(own, key=lambda c: order.index(c["method"]) if c["method"] in order else len(order))
 
 
-def _panel(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], scale: float) -> None:
-    """One curve with its choices."""
+def _panel(
+    axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], scale: float, columns: int = 4
+) -> None:
+    """One curve with its choices, in one of `columns` panels in a row."""
     trusted = bool(curve["trusted"].all())
     x = curve["width"].to_numpy(dtype=float)
     y = curve["latency_ms"].to_numpy(dtype=float) * scale
@@ -190,7 +201,7 @@ def _panel(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], sc
     _limits(axes, curve, choices, scale)
     if choices:
         _choices(axes, x, y, choices if trusted else choices[:1], scale, trusted)
-    _titles(axes, curve, choices)
+    _titles(axes, curve, choices, LETTERS.get(columns, 46))
     if not trusted:
         _reason(axes, curve, choices)
     style.grid(axes, "y")
@@ -221,7 +232,9 @@ def _choices(
     pruned, level = float(first["width_from"]), float(first["latency_from_ms"]) * scale
     marker, size, dashes, width = PRUNED
     axes.axvline(pruned, color=style.INK, lw=width, ls=dashes, zorder=1.5)
-    axes.plot([pruned], [level], marker, ms=size, mfc="none", mec=style.INK, mew=1.1, zorder=5)
+    axes.plot(
+        [pruned], [level], marker=marker, ls="none", ms=size, mfc="none", mec=style.INK, mew=1.1, zorder=5
+    )
     if not trusted:
         return
     if first["tolerance"]:
@@ -233,10 +246,20 @@ def _choices(
         colour = style.look(choice["method"]).colour
         at = float(choice["width_to"])
         axes.axvline(at, color=colour, lw=width, ls=dashes, zorder=1.6)
-        axes.plot([at], [np.interp(at, x, y)], marker, ms=size, mfc="none", mec=colour, mew=1.4, zorder=6)
+        axes.plot(
+            [at],
+            [np.interp(at, x, y)],
+            marker=marker,
+            ls="none",
+            ms=size,
+            mfc="none",
+            mec=colour,
+            mew=1.4,
+            zorder=6,
+        )
 
 
-def _titles(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]]) -> None:
+def _titles(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], letters: int) -> None:
     """Group and what became of its width, and the neighbours' widths below."""
     axes.set_title(str(curve["group"].iloc[0]), loc="left", fontsize=8.5, fontweight="bold", pad=13)
     if choices:
@@ -246,7 +269,7 @@ def _titles(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]]) -
         moves = f"{pruned} kept" if chosen == [pruned] else f"{pruned} \N{RIGHTWARDS ARROW} {ends}"
         axes.set_title(moves, loc="right", fontsize=8, pad=13)
     axes.annotate(
-        neighbours(curve["neighbour_widths"].iloc[0]),
+        neighbours(curve["neighbour_widths"].iloc[0], letters),
         xy=(0, 1),
         xytext=(0, 3.5),
         xycoords="axes fraction",

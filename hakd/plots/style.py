@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
@@ -46,7 +47,7 @@ class Look:
     """Colour and marker of a method; `scale` evens out the apparent sizes of the markers."""
 
     colour: str
-    marker: str
+    marker: str | tuple[int, int, int]
     scale: float = 1.0
 
 
@@ -56,7 +57,11 @@ METHOD_LOOKS = {
     "hakd": Look("#D55E00", "s", 0.95),
     "hakd_free": Look("#CC79A7", "D", 0.88),
     "joint": Look("#009E73", "^", 1.1),
+    "knapsack": Look("#00735A", "d", 1.1),
+    "latency_greedy": Look("#5B8F00", "p", 1.1),
+    "round8": Look("#B87A00", (6, 1, 0), 1.3),
     "round16": Look("#E69F00", "v", 1.1),
+    "round32": Look("#A85B00", (4, 1, 0), 1.3),
     "uniform": Look("#56B4E9", ">", 1.1),
     "uniform_aligned": Look("#3C7D9E", "<", 1.1),
     "l1": Look("#7A7A7A", "P", 1.1),
@@ -134,9 +139,29 @@ def plain(value: float, digits: int = 3, zeros: bool = False) -> str:
     return text
 
 
-def save_pages(path: str | os.PathLike, draw: Iterable[Callable[[], Figure]], title: str) -> None:
-    """Write one PDF page per callable, whole or not at all; no dates inside, so that equal data give equal files."""
-    metadata = {"Title": title, "Creator": "hakd", "CreationDate": None, "ModDate": None}
+def save_pages(path: str | os.PathLike, draw: Iterable[Callable[[], Figure]], title: str) -> list[Path]:
+    """Write one PDF page per callable, whole or not at all; no dates inside, so that equal data give equal files.
+
+    For a path that ends in `.png` each page is a picture of its own: `name.png`, `name-2.png`, `name-3.png`.
+
+    Returns:
+        The files written.
+    """
+    path = Path(path)
+    metadata: dict[str, Any] = {"Title": title, "Creator": "hakd"}
+    if path.suffix == ".png":
+        return [
+            _save_picture(path.with_name(f"{path.stem}{f'-{i}' if i > 1 else ''}.png"), make, metadata)
+            for i, make in enumerate(draw, 1)
+        ]
+    metadata |= {"CreationDate": None, "ModDate": None}
     with atomic(path) as temporary, styled(), PdfPages(temporary, metadata=metadata) as pages:
         for make in draw:
             pages.savefig(make())
+    return [path]
+
+
+def _save_picture(path: Path, make: Callable[[], Figure], metadata: dict[str, Any]) -> Path:
+    with atomic(path) as temporary, styled():
+        make().savefig(temporary, metadata={**metadata, "Software": None})
+    return path

@@ -156,8 +156,9 @@ def curve_from(
             "none of its widths was timed", key=group, remedy="See the failures that the device reported"
         )
     residual = sweep.residual_of(keys.values())
-    if len(points) < OWN_RESIDUAL_KEYS and residual is not None and sweep.residual_p95 is not None:
-        residual = max(residual, sweep.residual_p95)
+    repeated = all(point.processes > 1 for point in points.values())
+    if len(points) < OWN_RESIDUAL_KEYS and repeated and sweep.residual_p95 is not None:
+        residual = max(residual or 0.0, sweep.residual_p95)  # a single width has none of its own
     return make_curve(group, level, neighbour_widths, points, residual, min_step)
 
 

@@ -18,6 +18,7 @@ from hakd.staircase.interference import RESTLESS, mostly_slow, slow_phases, slow
 KEPT_SHARE = 0.25  # below this share of clean bursts the preempted ones are kept: a few survivors are worse
 INTERRUPTED_SHARE = 0.5  # a process with fewer rounds of a key than this share of the fullest is set aside
 CALM_PROCESSES = 2
+ROUND_BURSTS = 8  # from so many bursts on a round tells how far the whole process had drifted
 UNEVEN = 0.03  # p95 of |log ratio| from which keys do not tell how two parts of a sweep compare (`scales`)
 
 
@@ -62,6 +63,8 @@ class ProcessMedians:
 def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians:
     """Time of every key in every process: the lower quartile over rounds of burst medians.
 
+    What all points of a round share is removed first (`_wander`): a clock that drifts within a process.
+
     Preempted bursts (`switches` > 0) and those of slow phases (`interference.slow_phases`) are dropped, unless
     fewer than a quarter of a process's bursts of that key would be left: then all of them stay. A process that was
     interrupted (fewer than half as many bursts of a key as the fullest process) does not count for that key. Nor
@@ -105,13 +108,14 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     short = (total > 0) & (total.reshape(shape) < INTERRUPTED_SHARE * fullest[:, None]).ravel()
     used = (clean | fallback[cell]) & ~short[cell]
     restless = unrest(number_of, cell, np.log(median_ns), used) > RESTLESS
-    first = np.log(_lower_quartile(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
+    time_ms = median_ns / 1e6 * np.exp(-_wander(number_of, order[:, 0], cell, np.log(median_ns), used))
+    first = np.log(_lower_quartile(cell[used], time_ms[used], size)).reshape(shape)
     factors, component = common_factors(first)
     doubt = np.maximum(restless | mostly_slow(number_of, slow), 2 * slow_processes(factors, component))
     doubtful = _doubtful(used, cell, fallback, doubt, shape)
     short |= doubtful
     used &= ~doubtful[cell]
-    log_ms = np.log(_lower_quartile(cell[used], median_ns[used] / 1e6, size)).reshape(shape)
+    log_ms = np.log(_lower_quartile(cell[used], time_ms[used], size)).reshape(shape)
     min_ms = np.full(shape[0], np.inf)
     np.minimum.at(min_ms, key_of[used], min_ns[used] / 1e6)
     return ProcessMedians(
@@ -126,6 +130,41 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
         timed=first,
         doubt=doubt,
     )
+
+
+def _wander(
+    process: np.ndarray, round_: np.ndarray, cell: np.ndarray, log_ns: np.ndarray, used: np.ndarray
+) -> np.ndarray:
+    """How far each burst's process had drifted in its round (log): the median of its bursts over their usual times.
+
+    What all points of a round share says nothing about widths, as what all points of a process share. Rounds with fewer
+    than `ROUND_BURSTS` bursts are left as they are: their median would be noise.
+    """
+    found = np.zeros(len(log_ns))
+    members = np.flatnonzero(used)
+    if not members.size:
+        return found
+    usual = _grouped_median(cell[members], log_ns[members])
+    excess = log_ns[members] - usual[cell[members]]
+    place = process * (1 + round_.max()) + round_
+    level = _grouped_median(place[members], excess)
+    count = np.bincount(place[members], minlength=place.max() + 1)
+    level = np.append(level, np.zeros(len(count) - len(level)))
+    level[(count < ROUND_BURSTS) | ~np.isfinite(level)] = 0.0
+    return level[place]
+
+
+def _grouped_median(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Median of `values` by group number; NaN for groups without values."""
+    order = np.lexsort((values, group))
+    values = values[order]
+    count = np.bincount(group)
+    start = np.cumsum(count) - count
+    found = np.full(len(count), np.nan)
+    full = count > 0
+    low, high = start[full] + (count[full] - 1) // 2, start[full] + count[full] // 2
+    found[full] = (values[low] + values[high]) / 2
+    return found
 
 
 def _doubtful(

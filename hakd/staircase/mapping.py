@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from hakd.staircase.curve import Curve
 
 COARSE = 16
-POINTS = 30  # a group of up to 160 channels; more for wider ones (`budget`)
+POINTS = 25  # a group of up to 160 channels; more for wider ones (`budget`)
 WIDE_GAP = 8  # a gap of more channels whose ends agree is looked into
 KEPT = 3  # points kept back when looking into quiet gaps, for what is found there
-TEETH = 2  # of a comb, on which its modulus is told
 BELOW_TOOTH = (1, 2, 4, 8)
 
 
@@ -39,8 +38,8 @@ class Change:
 
 
 def budget(full: int) -> int:
-    """Widths that a map of a group may time: 30 up to 160 channels, then an eighth of the channels and 10."""
-    return max(POINTS, full // 8 + 10)
+    """Widths that a map of a group may time: 25 up to 160 channels, then an eighth of the channels and 5."""
+    return max(POINTS, full // 8 + 5)
 
 
 def map_start(full: int) -> list[int]:
@@ -58,7 +57,10 @@ def map_more(curve: Curve, full: int) -> list[int]:
     room = budget(full) - len(curve.widths)
     if curve.residual_p95 is None or room <= 0:
         return []
-    wanted = [tooth - back for tooth in _teeth(curve)[:TEETH] for back in BELOW_TOOTH]
+    first = [tooth - 1 for tooth in _tell_tale(full) if tooth - 1 not in curve.widths]
+    if first:  # whether it is a comb decides what the rest of the budget is for
+        return sorted(first[:room])
+    wanted = [tooth - back for tooth in _teeth(curve) for back in BELOW_TOOTH]
     wanted += [_probe(change) for change in _by_size(changes(curve)) if not change.exact]
     wanted = [width for width in dict.fromkeys(wanted) if width not in curve.widths]
     if not wanted:
@@ -122,7 +124,7 @@ def comb(curve: Curve) -> int | None:
     """
     known = dict(zip(curve.widths, curve.latency_ms, strict=True))
     found = set()
-    for tooth in _teeth(curve)[:TEETH]:
+    for tooth in _teeth(curve):
         if not {tooth - back for back in BELOW_TOOTH} <= known.keys():
             return None
         fast = math.sqrt(known[tooth] * known[tooth - 1])
@@ -130,22 +132,18 @@ def comb(curve: Curve) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _teeth(curve: Curve) -> list[int]:
-    """Multiples of 16 that look like teeth of a comb, the middle ones first; none unless there are three.
+def _tell_tale(full: int) -> list[int]:
+    """Two multiples of 16, at about a half and three quarters: where every comb has a tooth, and slopes are slight."""
+    if full < 2 * COARSE:
+        return []
+    half = max(COARSE, full // 2 // COARSE * COARSE)
+    return [half, max(half + COARSE, 3 * full // 4 // COARSE * COARSE)]
 
-    A tooth is faster than a timed odd width between it and the multiple before, which is faster too.
-    """
+
+def _teeth(curve: Curve) -> list[int]:
+    """The tell-tale multiples, if each is faster than the width before: a hump ends once, only a comb falls twice."""
     known = dict(zip(curve.widths, curve.latency_ms, strict=True))
     limit = 1 + curve.eps
-    teeth: dict[int, None] = {}
-    for width, latency in known.items():
-        left, right = width // COARSE * COARSE, -(-width // COARSE) * COARSE
-        if (
-            width % 2
-            and left in known
-            and right in known
-            and max(known[left], known[right]) * limit < latency
-        ):
-            teeth[right] = None
-    middle = curve.widths[-1] / 2
-    return sorted(teeth, key=lambda tooth: abs(tooth - middle)) if len(teeth) > TEETH else []
+    teeth = _tell_tale(curve.widths[-1])
+    falls = (known.get(t - 1, 0.0) > limit * known.get(t, math.inf) for t in teeth)
+    return teeth if teeth and all(falls) else []

@@ -1,15 +1,22 @@
-"""What to time: few widths that decide as an exhaustive sweep would, and the multiples of 8 for the map.
+"""What to time for one choice of a width: six or seven widths as a rule, one or two at a time, where the last point.
 
-For one decision the pruned width t, t + 1 and the next multiples of 4, 8, 16 and 32 do, extended while flat:
-on staircases the same decision as from all widths in 98-100 % of cases (the timing protocol, "Sampling"). A
-jump off every modulus is not found this way.
+Both readings of a choice (`hakd.choosing.snap`) are followed at once: where the run from the pruned width ends, and
+which is the widest width that is not slower. First the pruned width t, t + 1, the next multiples of 4, 8 and 32 and
+the full width; then the gap that the answer lies in is narrowed down. Moduli only order the search: what engines like
+is tried first, what was timed decides. `docs/planner.md` says how often the decision is that of all widths.
 """
 
-from hakd.records.errors import HakdError
-from hakd.staircase.curve import Curve
+import itertools
 
-MODULI = (4, 8, 16, 32)
-MAP_MULTIPLE = 8
+from hakd.records.errors import HakdError
+from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, shape_from
+
+FIRST = (4, 8, 32)  # the next multiples of these are timed at once
+POINTS = 14  # of a decision, at most
+SLOPE_POINTS = 7  # fewer on a line may be a staircase
+_COARSE = (32, 16, 8)  # multiples that the widest one is sought among
+_FINE = (4, 2, 1)
+NEAR_FLOOR = 0.0115  # a tolerance that more looks would hardly bring closer to its floor of 1 %
 
 
 def _check(width: int, full: int) -> None:
@@ -19,11 +26,6 @@ def _check(width: int, full: int) -> None:
         )
 
 
-def map_widths(full: int) -> list[int]:
-    """Multiples of 8 up to the full width, and the full width: for the plot and for cliffs far off."""
-    return sorted({*range(MAP_MULTIPLE, full + 1, MAP_MULTIPLE), full})
-
-
 def targets(width: int, full: int) -> list[int]:
     """Widths to time first, ascending, for a group pruned to `width` of `full` channels.
 
@@ -31,53 +33,148 @@ def targets(width: int, full: int) -> list[int]:
         HakdError: a width outside 1..full.
     """
     _check(width, full)
-    nexts = {(width // modulus + 1) * modulus for modulus in MODULI}
-    return sorted({width, *(w for w in {width + 1, *nexts} if w <= full), *map_widths(full)})
+    nexts = {width + 1, *((width // modulus + 1) * modulus for modulus in FIRST)}
+    return sorted({width, full, *(w for w in nexts if w < full)})
 
 
 def extend(curve: Curve, width: int, full: int) -> list[int]:
-    """Widths to time next, ascending; empty when the decision is made.
+    """Widths to time next, ascending; empty when the decision is made, or `POINTS` widths are timed.
 
-    For each modulus: the unmeasured multiples above `width` up to the first one that is slower than the tolerance,
-    one step beyond what is known at a time. And where a gap of unmeasured widths lies beside a fall (a width faster
-    than the one before by more than the tolerance), the first and the last width of the gap: a fall is what a comb
-    looks like from between its teeth, and only those widths tell a comb from the far side of a hump
-    (`hakd.choosing.snap`). A curve of unknown noise is not extended.
+    For the run: the gap before the first slow width, narrowed down; and where a gap of unmeasured widths lies beside a
+    fall (a width faster than the one before by more than the tolerance), the width of the gap beside the slower end,
+    or beside the faster one once it was fallen into: a fall is what a comb looks like from between its teeth, and only
+    such a width tells a comb from the far side of a hump. For the widest one: multiples of 32, 16, 8 between the widest
+    fast width and the next slow multiple, each where a line through the two puts the limit, then what is beside it. A
+    slope, on which every width stays, gets `SLOPE_POINTS`: fewer could be a staircase. A curve of unknown noise is left
+    alone.
 
     Raises:
         HakdError: a width outside 1..full, or one that the curve lacks.
     """
     _check(width, full)
     start = curve.index(width)
-    if curve.residual_p95 is None:
+    room = POINTS - sum(width <= w <= full for w in curve.widths)
+    if curve.residual_p95 is None or room <= 0 or width == full:
         return []
-    limit = (1 + curve.eps) * curve.latency_ms[start]
-    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
-    wanted = {w for modulus in MODULI for w in _while_flat(known, width, full, modulus, limit)}
-    return sorted(wanted | _beside_falls(curve, start, limit, full))
+    known = {w: ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width <= w <= full}
+    if shape_from(curve, width) == "line":
+        wanted = [w for w in _beside_multiples(width, full) if w not in known]
+        return sorted(wanted[: min(room, SLOPE_POINTS - len(known))]) if len(known) < SLOPE_POINTS else []
+    limit = (1 + curve.eps) * known[width]
+    wanted = [*_run(curve, start, limit, full), *_widest(known, limit, full, curve.eps)]
+    wanted = [w for w in dict.fromkeys(wanted) if w not in known]
+    return sorted(wanted[:room])
 
 
-def _while_flat(known: dict[int, float], width: int, full: int, modulus: int, limit: float) -> list[int]:
-    """Unmeasured multiples above `width` up to the first slow one; past an unmeasured one only on known ground."""
-    wanted = []
-    multiple = (width // modulus + 1) * modulus
-    while multiple <= full and known.get(multiple, limit) <= limit:
-        if multiple not in known:
-            wanted.append(multiple)
-            if multiple + modulus not in known:
-                break
-        multiple += modulus
-    return wanted
+def _beside_multiples(width: int, full: int) -> list[int]:
+    """Where a staircase that looks like a line so far would rise: right after the next multiples, and half-way up."""
+    nexts = [(width // modulus + 1) * modulus for modulus in (8, 16, 32)]
+    found = [*(w + 1 for w in nexts), *nexts, (width + full) // 2]
+    return [w for w in dict.fromkeys(found) if w <= full]
 
 
-def _beside_falls(curve: Curve, start: int, limit_ms: float, full: int) -> set[int]:
-    """Both ends of the first gap beside a fall on the contiguous run, if the run reaches one."""
+def settled(curve: Curve, width: int, full: int) -> bool:
+    """Whether more looks would hardly change a decision: the tolerance is near its floor, or no width near the limit.
+
+    Half the tolerance is what two measurements of a width differ by at most, in 95 % of cases. So a width is told from
+    the limit (1 + tolerance) when it is slower than that by half a tolerance, or so fast that it would be within a
+    tolerance of 1 % too. Which side a width lies on plays no part.
+    """
+    if not curve.trusted:
+        return False
+    if curve.eps <= NEAR_FLOOR or width == full:
+        return True
+    base = curve.at(width)
+    ratios = [
+        ms / base - 1 for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width < w <= full
+    ]
+    least = min(TOLERANCE_FLOOR, curve.eps / 2)
+    return not any(least < ratio < 1.5 * curve.eps for ratio in ratios)
+
+
+def _run(curve: Curve, start: int, limit_ms: float, full: int) -> list[int]:
+    """What tells where the contiguous run ends."""
     for i in range(start + 1, len(curve.widths)):
-        if curve.latency_ms[i] > limit_ms or curve.widths[i] > full:
+        left, right = curve.widths[i - 1], curve.widths[i]
+        if right > full:
             break
+        if curve.latency_ms[i] > limit_ms:
+            return [_between(curve, start, i, limit_ms)] if right - left > 1 else []
         if gap_beside_fall(curve, start, i):
-            return {curve.widths[i - 1] + 1, curve.widths[i] - 1}
-    return set()
+            falls_here = curve.latency_ms[i] * (1 + curve.eps) < curve.latency_ms[i - 1]
+            return [right - 1 if falls_here else left + 1]
+    return []
+
+
+def _between(curve: Curve, start: int, i: int, limit_ms: float) -> int:
+    """Where in the gap before the slow width of index i its run may end.
+
+    On a comb between two of its teeth the widths rise evenly: at the odd one where a line puts the limit.
+    """
+    left, right = curve.widths[i - 1], curve.widths[i]
+    known = dict(zip(curve.widths[start : i + 1], curve.latency_ms[start : i + 1], strict=True))
+    odd = [w for w in range(left + 1, right) if w % 2]
+    if not _falls(known, curve.eps) or not odd or right % 2 == 0:
+        return _after(left, right)
+    before = max((w for w in known if w % 2 and w < right), default=left)
+    guess = _crossing(before, right, known, limit_ms)
+    return min(odd, key=lambda w: abs(w - guess))
+
+
+def _crossing(left: int, right: int, known: dict[int, float], limit_ms: float) -> float:
+    """Where a line through two timed widths meets the limit."""
+    rise = known[right] - known[left]
+    return left + (right - left) * (limit_ms - known[left]) / rise if rise > 0 else (left + right) / 2
+
+
+def _after(left: int, right: int) -> int:
+    """Where a rise in a gap is likeliest to be seen: right after a multiple, else at one, else in the middle."""
+    if left % 8 == 0:
+        return left + 1
+    for modulus in (*_COARSE, *_FINE):
+        multiple = (left // modulus + 1) * modulus
+        inside = range(multiple, right, modulus)
+        if inside:
+            return inside[len(inside) // 2]
+    return left + 1
+
+
+def _widest(known: dict[int, float], limit_ms: float, full: int, eps: float) -> list[int]:
+    """The width that tells most about which is the widest one within the limit."""
+    left = max(w for w, ms in known.items() if ms <= limit_ms)
+    if left == full:
+        return []
+    for modulus in _COARSE:
+        right = min(w for w in known if w > left and (w % 8 == 0 or w == full))
+        inside = range((left // modulus + 1) * modulus, right, modulus)
+        if inside:
+            guess = _crossing(left, right, known, limit_ms)
+            return [min(inside, key=lambda w: abs(w - guess))]
+    if not _falls(known, eps):
+        right = min(w for w in known if w > left)
+        return [_after(left, right)] if right - left > 1 else []
+    for modulus in _FINE[:2]:
+        right = min(w for w in known if w > left and (w % modulus == 0 or w == full))
+        inside = range((left // modulus + 1) * modulus, right, modulus)
+        if inside and not _blunt(known, modulus, eps):
+            return [inside[0]]
+    return []
+
+
+def _blunt(known: dict[int, float], modulus: int, eps: float) -> bool:
+    """Whether a multiple of the modulus (and of no larger one) is as slow as a width beside it: no tooth."""
+    return any(
+        w % (2 * modulus) == modulus and known[w] * (1 + eps) >= known[w + side]
+        for w in known
+        for side in (-1, 1)
+        if w + side in known and (w + side) % modulus
+    )
+
+
+def _falls(known: dict[int, float], eps: float) -> bool:
+    """Whether any timed width is faster than a narrower one."""
+    ordered = [known[w] for w in sorted(known)]
+    return any(b * (1 + eps) < a for a, b in itertools.pairwise(ordered))
 
 
 def gap_beside_fall(curve: Curve, start: int, i: int) -> bool:

@@ -1,11 +1,11 @@
-"""What of a curve a sweep times: what one choice of widths needs, or the whole of it."""
+"""What of a curve a sweep times: what one choice of widths needs, the steps of the whole, or every width."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hakd.staircase.curve import Curve
 from hakd.staircase.mapping import map_more, map_start
-from hakd.staircase.plan import extend, targets
+from hakd.staircase.plan import extend, settled, targets
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,28 @@ class Mode:
         more: widths to time next, of (curve so far, width, full width); none when the plan is done.
         rounds: how often to ask for more at most; each time costs fresh processes.
         untrusted: go on with a curve that cannot be trusted, by what exceeds its own tolerance.
+        enough: whether a curve so far, of (curve, width, full width), needs no further look.
     """
 
     start: Callable[[int, int], list[int]]
     more: Callable[[Curve, int, int], list[int]]
     rounds: int
     untrusted: bool
+    enough: Callable[[Curve, int, int], bool] = lambda curve, width, full: curve.trusted
 
 
 MODES: Mapping[str, Mode] = {
-    "targets": Mode(targets, extend, 4, untrusted=False),
+    "targets": Mode(targets, extend, 10, untrusted=False, enough=settled),
     "map": Mode(
         lambda width, full: sorted({width, *map_start(full)}),
         lambda curve, width, full: map_more(curve, full),
         8,
+        untrusted=True,
+    ),
+    "exhaustive": Mode(
+        lambda width, full: list(range(1, full + 1)),
+        lambda curve, width, full: [],
+        1,
         untrusted=True,
     ),
 }

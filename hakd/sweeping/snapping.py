@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hakd.records.arch import Architecture
 from hakd.records.files import digest
 from hakd.saliency.trajectory import regained_saliency
 from hakd.staircase.estimate import CONFIDENCE, ratio
+from hakd.sweeping.by_tables import Question, budget_from, choose_by_tables
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.same_board import refuse_change
 from hakd.sweeping.sweep import curves_from_table
@@ -34,8 +35,11 @@ def snap_network(
     trajectory: pd.DataFrame,
     sweep_s: float,
     measured_on: Mapping[str, Mapping[str, str]],
+    by_tables: Sequence[str] = (),
+    budget: Mapping[str, Any] | None = None,
+    rivals: Mapping[str, Architecture] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Widths by both readings of HAKD for one device and level.
+    """Widths by both readings of HAKD for one device and level, and by the methods that choose them together.
 
     Args:
         name: the device.
@@ -47,10 +51,14 @@ def snap_network(
         trajectory: of the pruning, for the saliency of the channels that come back.
         sweep_s: seconds that the sweep of the table took.
         measured_on: board and engine of the table, by its path, as `hakd.sweeping.same_board.seen` finds them.
+        by_tables: methods of `hakd.sweeping.by_tables` to add; they time tables of tiles of their own.
+        budget: for these, as `choosing.budget` has it; None: the latency of the pruned network.
+        rivals: architectures chosen without a device, by method, for a budget that is like one of theirs.
 
     Returns:
-        {method: architecture, `choices` (a record per group, with its reason), `repair` (every timing and what was
-        undone), `search_s` (seconds of sweeping, choosing and verifying; less where the store already held bursts)}.
+        {method: architecture, `choices` (a record per group, with its reason), `repair` (every timing and what
+        followed from it), `search_s` (seconds of sweeping, choosing and verifying; less where the store already held
+        bursts)}.
 
     Raises:
         HakdError: the device does not answer, or is not the one with the engine that the table was measured on.
@@ -77,6 +85,15 @@ def snap_network(
                 "repair": repaired.to_dict(),
                 "search_s": sweep_s + time.monotonic() - start,
             }
+        if by_tables:
+            known = {**(rivals or {}), "fisher": pruned}
+            known |= {reading: Architecture(pruned.spec, made[reading]["widths"]) for reading in READINGS}
+            asked = budget_from(budget or {"like": "fisher"}, known)
+            question = Question(level, pruned, curves, trajectory)
+            found = choose_by_tables(board, measuring, by_tables, question, asked)
+            for entry in found.values():
+                entry["search_s"] += sweep_s
+            made |= found
     return made
 
 

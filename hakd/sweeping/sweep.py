@@ -2,65 +2,52 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hakd.boards import PROTOCOL, Board, Burst, Device, Point, open_board
+from hakd.boards import PROTOCOL, Board, Device, Point, open_board
 from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
-from hakd.staircase.curve import Curve, curve_from, trust
-from hakd.staircase.estimate import Sweep, estimate
-from hakd.sweeping.modes import MODES, Mode
+from hakd.staircase.curve import Curve, trust
+from hakd.staircase.estimate import Sweep
+from hakd.sweeping.following import Line, follow
+from hakd.sweeping.modes import MODES
 from hakd.sweeping.parts import engine_graph, neighbours, point
-from hakd.sweeping.timing import (
-    LOOKS,
-    Measuring,
-    collect,
-    device_from,
-    reference_part,
-    tile_points,
-    time_tiles,
-)
+from hakd.sweeping.timing import Measuring, device_from, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Line:
-    """A width group at a level: what was asked of it so far, and its latest curve."""
+class _Line(Line):
+    """A width group of a network at a level."""
 
-    level: float
-    architecture: Architecture
-    group: str
-    mode: Mode
-    keys: dict[int, str]
-    curve: Curve | None = None
-    look: int = 1
+    architecture: Architecture = field(kw_only=True)
 
     @property
     def width(self) -> int:
         return self.architecture.widths[self.group]
 
-    @property
+    @cached_property
     def full(self) -> int:
         return full_widths(self.architecture.spec)[self.group]
 
-    def points(self, widths: list[int], device: Device) -> list[Point]:
-        """The decision block at each width, the neighbours as they are."""
-        found = []
-        for channels in widths:
-            widened = Architecture(self.architecture.spec, {**self.architecture.widths, self.group: channels})
-            graph = engine_graph(widened).block(self.group)
-            name = f"{self.architecture.spec.name} {self.level:g} {self.group}"
-            found.append(point(graph, f"{name} = {channels}", device, curve=name))
-            self.keys[channels] = found[-1].key
-        return found
+    @cached_property
+    def around(self) -> Mapping[str, int]:
+        return neighbours(engine_graph(self.architecture).block(self.group), self.group)
+
+    def point(self, channels: int, device: Device) -> Point:
+        widened = Architecture(self.architecture.spec, {**self.architecture.widths, self.group: channels})
+        name = f"{self.architecture.spec.name} {self.level:g} {self.group}"
+        return point(engine_graph(widened).block(self.group), f"{name} = {channels}", device, curve=name)
 
 
 def sweep(
@@ -86,7 +73,7 @@ def sweep(
     """
     device, measuring = device_from(name, settings)
     lines = [
-        _Line(level, methods["fisher"], group, MODES[mode], {})
+        _Line(level, group, MODES[mode], architecture=methods["fisher"])
         for level, methods in levels.items()
         for group in methods["fisher"].widths
         if not groups or group in groups
@@ -94,7 +81,7 @@ def sweep(
     reference = reference_part(lines[0].architecture, device)
     with open_board(device, Path(store)) as board:
         start = time.monotonic()
-        timed = _curves(board, lines, measuring, reference)
+        timed = follow(board, lines, measuring, reference)
         rows = [row for line in lines for row in _block_rows(line, timed)]
         if not groups:
             rows += _tile_rows(board, levels, measuring, reference)
@@ -103,57 +90,6 @@ def sweep(
     trusted = sum(line.curve is not None and line.curve.trusted for line in lines)
     log.info("%d of %d curves trusted", trusted, len(lines))
     return pd.DataFrame(rows), metadata
-
-
-def _curves(board: Board, lines: list[_Line], measuring: Measuring, reference: Point) -> Sweep:
-    """Time the first widths of all curves, then what these ask for; time those again that cannot be trusted.
-
-    Every look adds fresh processes to what is there; the estimate sets disturbed ones aside by criteria that do not
-    look at how the widths compare (`hakd.staircase.interference`).
-    """
-    bursts: dict[str, list[Burst]] = {}
-    pending, found = lines, Sweep({}, None, {})
-    for look in range(1, LOOKS + 1):
-        wanted = [sorted({*line.mode.start(line.width, line.full), *line.keys}) for line in pending]
-        for extension in range(max(line.mode.rounds for line in pending)):
-            points = [
-                p
-                for line, widths in zip(pending, wanted, strict=True)
-                for p in line.points(widths, board.device)
-            ]
-            part = f"sweep:look{look}" + (f":extension{extension}" if extension else "")
-            collect(bursts, board, points, measuring, part, reference)
-            found = estimate(bursts)
-            more = [_refresh(line, found, measuring, look) for line in pending]
-            if not any(more):
-                break
-            # The pruned width is timed again with its new neighbours, so that they share processes.
-            wanted = [
-                sorted({line.width, *widths}) if widths else []
-                for line, widths in zip(pending, more, strict=True)
-            ]
-        pending = [line for line in pending if line.curve is None or not line.curve.trusted]
-        if not pending:
-            break
-        log.info("look %d: %d of %d curves cannot be trusted", look, len(pending), len(lines))
-    for line in lines:
-        _refresh(line, found, measuring, line.look)  # on the final scale, all processes in
-    return found
-
-
-def _refresh(line: _Line, sweep_: Sweep, measuring: Measuring, look: int) -> list[int]:
-    """Make the line's curve anew and say which widths it needs next, if its mode goes by such a curve at all."""
-    line.look = look
-    if not any(key in sweep_.estimates for key in line.keys.values()):
-        line.curve = None
-        return []
-    architecture = line.architecture
-    around = neighbours(engine_graph(architecture).block(line.group), line.group)
-    line.curve = curve_from(sweep_, line.group, line.level, around, line.keys, measuring.min_step)
-    if line.width not in line.curve.widths or not (line.curve.trusted or line.mode.untrusted):
-        return []
-    more = line.mode.more(line.curve, line.width, line.full)
-    return [channels for channels in more if channels not in line.keys]
 
 
 def _block_rows(line: _Line, sweep_: Sweep) -> list[dict[str, Any]]:
@@ -233,6 +169,14 @@ def _metadata(board: Board, device: Device, measuring: Measuring, lines: list[_L
         "curves": len(lines),
         "curves_trusted": sum(curve.trusted for curve in curves),
         "looks": {f"{line.level:g} {line.group}": line.look for line in lines if line.look > 1},
+        "stopped": {
+            f"{line.level:g} {line.group}": {
+                "by": "precision" if line.precise else "budget",
+                "widths": list(line.curve.widths) if line.curve is not None else [],
+                "tolerance": line.curve.eps if line.curve is not None and line.curve.eps < math.inf else None,
+            }
+            for line in lines
+        },
     }
 
 

@@ -11,7 +11,7 @@ from hakd.boards.virtual import layers_of
 from hakd.networks.families import full_architecture, network_spec
 from hakd.records.errors import HakdError
 from hakd.records.tables import write_table
-from hakd.sweeping.sweep import sweep
+from hakd.sweeping.sweep import curves_from_table, sweep
 from tests.boards.conftest import QUICK, pointwise
 
 MODEL = {"overhead_us": 3.0, "tile_out": 16, "tile_in": 4, "penalty_in": 1.35}
@@ -93,3 +93,24 @@ def test_a_latency_table_answers_for_the_device_it_was_measured_on(tmp_path):
     with open_board(Device("copy", "virtual", table=str(tmp_path / "vdev.parquet")), tmp_path / "s") as board:
         assert board.measure(POINTS[:1], QUICK, progress=False) == {}
         assert "not in the recorded table" in board.failures[POINTS[0].key]
+
+
+def test_an_exhaustive_sweep_has_every_width_at_its_true_time(tmp_path):
+    spec = network_spec(
+        "small", {"family": "mobilenet", "multiplier": 0.125, "input_size": 32}, channels=3, num_classes=10
+    )
+    levels = {1.0: {"fisher": full_architecture(spec)}}
+    settings = {"transport": "virtual", "cost_model": MODEL, "rounds": 3}
+    table, metadata = sweep(
+        "vdev", settings, tmp_path, levels, mode="exhaustive", groups=["block1", "block6"]
+    )
+    curves = curves_from_table(table, 1.0)
+    assert {group: len(curve.widths) for group, curve in curves.items()} == {"block1": 8, "block6": 64}
+    assert all(curve.widths == tuple(range(1, len(curve.widths) + 1)) for curve in curves.values())
+    assert metadata["mode"] == "exhaustive"
+    assert metadata["stopped"]["1 block6"]["by"] == "precision"
+    assert metadata["stopped"]["1 block6"]["widths"] == list(range(1, 65))
+    few, _ = sweep("vdev", settings, tmp_path, levels, mode="targets", groups=["block6"])
+    exact = dict(zip(table["shape"], table["latency_ms"], strict=True))
+    for shape, latency_ms in zip(few["shape"], few["latency_ms"], strict=True):
+        assert latency_ms == pytest.approx(exact[shape], rel=1e-6)

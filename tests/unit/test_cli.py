@@ -13,6 +13,8 @@ from hakd import __version__
 from hakd.cli import FINDING, FINE, USAGE, main, parser
 from hakd.device_file import CHECKOUT
 
+COMMANDS = ("doctor", "pin", "plan", "sweep", "staircase", "export-table", "import-table", "recheck", "store")
+DEVICE_FREE = ("staircase",)  # reads no configuration
 HEAVY = ("torch", "pandas", "scipy", "numpy", "onnx", "yaml", "jsonschema", "hakd.boards")
 LOADED = """
 import json, sys
@@ -42,16 +44,31 @@ def loaded(words: list[str], heavy: tuple[str, ...]) -> tuple[int, list[str]]:
     return status, names
 
 
-@pytest.mark.parametrize("words", [[], ["doctor"], ["pin"], ["sweep"]])
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)])
 def test_help_has_examples_and_statuses_and_loads_nothing_heavy(words):
     status, names = loaded([*words, "--help"], HEAVY)
     assert (status, names) == (FINE, [])
     text = run(*words, "--help").stdout
-    assert "exit status:" in text and "DEVICE" in text
+    assert "exit status:" in text and ("A DEVICE is" in text) == (
+        words not in ([name] for name in DEVICE_FREE)
+    )
     if words:
         assert "examples:" in text and f"hakd {words[0]} " in text
     for line in re.findall(r"^ {2}(hakd .+?)(?: {3,}.*)?$", text, re.MULTILINE):
         assert parser().parse_args(line.split()[1:]), line
+
+
+def test_every_command_is_tested_and_documented():
+    listed = re.findall(r"^ {4}([a-z-]+)", run("--help").stdout, re.MULTILINE)
+    page = (CHECKOUT / "docs" / "commands.md").read_text()
+    assert set(COMMANDS) <= set(listed)
+    assert all(f"\n## hakd {name}\n" in page for name in COMMANDS)
+    assert all(f"\n    hakd {name} " in page for name in listed)
+
+
+@pytest.mark.parametrize("words", [["store", "verify", "--store", "tests"], ["plan", "--no-training"]])
+def test_commands_without_training_load_no_torch(words):
+    assert loaded(words, ("torch", "snakemake"))[1] == []
 
 
 def test_looking_up_a_device_loads_neither_torch_nor_pandas():
@@ -76,6 +93,15 @@ def test_the_version():
         ["sweep", "local", "mobilenet", "--out", "x.csv", "--processes", "1"],
         ["sweep", "local", "mobilenet", "--out", "x.csv", "--rounds", "2.5"],
         ["sweep", "local", "mobilenet", "--out", "x.csv", "--level", "0.5", "--widths", "w.json"],
+        ["staircase"],
+        ["export-table", "t.parquet", "--out", "x.json"],
+        ["export-table", "t.parquet", "--format", "pickle", "--out", "x.json"],
+        ["import-table", "t.parquet"],
+        ["import-table", "t.parquet", "--unchecked", "--device", "local"],
+        ["recheck", "local"],
+        ["recheck", "local", "--table", "t.parquet", "--processes", "2"],
+        ["store"],
+        ["plan", "--gmacs", "inf"],
     ],
 )
 def test_a_command_line_that_is_not_understood_is_status_2(words):
@@ -95,6 +121,11 @@ def test_a_command_line_that_is_not_understood_is_status_2(words):
         (["sweep", "local", "mobilenet", "--out", "/proc/x.csv"], r"--out: cannot write to /proc"),
         (["sweep", "local", "mobilenet", "--out", "x.csv", "--groups", "stem", "top"], r"no such width group: 'top'"),
         (["sweep", "local", "mobilenet", "--out", "x.csv", "--widths", "w.json"], r"w\.json: no such file"),
+        (["recheck", "local", "--table", "t.parquet"], r"t\.parquet: no such file\. Make one with `hakd sweep`"),
+        (["import-table", "t.json", "--fingerprint", "ab"], r"t\.json: no such file\. Ask for the table"),
+        (["import-table", "t.json", "--fingerprint", "ab", "--same-model"], r"--same-model: needs a device"),
+        (["store", "ls"], r"results/measurements: --store: no such store"),
+        (["plan", "--config", "nowhere.yaml"], r"nowhere\.yaml: cannot read"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_status_1(words, message, tmp_path):

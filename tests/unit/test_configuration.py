@@ -3,6 +3,7 @@
 import copy
 import json
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from hakd import config_docs
 from hakd.boards import Device
-from hakd.candidates import baselines, students
+from hakd.candidates import baselines, by_tables, students
 from hakd.choosing.device_free import choose_device_free
 from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture, architecture_from, read_architecture, write_architecture
@@ -68,6 +69,38 @@ def test_what_the_schema_lets_pass_is_refused(path, value, words):
     config[path[0]][path[1]] = value
     with pytest.raises(HakdError, match=words):
         check_study(config)
+
+
+@pytest.mark.parametrize(
+    ("budget", "fits"),
+    [
+        ({"like": "round16"}, True),
+        ({"latency_ms": 5.0}, True),
+        ({"speedup": 2}, True),
+        ({}, False),
+        ({"latency_ms": 5.0, "speedup": 2}, False),
+        ({"like": "joint"}, False),
+        ({"speedup": 0.5}, False),
+        ({"latency_ms": 0}, False),
+    ],
+)
+def test_a_budget_is_one_of_three(root, budget, fits):
+    schema = yaml.safe_load(config_docs.SCHEMA.read_text())
+    config = yaml.safe_load((root / "config" / "config.yaml").read_text())
+    config["choosing"] = {"budget": budget}
+    assert jsonschema.Draft202012Validator(schema).is_valid(config) is fits
+
+
+def test_methods_that_time_tables_come_in_one_order_and_belong_to_their_device():
+    config = copy.deepcopy(CONFIG)
+    assert by_tables(config) == []
+    config["run"]["methods"] = ["latency_greedy", "hakd", "joint"]
+    assert by_tables(config) == ["joint", "latency_greedy"]
+    config["students"]["recipes"] |= {"joint": ["distilled"], "latency_greedy": ["distilled"]}
+    found = students(
+        config, "n", 0.5, "a", {"joint": "0" * 12, "latency_greedy": "1" * 12, "knapsack": "2" * 12}
+    )
+    assert {(one.method, one.target_device) for one in found} == {("joint", "a"), ("latency_greedy", "a")}
 
 
 @given(

@@ -19,7 +19,8 @@ FLOORS = (
     {"boards", "networks", "data"},
     {"staircase", "saliency", "evaluation"},
     {"choosing", "training", "deep_compression", "sweeping"},
-    {"plots", "report", "doctor"} | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"},
+    {"plots", "report", "doctor", "commands", "explaining"}
+    | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"},
 )
 FLOOR = {unit: height for height, units in enumerate(FLOORS) for unit in units}
 LIGHT = ("records", "boards", "staircase", "choosing", "plots", "deep_compression/codec.py")

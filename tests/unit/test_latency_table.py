@@ -7,12 +7,13 @@ import pytest
 from test_staircase_shapes import comb, flat, sampled, slope, staircase
 
 from hakd.device_file import Configuration
-from hakd.latency_table import Request, _levels, check_out, network_of, summary
+from hakd.latency_table import SUFFIXES, Request, _levels, network_of, summary
 from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import write_json
 from hakd.staircase.mapping import map_more, map_start
+from hakd.table_files import check_place
 
 CONFIG = Configuration(
     {
@@ -68,6 +69,12 @@ def test_widths_of_a_study(tmp_path):
     assert found == {0.3: {"fisher": narrow}}
     with pytest.raises(HakdError, match=r"0\.3\.json: network: widths of 'mobilenet', not of 'densenet'"):
         _levels(spec, request(network="densenet", widths=[str(path)]))
+    with pytest.raises(HakdError, match=r"cannot read \(Is a directory\)"):
+        _levels(spec, request(widths=[str(tmp_path)]))
+    for level in ({}, {"level": "half"}, {"level": 0}, {"level": True}):
+        write_json(path, "widths", {**level, "methods": {"fisher": narrow.to_dict()}})
+        with pytest.raises(HakdError, match=r"0\.3\.json: level: .* is no level"):
+            _levels(spec, request(widths=[str(path)]))
     write_json(path, "widths", {"level": 0.3, "methods": {}})
     with pytest.raises(HakdError, match="no pruned widths in it"):
         _levels(spec, request(widths=[str(path)]))
@@ -86,8 +93,8 @@ def test_a_table_that_could_not_be_written_is_refused_first(tmp_path, name, mess
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").write_text("")
     with pytest.raises(HakdError, match=message):
-        check_out(str(tmp_path / name))
-    check_out(str(tmp_path / "new" / "deep" / "t.parquet"))
+        check_place(str(tmp_path / name), SUFFIXES, "a table")
+    check_place(str(tmp_path / "new" / "deep" / "t.parquet"), SUFFIXES, "a table")
     assert not (tmp_path / "new").exists()
 
 

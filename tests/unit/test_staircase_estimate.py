@@ -260,7 +260,13 @@ def test_many_processes_are_fitted_by_least_absolute_deviations(seed):
     assert loss(factors) == pytest.approx(program.fun, rel=1e-3)
 
 
-def test_residual_is_the_95th_percentile_over_keys_and_pairs():
+@pytest.fixture
+def plain(monkeypatch):
+    """Rounds as they are: figures can be computed by hand."""
+    monkeypatch.setattr("hakd.staircase.factors.ROUND_BURSTS", 10**9)
+
+
+def test_residual_is_the_95th_percentile_over_keys_and_pairs(plain):
     rng = np.random.default_rng(1)
     bursts = simulate(TRUTH, {"p": 1, "q": 1.02, "r": 0.97}, noise=0.01, point=0.01, seed=2)
     two = {
@@ -344,10 +350,10 @@ def test_a_processs_speed_changes_comparisons_only_by_setting_it_aside(factor, s
     truth = {f"k{i}": 0.1 * (i + 1) for i in range(keys)}
     bursts = simulate(truth, dict.fromkeys("pqrs"[:count], 1.0), rounds=10, noise=0.003, seed=seed)
     changed = estimate(at_speed(bursts, "q", factor))
-    if factor > 1.07:  # slow as a whole: as if it had not run
+    if factor > 1.12:  # slow as a whole: as if it had not run
         wanted = {key: [b for b in found if b.process != "q"] for key, found in bursts.items()}
     elif (
-        factor < 0.93 or 0.97 < factor < 1.03
+        factor < 0.88 or 0.92 < factor < 1.08
     ):  # one fast process sets nothing aside, nor does a small factor
         wanted = bursts
     else:
@@ -373,7 +379,7 @@ def test_a_burst_without_a_time_is_refused_by_key(wrong):
         estimate(bursts)
 
 
-def test_quartiles_equal_those_computed_one_by_one():
+def test_quartiles_equal_those_computed_one_by_one(plain):
     bursts = simulate(TRUTH, {"p": 1.0, "q": 1.1}, noise=0.01, rounds=7)
     medians = process_medians(bursts)
     for k, key in enumerate(medians.keys):
@@ -404,3 +410,20 @@ def test_ratio_needs_two_processes_that_timed_both():
         ratio(torn, "new", "old")
     with pytest.raises(HakdError, match=r"new / old: 0 process"):
         ratio({"new": bursts["new"]}, "new", "old")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_clock_that_wanders_within_a_process_is_followed_round_by_round(seed, monkeypatch):
+    """A random walk of 6 % over a process; without the correction it is most of the noise."""
+    rng, truth = np.random.default_rng(seed), {f"k{i}": 0.02 * 1.05**i for i in range(16)}
+    bursts = {key: [] for key in truth}
+    for process in ("p", "q"):
+        walk = 0.0
+        for turn in range(10):
+            for position, key in enumerate(rng.permutation(list(truth))):
+                walk += 0.06 / np.sqrt(160) * rng.standard_normal()
+                ns = int(1e6 * truth[key] * np.exp(walk + 0.001 * rng.standard_normal()))
+                bursts[key].append(Burst(key, process, turn, position, 20, ns, ns, 0, None, 1.0))
+    followed = estimate(bursts)
+    monkeypatch.setattr("hakd.staircase.factors.ROUND_BURSTS", 10**9)
+    assert followed.residual_p95 < 0.9 * estimate(bursts).residual_p95

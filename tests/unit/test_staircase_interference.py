@@ -95,8 +95,9 @@ def test_two_undisturbed_processes_give_the_undisturbed_times(calm, disturbed, k
     random.shuffle(states)
     slow = slow_factors(kind, seed)
     error, sweep = errors(machine({f"p{i}": s for i, s in enumerate(states)}, slow, seed=seed))
-    # At 15 % a key is slow in eight of ten rounds about once in 10^5, whatever its width: one key is let off.
-    assert np.sort(np.abs(error))[-2] < 0.01
+    # At 15 % a key is slow in eight of ten rounds about once in 10^5, whatever its width, and in a process that is slow
+    # for two thirds of its time, which is not set aside, more often: two keys are let off.
+    assert np.sort(np.abs(error))[-3] < 0.01
     assert abs(error[40:].mean() - error[:20].mean()) < 0.01
     assert min(one.processes for one in sweep.estimates.values()) >= 2
 
@@ -214,5 +215,13 @@ def test_without_two_undisturbed_processes_the_residual_tells_of_one_uneven_one(
 
 
 def test_slow_processes_are_told_within_a_component():
-    factors, component = np.array([0.0, 0.04, 0.3, 0.3, 0.36]), np.array([0, 0, 0, 1, 1])
+    factors, component = np.array([0.0, 0.04, 0.3, 0.3, 0.42]), np.array([0, 0, 0, 1, 1])
     assert slow_processes(factors, component).tolist() == [False, False, True, False, True]
+
+
+def test_a_clock_that_drifts_makes_no_slow_processes():
+    """Factors spread evenly over 0.4, in any order: no gap parts a slow state from the rest."""
+    factors = np.random.default_rng(0).permutation(np.arange(0, 0.4, 0.04))
+    assert not slow_processes(factors, np.zeros(10, int)).any()
+    with_state = np.append(factors, [0.6, 0.62])
+    assert slow_processes(with_state, np.zeros(12, int)).tolist() == [False] * 10 + [True, True]

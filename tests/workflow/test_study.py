@@ -13,6 +13,7 @@ import pandas as pd
 import pypdfium2
 import pytest
 
+from hakd.candidates import SNAPPED
 from hakd.deep_compression.store import read
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.tables import read_table
@@ -77,7 +78,7 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     }  # fmt: skip
     assert (summary["latency_low_ms"] <= summary["latency_ms"]).all()
     assert summary["memory_bytes"].gt(0).all() and summary["predicted_ms"].gt(0).all()
-    assert summary["target_device"].isna().eq(~summary["method"].str.startswith("hakd")).all()
+    assert summary["target_device"].isna().eq(~summary["method"].isin(SNAPPED)).all()
     predictions, _ = read_table(
         results / "results" / "devices" / "local" / "predictions.parquet", "predictions"
     )
@@ -121,14 +122,19 @@ def test_exported_networks_are_their_checkpoints(finished, summary):
 def test_choices_say_why(finished):
     path = finished.directory / "results" / "tiny" / "snap" / "0.8" / "local.json"
     methods = json.loads(path.read_text())["methods"]
-    for entry in methods.values():
+    for method, entry in methods.items():
         assert {c["group"] for c in entry["choices"]} == set(entry["widths"])
         for choice in entry["choices"]:
             assert choice["reason"] and choice["width_to"] == entry["widths"][choice["group"]]
-            assert choice["width_from"] <= choice["width_to"] <= choice["full_width"]
+            assert 1 <= choice["width_to"] <= choice["full_width"]
+            if method == "joint":  # by tables of tiles: also narrower, and trusted or not
+                continue
+            assert choice["width_from"] <= choice["width_to"]
             if not choice["trusted"]:
                 assert choice["width_to"] == choice["width_from"]
         assert entry["repair"]["ratio_high"] <= entry["repair"]["limit"]
+    said = methods["joint"]["repair"]
+    assert said["budget"] == "the latency of fisher" and said["budget_ms"] > 0 and said["points"] > 6
 
 
 def test_plots_have_their_pages(finished):
@@ -181,7 +187,9 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
         ),
         ({"run__levels": [0.8, 0.7]}, {"prune": 1, "widths": 2, "sweep": 1, "snap": 2, "pareto": 1}),
         ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 1, "candidates": 1, "pareto": 1}),
-        ({"run__methods": ["teacher", "fisher"]}, {"candidates": 1, "benchmark": 1, "pareto": 1}),
+        ({"run__methods": ["teacher", "fisher", "joint"]}, {"candidates": 1, "benchmark": 1, "pareto": 1}),
+        ({"run__methods": ["fisher", "joint", "knapsack"]}, {"snap": 1, "pareto": 1}),
+        ({"choosing": {"budget": {"speedup": 1.1}}}, {"snap": 1, "pareto": 1}),
         ({"students__epochs": 2}, {"student": 8, "tuned": 1, "pareto": 1}),
     ],
 )

@@ -9,9 +9,21 @@ from hakd.sweeping.same_board import seen
 from hakd.sweeping.snapping import snap_network
 
 
-def main(name, device, store, level, path_to_latency, path_to_widths, path_to_trajectory, path_to_snap):
+def main(
+    name,
+    device,
+    store,
+    level,
+    by_tables,
+    budget,
+    path_to_latency,
+    path_to_widths,
+    path_to_trajectory,
+    path_to_snap,
+):
     """Write the choices of each method with their reasons, and the content-addressed architecture files."""
-    pruned = architecture_from(read_json(path_to_widths, "widths")["methods"]["fisher"], path_to_widths)
+    widths = read_json(path_to_widths, "widths")["methods"]
+    rivals = {method: architecture_from(entry, path_to_widths) for method, entry in widths.items()}
     table, metadata = read_table(path_to_latency, "latency")
     trajectory = read_trajectory(path_to_trajectory)
     measured_on = seen(metadata, path_to_latency)
@@ -20,11 +32,14 @@ def main(name, device, store, level, path_to_latency, path_to_widths, path_to_tr
         device,
         store,
         level,
-        pruned,
+        rivals["fisher"],
         table,
         trajectory,
         metadata["seconds"],
         {path_to_latency: measured_on},
+        by_tables,
+        budget,
+        rivals,
     )
     for entry in methods.values():
         architecture = architecture_from(entry, path_to_snap)
@@ -40,6 +55,8 @@ if __name__ == "__main__":
             {**snakemake.params.device, **snakemake.params.reach},
             snakemake.params.store,
             float(snakemake.wildcards.level),
+            snakemake.params.by_tables,
+            snakemake.params.budget,
             snakemake.input.latency,
             snakemake.input.widths,
             snakemake.input.trajectory,

@@ -1,0 +1,94 @@
+"""`hakd export-table`: a latency table for other programs."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from hakd.commands.common import FINE, Commands, command
+
+
+def add(commands: Commands) -> None:
+    """The options."""
+    found = command(
+        commands,
+        "export-table",
+        "write a latency table as CSV or JSON, or in the shape that HALP, Once-for-all or NetAdapt read",
+        "Write a latency table for other programs.\n\n"
+        "  csv       the rows, for spreadsheets\n"
+        "  json      rows and description: what `hakd import-table` takes back\n"
+        "  halp      {batch_cin_cout_size_kernel_stride_groups: ms}\n"
+        "  ofa       Once-for-all's latency table (YAML), a key per block\n"
+        "  netadapt  {layer: {latency: {'cin,cout': seconds}}}\n\n"
+        "HALP and NetAdapt read pickles; docs/commands.md has the line that makes one of the JSON. The last three\n"
+        "hold trusted rows only, and what has no place in them is named.\n\n"
+        "examples:\n"
+        "  hakd export-table pi4.parquet --format json --out pi4.json\n"
+        "  hakd export-table pi4.parquet --format ofa --out pi4.yaml\n"
+        "  hakd export-table densenet.parquet --format halp --of block --out halp.json",
+    )
+    found.add_argument("table", metavar="TABLE", help="a latency table: .parquet, .csv or .json")
+    found.add_argument(
+        "--format", required=True, choices=("csv", "json", "halp", "ofa", "netadapt"), help="which shape"
+    )
+    found.add_argument("--out", required=True, metavar="FILE", help=".csv, .json, or .yaml (ofa)")
+    found.add_argument(
+        "--of",
+        choices=("tile", "block"),
+        default="tile",
+        help="halp, netadapt: write tiles, which add up to the network (the default), or decision blocks, which "
+        "overlap but were timed over all widths",
+    )
+    found.add_argument(
+        "--untrusted", action="store_true", help="halp, ofa, netadapt: write untrusted rows as well"
+    )
+    found.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hakd.table_exports import SUFFIX
+    from hakd.table_files import check_place, read_latency, write_latency_json
+
+    check_place(arguments.out, (SUFFIX[arguments.format],), f"the format {arguments.format}")
+    frame, about = read_latency(arguments.table)
+    if arguments.format == "csv":
+        from hakd.records.tables import write_table
+
+        write_table(arguments.out, "latency", frame)
+        print(f"Written: {arguments.out} ({len(frame)} rows; device and engine have no place in it).")
+    elif arguments.format == "json":
+        write_latency_json(arguments.out, frame, about)
+        print(f"Written: {arguments.out} ({len(frame)} rows).")
+    else:
+        _foreign(arguments, frame, about)
+    return FINE
+
+
+def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]) -> None:
+    """Write one of the other tools' shapes, and say what is not in it."""
+    from hakd.device_file import configuration
+    from hakd.latency_table import Request, network_of
+    from hakd.table_exports import FORMATS, write_export
+    from hakd.table_parts import parts_of, spec_from
+
+    kind = "tile" if arguments.format == "ofa" else arguments.of
+    spec = spec_from(about, arguments.table)
+    if spec is None:
+        wanted = Request(str(frame["network"].iloc[0]), "map", arguments.out)
+        spec = network_of(configuration(arguments.config), wanted)
+    rows = frame[frame["kind"] == kind]
+    trusted = rows if arguments.untrusted else rows[rows["trusted"]]
+    batch = about.get("batch", 1)
+    made = FORMATS[arguments.format](list(parts_of(trusted, spec, arguments.table)), batch)
+    write_export(arguments.out, made.content)
+    print(f"Written: {arguments.out} ({len(made.content)} keys, of {len(trusted)} {kind}s).")
+    if "batch" not in about and arguments.format != "ofa":
+        print("  The table does not say for which batch it was timed: 1 is written.")
+    if len(rows) > len(trusted):
+        print(f"  Left out: {len(rows) - len(trusted)} untrusted {kind}s (--untrusted writes them).")
+    other = len(frame) - len(rows)
+    if other:
+        print(f"  Left out: {other} rows that are no {kind}s.")
+    for why, names in made.left_out.items():
+        print(f"  Left out: {', '.join(dict.fromkeys(names))} ({why}).")
+    for words in made.notes:
+        print(f"  Note: {words}.")

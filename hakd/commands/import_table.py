@@ -1,0 +1,52 @@
+"""`hakd import-table`: take a colleague's latency table."""
+
+import argparse
+
+from hakd.commands.common import FINE, Commands, command
+
+
+def add(commands: Commands) -> None:
+    """The options."""
+    found = command(
+        commands,
+        "import-table",
+        "check a colleague's latency table and take it",
+        "Check a latency table that was made elsewhere, and write it where a device of `transport: virtual` answers\n"
+        "from it. Format, columns, timing protocol and the shapes of all parts are checked always; where it comes\n"
+        "from is checked against a fingerprint (`hakd store ls` shows it) or against a device, which is asked what\n"
+        "it is. Nothing is timed.\n\n"
+        "examples:\n"
+        "  hakd import-table theirs.parquet --device pi4\n"
+        "  hakd import-table theirs.json --fingerprint 6e6a7a7cb1a2d3e4 --out tables/pi4.parquet\n"
+        "  hakd import-table rows.csv --unchecked",
+    )
+    found.add_argument("table", metavar="FILE", help=".parquet, .json of export-table, or .csv")
+    origin = found.add_mutually_exclusive_group(required=True)
+    origin.add_argument("--fingerprint", metavar="HASH", help="of the board, engine version and threads")
+    origin.add_argument("--device", metavar="DEVICE", help="the device that it has to be of")
+    origin.add_argument("--unchecked", action="store_true", help="do not check where it comes from")
+    found.add_argument(
+        "--same-model",
+        action="store_true",
+        help="with --device: take it from another specimen of the same board (all but the serial number is equal)",
+    )
+    found.add_argument(
+        "--out", metavar="TABLE", help="where to write it, .parquet (default: tables/DEVICE-NETWORK.parquet)"
+    )
+    found.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hakd.device_file import find_device
+    from hakd.records.errors import HakdError
+    from hakd.table_import import Wanted, import_table
+
+    if arguments.same_model and not arguments.device:
+        raise HakdError("needs a device", where="import-table", key="--same-model", remedy="Give --device")
+    entry = find_device(arguments.device, arguments.config) if arguments.device else None
+    wanted = Wanted(arguments.fingerprint, entry, arguments.unchecked, arguments.same_model)
+    try:
+        import_table(arguments.table, wanted, arguments.out)
+    except HakdError as error:
+        raise (entry.respelled(error) if entry else error) from None
+    return FINE

@@ -1,0 +1,43 @@
+"""`hakd pin`: trust a board's host key."""
+
+import argparse
+
+from hakd.commands.common import FINE, Commands, command
+from hakd.records.errors import HakdError
+
+
+def add(commands: Commands) -> None:
+    """The options."""
+    found = command(
+        commands,
+        "pin",
+        "show a board's host key, ask, and write it into the project's known hosts",
+        "Show a board's host key, ask, and write it into config/known_hosts (or the device's own `known_hosts`).\n"
+        "The key of its jump host comes first. Nothing is run on the board.\n\n"
+        "examples:\n"
+        "  hakd pin pi4\n"
+        "  hakd pin pi4 --fingerprint SHA256:4eGmG4ReAY0DnWbfvMdsLxCyXBxfvq38S7sXq7q3Lbk\n"
+        "  hakd pin pi4 --replace       the board was set up anew",
+    )
+    found.add_argument("device", metavar="DEVICE", help="the board")
+    found.add_argument(
+        "--fingerprint",
+        action="append",
+        default=[],
+        metavar="SHA256:...",
+        help="do not ask: pin a key that has this fingerprint, and no other (again for the jump host's)",
+    )
+    found.add_argument("--replace", action="store_true", help="another key is known: replace it")
+    found.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hakd.device_file import find_device
+    from hakd.pinning import at_the_terminal, pin
+
+    entry = find_device(arguments.device, arguments.config)
+    try:
+        pin(entry.device, arguments.fingerprint, arguments.replace, ask=at_the_terminal())
+    except HakdError as error:
+        raise entry.respelled(error) from None
+    return FINE

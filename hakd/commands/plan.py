@@ -1,0 +1,91 @@
+"""`hakd plan`: what a study will cost, beforehand."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hakd.commands.common import FINE, Commands, command, positive
+
+
+def add(commands: Commands) -> None:
+    """The options."""
+    found = command(
+        commands,
+        "plan",
+        "tell what a study will cost: points and minutes per device, hours of training",
+        "Tell what the configured study will cost before it is started: points and minutes on each device, and the\n"
+        "hours of training on this machine. No board is spoken to. Minutes come from what the store has seen of a\n"
+        "device, else from an assumed rate; training from a two-second probe of each network on one thread.\n\n"
+        "examples:\n"
+        "  hakd plan\n"
+        "  hakd plan --config config/cluttered.yaml --no-training\n"
+        "  hakd plan --gmacs 0.5 --json",
+    )
+    found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
+    found.add_argument(
+        "--gmacs", type=positive, metavar="X", help="assume this many GMAC/s a thread where nothing is known"
+    )
+    found.add_argument("--no-training", action="store_true", help="leave the training out (no probe)")
+    found.add_argument("--json", action="store_true", help="for machines")
+    found.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hakd.device_file import configuration
+    from hakd.planning import GMACS, checked_study, device_plans, levels_text, lines_of, not_counted
+
+    config = configuration(arguments.config)
+    study = checked_study(config)
+    store = Path(arguments.store or config.store())
+    plans = list(device_plans(study, store, arguments.gmacs or GMACS))
+    training = None if arguments.no_training else _training(study)
+    if arguments.json:
+        rows = [plan.to_dict() for plan in plans]
+        print(json.dumps({"devices": rows, "training": training}, indent=1))
+        return FINE
+    print(levels_text(study))
+    for plan in plans:
+        print("\n".join(lines_of(plan)))
+    print(
+        "Least: first points, one look; most: every budget and look spent. What the store has is not timed again."
+    )
+    print(not_counted(study))
+    if training is not None:
+        for line in _words(training):
+            print(line)
+    return FINE
+
+
+def _training(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Hours of training by network and kind of job; with a reason instead where the data are not known."""
+    from hakd.training_plan import probe, train_images, training_jobs
+
+    epoch = train_images(study)
+    if epoch is None:
+        return {
+            "unknown": "how many images the data set has is known once it is prepared (results/data/train.npz)"
+        }
+    networks = {}
+    for network in study["run"]["networks"]:
+        rate = probe(study, network)
+        jobs = {
+            job.what: {"jobs": job.jobs, "hours": job.jobs * job.images / rate / 3600}
+            for job in training_jobs(study, network, epoch)
+        }
+        networks[network] = {"images_per_s": rate, "jobs": jobs}
+    return {"epoch_images": epoch, "networks": networks}
+
+
+def _words(training: Mapping[str, Any]) -> list[str]:
+    if "unknown" in training:
+        return [f"training: left out: {training['unknown']}"]
+    total = sum(job["hours"] for one in training["networks"].values() for job in one["jobs"].values())
+    lines = [
+        f"training: {total:.2f} h on one thread ({training['epoch_images']} images an epoch); jobs run side by side"
+    ]
+    for network, one in training["networks"].items():
+        jobs = ", ".join(f"{job['jobs']} {what} {job['hours']:.2f} h" for what, job in one["jobs"].items())
+        lines.append(f"  {network} ({one['images_per_s']:.0f} images/s at full width): {jobs}")
+    return lines

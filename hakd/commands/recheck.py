@@ -1,0 +1,63 @@
+"""`hakd recheck`: does a latency table still hold?"""
+
+import argparse
+
+from hakd.commands.common import FINDING, FINE, Commands, command, from_
+
+
+def add(commands: Commands) -> None:
+    """The options."""
+    found = command(
+        commands,
+        "recheck",
+        "after an update of the engine: re-time a few tell-tale points, and name the groups and choices that are stale",
+        "Re-time a few tell-tale points of a latency table in fresh processes: both sides of each curve's largest\n"
+        "steps and both ends of its widest tread. Where a ratio is no longer what the table says, beyond the curve's\n"
+        "tolerance, the curve is stale. Status 1 unless all hold.\n\n"
+        "examples:\n"
+        "  hakd recheck pi4 --table pi4.parquet\n"
+        "  hakd recheck pi4 --table latency/pi4.parquet --choices snap/0.3/pi4.json snap/0.6/pi4.json\n"
+        "  hakd recheck pi4.yaml --table pi4.parquet --group block6 block13 --steps 4",
+    )
+    found.add_argument("device", metavar="DEVICE", help="the device that the table is of")
+    found.add_argument("--table", required=True, metavar="TABLE", help="its latency table")
+    found.add_argument("--group", nargs="+", default=[], metavar="GROUP", help="these width groups only")
+    found.add_argument(
+        "--steps", type=from_(1), default=2, metavar="N", help="steps of each curve (default: 2)"
+    )
+    found.add_argument(
+        "--choices",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="results/{network}/snap/{level}/{device}.json of a study",
+    )
+    found.add_argument(
+        "--processes", type=from_(3), metavar="N", help="fresh processes in a look (default: 5)"
+    )
+    found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
+    found.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hakd.device_file import changed, configuration, find_device
+    from hakd.latency_table import Request, network_of
+    from hakd.rechecking import recheck
+    from hakd.records.errors import HakdError
+    from hakd.table_files import read_latency, select
+    from hakd.table_parts import spec_from
+
+    config = configuration(arguments.config)
+    entry = find_device(arguments.device, arguments.config)
+    entry = changed(entry, {"benchmark_processes": arguments.processes})
+    frame, about = read_latency(arguments.table)
+    frame = select(frame, arguments.table, arguments.group)
+    spec = spec_from(about, arguments.table)
+    if spec is None:
+        spec = network_of(config, Request(str(frame["network"].iloc[0]), "map", "none.csv"))
+    store = arguments.store or config.store()
+    try:
+        fine = recheck(entry, frame, about, spec, arguments.table, store, arguments.steps, arguments.choices)
+    except HakdError as error:
+        raise entry.respelled(error) from None
+    return FINE if fine else FINDING

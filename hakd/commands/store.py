@@ -1,0 +1,54 @@
+"""`hakd store`: what is measured, and whether it is sound."""
+
+import argparse
+import json
+from pathlib import Path
+
+from hakd.commands.common import FINDING, FINE, Commands, command
+
+
+def add(commands: Commands) -> None:
+    """The options."""
+    found = command(
+        commands,
+        "store",
+        "list what a measurement store holds, or look whether all of it is sound",
+        "ls      a paragraph per device identity: device, engine and version, threads, epoch, fingerprint; sessions,\n"
+        "        points, bursts, failures, size, first and last session (UTC)\n"
+        "verify  read every journal and say what is not as hakd wrote it, with the remedy; status 1 for damage\n\n"
+        "examples:\n"
+        "  hakd store ls\n"
+        "  hakd store ls --json --store ../runs/paper/results/measurements\n"
+        "  hakd store verify",
+    )
+    found.add_argument("what", choices=("ls", "verify"), help="list, or look for damage")
+    found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
+    found.add_argument("--json", action="store_true", help="for machines")
+    found.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hakd.device_file import configuration
+    from hakd.store_report import holdings, listing, verify
+
+    root = Path(arguments.store or configuration(arguments.config).store())
+    if arguments.what == "ls":
+        found = holdings(root)
+        if arguments.json:
+            print(json.dumps([one.to_dict() for one in found], indent=1))
+        else:
+            print("\n".join(listing(found)))
+        return FINE
+    findings, journals, bursts = verify(root)
+    damage = sum(not finding.note for finding in findings)
+    if arguments.json:
+        rows = [{**vars(finding), "where": str(finding.where)} for finding in findings]
+        print(
+            json.dumps({"journals": journals, "bursts": bursts, "damage": damage, "findings": rows}, indent=1)
+        )
+    else:
+        for finding in findings:
+            print(finding.text())
+        verdict = f"{damage} damaged places" if damage else "sound"
+        print(f"{root}: {journals} journals, {bursts} bursts: {verdict}")
+    return FINDING if damage else FINE

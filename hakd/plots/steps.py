@@ -1,0 +1,117 @@
+"""Marks of a curve's steps, for staircases that are drawn without choices: where they are, how high, how exact."""
+
+from collections.abc import Set
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from hakd.plots import style
+from hakd.staircase.curve import Curve, shape_from
+from hakd.staircase.mapping import Change, changes, comb
+
+RISE, FALL = "#D55E00", "#009E73"
+LABELS = {1: 10, 2: 6, 3: 4, 4: 3}  # at most so many figures in a panel, by panels in a row
+_NEAR = 0.05  # of the axis where one panel fills the page: labels nearer than this would overlap
+_OPEN = (0, (1, 1))
+
+
+def curve_of(rows: pd.DataFrame) -> Curve:
+    """One curve's rows of a latency table as a curve."""
+    rows = rows.sort_values("width")
+    first = rows.iloc[0]
+    latency = tuple(float(value) for value in rows["latency_ms"])
+    unknown = (None,) * len(rows)
+    residual = first.get("residual_p95")
+    return Curve(
+        str(first["group"]),
+        None,
+        {},
+        tuple(int(width) for width in rows["width"]),
+        latency,
+        unknown,
+        unknown,
+        latency,
+        None if pd.isna(residual) else float(residual),
+        bool(rows["trusted"].all()),
+        "",
+    )
+
+
+def mark_steps(axes: Axes, rows: pd.DataFrame, scale: float, columns: int) -> set[str]:
+    """Draw every change above the tolerance, with its height where there is room; says what was drawn.
+
+    A change between adjacent widths is a solid line where it is; one that was not narrowed down spans its gap, dotted.
+
+    Args:
+        axes: with its limits set.
+        rows: of one curve.
+        scale: of the axis, per millisecond.
+        columns: panels in a row, which decides how many figures fit.
+
+    Returns:
+        Of `rise`, `fall`, `open`, those that were drawn.
+    """
+    curve = curve_of(rows)
+    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
+    found = sorted(changes(curve), key=lambda change: -abs(change.ratio - 1))
+    left, right = axes.get_xlim()
+    placed: list[float] = []
+    drawn: set[str] = set()
+    for change in found:
+        low, high = known[change.before] * scale, known[change.after] * scale
+        colour, dashes = RISE if change.ratio > 1 else FALL, "solid" if change.exact else _OPEN
+        drawn |= {"rise" if change.ratio > 1 else "fall"} | (set() if change.exact else {"open"})
+        axes.plot(
+            [change.before, change.after], [low, high], color=colour, lw=1.5, ls=dashes, zorder=2.8, alpha=0.9
+        )
+        middle = (change.before + change.after) / 2
+        room = all(abs(middle - other) > _NEAR * (right - left) * columns for other in placed)
+        if room and len(placed) < LABELS[min(columns, 4)]:
+            placed.append(middle)
+            _label(axes, change, max(low, high), colour)
+    axes.set_title(_kind(curve, found), loc="right", fontsize=7.5, pad=13, color=style.GREY)
+    return drawn
+
+
+def _label(axes: Axes, change: Change, top: float, colour: str) -> None:
+    between = "\N{RIGHTWARDS ARROW}" if change.exact else "\N{HORIZONTAL ELLIPSIS}"
+    words = f"{change.before}{between}{change.after}\n{change.ratio - 1:+.0%}"
+    axes.annotate(
+        words,
+        xy=((change.before + change.after) / 2, top),
+        xytext=(0, 3),
+        textcoords="offset points",
+        fontsize=5.8,
+        color=colour,
+        ha="center",
+        va="bottom",
+        linespacing=0.95,
+        zorder=7,
+        bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none", "alpha": 0.75},
+    )
+
+
+def _kind(curve: Curve, found: list[Change]) -> str:
+    """What the curve is, in a few words."""
+    if curve.residual_p95 is None:
+        return "noise unknown"
+    if (shape := shape_from(curve)) in ("flat", "line"):
+        return "flat" if shape == "flat" else "slope without steps"
+    modulus = comb(curve)
+    count = f"{len(found)} change{'s' * (len(found) != 1)}"
+    return f"comb of {modulus}, {count}" if modulus else count
+
+
+def step_handles(drawn: Set[str]) -> list[Line2D]:
+    """Entries of the legend for what `mark_steps` drew."""
+    looks = (
+        ("rise", RISE, "solid", "step: wider is slower"),
+        ("fall", FALL, "solid", "cliff: wider is faster"),
+        ("open", style.GREY, _OPEN, "lies somewhere in between"),
+    )
+    return [
+        Line2D([], [], color=colour, lw=1.5, ls=dashes, label=words)
+        for name, colour, dashes, words in looks
+        if name in drawn
+    ]

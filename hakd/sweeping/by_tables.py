@@ -1,0 +1,349 @@
+"""Widths chosen on tables of all tiles for a latency budget: `joint` and its rivals, each verified on fresh data."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hakd.boards import Board, Burst
+from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, choose
+from hakd.choosing.rivals import round_to
+from hakd.choosing.snap import Choice
+from hakd.choosing.table_rivals import knapsack, latency_greedy
+from hakd.choosing.width_candidates import SHARES, width_candidates
+from hakd.choosing.within_budget import Fresh, Kept, within_budget
+from hakd.networks.families import full_architecture, full_widths
+from hakd.records.arch import Architecture
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+from hakd.saliency.trajectory import regained_saliency
+from hakd.staircase.curve import Curve
+from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
+from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.tables import Tables, measure_tables, time_networks
+from hakd.sweeping.timing import LOOKS, Measuring, merge
+
+log = logging.getLogger(__name__)
+
+TIGHT_SHARES = (
+    0.7,
+    0.4,
+)  # of the pruned width: a budget of another network's time may need much narrower ones
+
+Solver = Callable[[Values, Cost, Mapping[str, int], float], Joint]
+
+
+def _joint(values: Values, cost: Cost, twin: Mapping[str, int], probability: float) -> Joint:
+    return choose(values, [cost], probability)
+
+
+SOLVERS: Mapping[str, Solver] = {"joint": _joint, "knapsack": knapsack, "latency_greedy": latency_greedy}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a network may take: the latency of another one times `share`, or `latency_ms`."""
+
+    words: str
+    reference: Architecture | None = None
+    share: float = 1.0
+    latency_ms: float | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether it is just the latency of a network, which then keeps it by definition."""
+        return self.reference is not None and self.share == 1
+
+    def ms(self, measured_ms: Mapping[str, float]) -> float:
+        """In ms, given the latencies of networks by arch.
+
+        Raises:
+            HakdError: the reference could not be timed.
+        """
+        if self.reference is None:
+            return float(self.latency_ms or 0)
+        if self.reference.arch not in measured_ms:
+            raise HakdError("its reference could not be timed", key="choosing.budget", remedy="See the log")
+        return self.share * measured_ms[self.reference.arch]
+
+
+def budget_from(settings: Mapping[str, Any], known: Mapping[str, Architecture]) -> Budget:
+    """The budget that the configuration's `choosing.budget` asks for.
+
+    Args:
+        settings: one of {like: method}, {latency_ms: number}, {speedup: number}.
+        known: architectures by method, chosen so far.
+
+    Raises:
+        HakdError: no such method there, or none of the three.
+    """
+    if settings.get("latency_ms"):
+        value = float(settings["latency_ms"])
+        return Budget(f"{value:g} ms", latency_ms=value)
+    if settings.get("speedup"):
+        factor = float(settings["speedup"])
+        full = full_architecture(known["fisher"].spec)
+        return Budget(f"the full network's latency / {factor:g}", full, 1 / factor)
+    like = str(settings.get("like"))
+    if like not in known:
+        raise HakdError(
+            f"no widths by the method {like!r} to take the latency of",
+            key="choosing.budget.like",
+            remedy=f"Known: {', '.join(known)}",
+        )
+    return Budget(f"the latency of {like}", known[like])
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be chosen: the pruned network with its curves, and what its channels are worth."""
+
+    level: float
+    pruned: Architecture
+    curves: Mapping[str, Curve]
+    trajectory: pd.DataFrame
+
+    @property
+    def full(self) -> dict[str, int]:
+        """Widths before pruning."""
+        return full_widths(self.pruned.spec)
+
+    def candidates(self, budget: Budget) -> dict[str, list[int]]:
+        """Widths worth timing by group; narrower than pruned where the trajectory goes on to lower levels.
+
+        Where the budget is another network's latency, that network's widths are among them.
+        """
+        removed, full = self.trajectory["group"].value_counts(), self.full
+        lowest = {group: full[group] - int(removed.get(group, 0)) for group in full}
+        shares = SHARES if budget.same else TIGHT_SHARES
+        found = {
+            group: width_candidates(self.curves[group], width, full[group], lowest[group], shares=shares)
+            for group, width in self.pruned.widths.items()
+        }
+        if budget.reference is not None and budget.same:
+            for group, width in budget.reference.widths.items():
+                if width >= lowest[group]:
+                    found[group] = sorted({*found[group], width})
+        return found
+
+    def values(self, candidates: Mapping[str, Sequence[int]]) -> dict[str, dict[int, float]]:
+        """{group: {width: minus the recorded saliency of the channels that it drops}}."""
+        return {
+            group: {
+                width: -regained_saliency(self.trajectory, self.full, group, width, self.full[group])
+                for width in widths
+            }
+            for group, widths in candidates.items()
+        }
+
+
+def choose_by_tables(
+    board: Board,
+    measuring: Measuring,
+    methods: Sequence[str],
+    question: Question,
+    budget: Budget,
+) -> dict[str, dict[str, Any]]:
+    """Measure the tables once, then choose and verify by each method.
+
+    Returns:
+        {method: architecture, `choices` (a record per group), `repair` (every try, predicted and fresh), `search_s`
+        (seconds of the tables, of choosing and verifying)}.
+
+    Raises:
+        HakdError: nothing in the tables keeps a budget in ms or a speed-up, or the device could not time them.
+    """
+    start = time.monotonic()
+    pruned = question.pruned
+    candidates = question.candidates(budget)
+    rounded = Architecture(pruned.spec, round_to(pruned.widths, question.full))
+    networks = [full_architecture(pruned.spec), pruned, rounded, budget.reference or pruned]
+    tables = measure_tables(board, pruned, candidates, {one.arch: one for one in networks}, measuring)
+    values = question.values(candidates)
+    tables_s = time.monotonic() - start
+    made = {}
+    for method in methods:
+        start = time.monotonic()
+        kept = _one(board, measuring, method, question, budget, tables, values)
+        log.info("%s at %g for %s: %s", method, question.level, budget.words, kept.reason)
+        chosen = Architecture(pruned.spec, dict(kept.widths))
+        made[method] = {
+            **chosen.to_dict(),
+            "choices": _records(method, question, chosen, budget, board.device.name, values),
+            "repair": kept.to_dict()
+            | {
+                "budget": budget.words,
+                "budget_ms": budget.ms(tables.measured_ms),
+                "probability": PROBABILITY,
+                "overhead_ms": tables.overhead_ms,
+                "residual_p95": tables.residual_p95,
+                "points": sum(len(tile.latency_ms) for tile in tables.tiles),
+            },
+            "search_s": tables_s + time.monotonic() - start,
+        }
+    return made
+
+
+def _one(
+    board: Board,
+    measuring: Measuring,
+    method: str,
+    question: Question,
+    budget: Budget,
+    tables: Tables,
+    values: Values,
+) -> Kept:
+    """One method: choose, calibrate the prediction at what was chosen, choose again, verify."""
+    pruned, name = question.pruned, board.device.name
+    budget_ms = budget.ms(tables.measured_ms)
+
+    def solve(asked_ms: float, shift_ms: float = 0.0) -> Joint:
+        cost = Cost(name, tables.tiles, asked_ms, tables.overhead_ms + shift_ms)
+        return SOLVERS[method](values, cost, pruned.widths, PROBABILITY)
+
+    shift_ms = 0.0
+    try:
+        first = solve(budget_ms)
+    except NoneFits:
+        pass
+    else:
+        shift_ms = _calibrated(board, measuring, pruned, first, tables)
+    fallback = budget.reference.widths if budget.reference is not None and budget.same else None
+    kept = within_budget(
+        lambda asked_ms: solve(asked_ms, shift_ms),
+        _fresh_timer(board, measuring, pruned, budget, budget_ms),
+        budget_ms,
+        fallback,
+    )
+    return _or_reference(kept, budget, values)
+
+
+def _or_reference(kept: Kept, budget: Budget, values: Values) -> Kept:
+    """The network that the budget was taken from, where it loses less: it keeps the budget by definition."""
+    if budget.reference is None or not budget.same:
+        return kept
+    widths = budget.reference.widths
+    if any(width not in values[group] for group, width in widths.items()):
+        return kept
+    own, other = (sum(values[g][w] for g, w in some.items()) for some in (kept.widths, widths))
+    if other <= own and kept.ratio_high <= 1:
+        return kept
+    reason = f"{kept.reason}; {budget.words.removeprefix('the latency of ')} itself loses less"
+    return replace(kept, widths=dict(widths), ratio=1.0, ratio_low=1.0, ratio_high=1.0, reason=reason)
+
+
+def _calibrated(
+    board: Board, measuring: Measuring, pruned: Architecture, first: Joint, tables: Tables
+) -> float:
+    """What (ms) the first choice takes beyond its prediction, on the scale of the pruned network's latency.
+
+    One overhead for all networks is right on average; where the choice goes, among fast widths, the sum of tiles can be
+    off by more (docs/findings.md). Also undoes what the choice gained by picking favourable errors.
+    """
+    chosen = Architecture(pruned.spec, dict(first.widths))
+    found = time_networks(board, {one.arch: one for one in (chosen, pruned)}, measuring, "calibrate")
+    if chosen.arch not in found or pruned.arch not in found or pruned.arch not in tables.measured_ms:
+        return 0.0
+    (predicted,) = first.latency_ms.values()
+    return found[chosen.arch] / found[pruned.arch] * tables.measured_ms[pruned.arch] - predicted
+
+
+def _fresh_timer(
+    board: Board, measuring: Measuring, pruned: Architecture, budget: Budget, budget_ms: float
+) -> Callable[[dict[str, int]], Fresh]:
+    """Times widths against the budget in fresh processes: interleaved with its reference, or in ms where it has none.
+
+    Looks as the verification of single moves does (`hakd.sweeping.snapping`), and pays for them alike.
+    """
+    confidence = 1 - (1 - CONFIDENCE) / LOOKS
+    calls = 0
+
+    def time_fresh(widths: dict[str, int]) -> Fresh:
+        nonlocal calls
+        calls += 1
+        chosen = Architecture(pruned.spec, widths)
+        if budget.reference is not None and budget.reference.arch == chosen.arch:
+            same = 1 / budget.share  # the reference itself: its ratio is known
+            return budget_ms * same, same, same, same
+        networks = [chosen] if budget.reference is None else [chosen, budget.reference]
+        points = [point(engine_graph(one), f"{one.spec.name} {one.arch}", board.device) for one in networks]
+        keys = [one.key for one in points]
+        purpose = f"verify:{digest([keys, calls])}"
+        bursts: dict[str, list[Burst]] = {}
+        for look in range(1, LOOKS + 1):
+            merge(
+                bursts,
+                board.measure(points, measuring.end_to_end(), f"{purpose}:look{look}:{measuring.visits}"),
+            )
+            if not bursts.get(keys[0]):
+                raise HakdError(
+                    "the chosen network could not be timed",
+                    where=f"device {board.device.name}",
+                    key=chosen.arch,
+                )
+            own = estimate(bursts, absolute=True, confidence=confidence).estimates[keys[0]]
+            if budget.reference is None:
+                ends = own.latency_ms, own.latency_low_ms or 0.0, own.latency_high_ms or 0.0
+                middle, low, high = (one / budget_ms for one in ends)
+            else:
+                found = ratio(bursts, keys[0], keys[1], confidence)
+                middle, low, high = (one / budget.share for one in found)
+            if high <= 1 or low > 1:
+                break
+        return own.latency_ms, middle, low, high
+
+    return time_fresh
+
+
+def _records(
+    method: str,
+    question: Question,
+    chosen: Architecture,
+    budget: Budget,
+    device: str,
+    values: Values,
+) -> list[dict[str, Any]]:
+    """A record per group, as the readings of HAKD have them: its curve shows what a width costs, not why it is."""
+    records = []
+    for group, before in question.pruned.widths.items():
+        curve, after = question.curves[group], chosen.widths[group]
+        i, timed = curve.index(before), after in curve.widths
+        j = curve.index(after) if timed else i
+        to_ms = curve.latency_ms[j] if timed else float(np.interp(after, curve.widths, curve.latency_ms))
+        word = "stays" if after == before else "wider" if after > before else "narrower"
+        choice = Choice(
+            group=group,
+            method=method,
+            level=question.level,
+            width_from=before,
+            width_to=after,
+            full_width=question.full[group],
+            latency_from_ms=curve.latency_ms[i],
+            latency_from_low_ms=curve.low[i],
+            latency_from_high_ms=curve.high[i],
+            latency_to_ms=to_ms,
+            latency_to_low_ms=curve.low[j] if timed else None,
+            latency_to_high_ms=curve.high[j] if timed else None,
+            residual_p95=curve.residual_p95,
+            tolerance=None if curve.residual_p95 is None else curve.eps,
+            free_channels=after - before,
+            neighbour_widths=dict(curve.neighbour_widths),
+            trusted=curve.trusted,
+            reason=f"{word}: chosen with all other widths on tables of the tiles, for {budget.words}",
+        )
+        records.append(
+            choice.to_dict()
+            | {
+                "network": chosen.spec.name,
+                "device": device,
+                "method": method,
+                "proposed_width": after,
+                "saliency": values[group].get(after, 0.0) - values[group].get(before, 0.0),
+                "undone": False,
+            }
+        )
+    return records

@@ -1,0 +1,115 @@
+"""Curves followed on an open board: the first widths, then what these ask for, then what is not precise enough yet."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hakd.boards import Board, Burst, Device, Point
+from hakd.staircase.curve import Curve, curve_from
+from hakd.staircase.estimate import Sweep, estimate
+from hakd.sweeping.measuring import Measuring
+from hakd.sweeping.modes import Mode
+from hakd.sweeping.timing import LOOKS, collect
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Line:
+    """A width group at a level: what was asked of it so far, and its latest curve.
+
+    Subclasses say what is timed: `width`, `full`, `point` and `around`. `precise`: it stopped by precision, not by
+    budget.
+    """
+
+    level: float | None
+    group: str
+    mode: Mode
+    keys: dict[int, str] = field(default_factory=dict)
+    curve: Curve | None = None
+    look: int = 1
+    precise: bool = False
+
+    @property
+    def width(self) -> int:
+        """The width that the network has."""
+        raise NotImplementedError
+
+    @property
+    def full(self) -> int:
+        """The widest one."""
+        raise NotImplementedError
+
+    @property
+    def around(self) -> Mapping[str, int]:
+        """Widths of the other groups that shape the decision block."""
+        raise NotImplementedError
+
+    def point(self, channels: int, device: Device) -> Point:
+        """The decision block at a width, the neighbours as they are."""
+        raise NotImplementedError
+
+    def points(self, widths: Sequence[int], device: Device) -> list[Point]:
+        """Points of some widths, whose keys are noted."""
+        found = [self.point(channels, device) for channels in widths]
+        self.keys |= {channels: one.key for channels, one in zip(widths, found, strict=True)}
+        return found
+
+
+def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference: Point) -> Sweep:
+    """Time the first widths of all curves, then what these ask for; time those again that are not precise enough.
+
+    A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. How
+    many looks there are is fixed beforehand (`LOOKS`). Every look adds fresh processes to what is there; the estimate
+    sets disturbed ones aside by criteria that do not look at how the widths compare (`hakd.staircase.interference`).
+    """
+    bursts: dict[str, list[Burst]] = {}
+    pending, found = list(lines), Sweep({}, None, {})
+    for look in range(1, LOOKS + 1):
+        wanted = [sorted({*line.mode.start(line.width, line.full), *line.keys}) for line in pending]
+        for extension in range(max(line.mode.rounds for line in pending)):
+            points = [
+                p
+                for line, widths in zip(pending, wanted, strict=True)
+                for p in line.points(widths, board.device)
+            ]
+            part = f"sweep:look{look}" + (f":extension{extension}" if extension else "")
+            collect(bursts, board, points, measuring, part, reference)
+            found = estimate(bursts)
+            more = [_refresh(line, found, measuring, look) for line in pending]
+            if not any(more):
+                break
+            # The pruned width is timed again with its new neighbours, so that they share processes.
+            wanted = [
+                sorted({line.width, *widths}) if widths else []
+                for line, widths in zip(pending, more, strict=True)
+            ]
+        for line in pending:
+            line.precise = _precise(line)
+        pending = [line for line in pending if not line.precise]
+        if not pending:
+            break
+        log.info("look %d: %d of %d curves are not precise enough", look, len(pending), len(lines))
+    for line in lines:
+        _refresh(line, found, measuring, line.look)  # on the final scale, all processes in
+    return found
+
+
+def _precise(line: Line) -> bool:
+    """Whether the line's curve stops by precision."""
+    if line.curve is None or line.width not in line.curve.widths:
+        return False
+    return line.mode.enough(line.curve, line.width, line.full)
+
+
+def _refresh(line: Line, sweep: Sweep, measuring: Measuring, look: int) -> list[int]:
+    """Make the line's curve anew and say which widths it needs next, if its mode goes by such a curve at all."""
+    line.look = look
+    if not any(key in sweep.estimates for key in line.keys.values()):
+        line.curve = None
+        return []
+    line.curve = curve_from(sweep, line.group, line.level, line.around, line.keys, measuring.min_step)
+    if line.width not in line.curve.widths or not (line.curve.trusted or line.mode.untrusted):
+        return []
+    more = line.mode.more(line.curve, line.width, line.full)
+    return [channels for channels in more if channels not in line.keys]

@@ -1,0 +1,166 @@
+"""Tables of a network's tiles over candidate widths, and what whole networks take beyond the sum of their tiles."""
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from hakd.boards import Board, Burst, Point
+from hakd.choosing.joint import TileTable
+from hakd.records.arch import Architecture
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+from hakd.staircase.curve import trust
+from hakd.staircase.estimate import Sweep, estimate
+from hakd.staircase.predict import fit_overhead
+from hakd.sweeping.parts import engine_graph, neighbours, point
+from hakd.sweeping.timing import Measuring, collect, end_to_end, reference_part, tile_points
+
+log = logging.getLogger(__name__)
+LOOKS = 2  # what the tables do not know well the chance constraint counts, so that fewer looks do than for a curve
+UNKNOWN_SPREAD = 0.03  # of one process, where no two can be compared
+_P95 = float(2**0.5 * ndtri(0.975))  # a residual p95 in standard deviations of one process
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tiles' tables on one device, the overhead of whole networks beyond their sum (ms), and what both rest on.
+
+    `measured_ms` and `sums_ms` are of the networks that the overhead was fitted to, by arch.
+    """
+
+    tiles: tuple[TileTable, ...]
+    overhead_ms: float
+    measured_ms: Mapping[str, float]
+    sums_ms: Mapping[str, float]
+    residual_p95: float | None
+
+
+def combinations(
+    pruned: Architecture, candidates: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[tuple[str, ...], dict[tuple[int, ...], Architecture]]]:
+    """{tile: (its groups, {widths of these: a network that has the tile with them})}, in network order."""
+    found = {}
+    for name, graph in engine_graph(pruned).tiles().items():
+        groups = tuple(neighbours(graph))
+        keys = itertools.product(*(candidates[group] for group in groups))
+        found[name] = (
+            groups,
+            {
+                key: Architecture(pruned.spec, {**pruned.widths, **dict(zip(groups, key, strict=True))})
+                for key in keys
+            },
+        )
+    return found
+
+
+def measure_tables(
+    board: Board,
+    pruned: Architecture,
+    candidates: Mapping[str, Sequence[int]],
+    networks: Mapping[str, Architecture],
+    measuring: Measuring,
+) -> Tables:
+    """Time all tiles at all combinations of their groups' candidate widths, and `networks` (by arch) end to end.
+
+    Raises:
+        HakdError: a network that could not be timed, or a tile of which nothing could.
+    """
+    wanted = combinations(pruned, candidates)
+    keys: dict[str, dict[tuple[int, ...], str]] = {name: {} for name in wanted}
+    points: list[Point] = []
+    for name, (_, cases) in wanted.items():
+        for key, network in cases.items():
+            graph = engine_graph(network).tiles()[name]
+            label = f"{pruned.spec.name} {name} {key}"
+            points.append(point(graph, label, board.device, curve=f"{pruned.spec.name} {name}"))
+            keys[name][key] = points[-1].key
+    parts = {arch: tile_points(network, board.device) for arch, network in networks.items()}
+    points += [part for tiles in parts.values() for part in tiles.values()]
+    sweep = _time(board, points, measuring, reference_part(pruned, board.device))
+    sigma = log_errors(sweep)
+    tiles = [
+        _table(name, wanted[name][0], {k: key for k, key in by_width.items() if key in sigma}, sweep, sigma)
+        for name, by_width in keys.items()
+    ]
+    sums = {
+        arch: sum(sweep.estimates[part.key].latency_ms for part in found.values())
+        for arch, found in parts.items()
+        if all(part.key in sweep.estimates for part in found.values())
+    }
+    measured = time_networks(board, {arch: networks[arch] for arch in networks}, measuring, "tables")
+    fitted = [arch for arch in sums if arch in measured]
+    if not fitted:
+        raise HakdError(
+            "none of the whole networks could be timed with all its tiles",
+            where=f"device {board.device.name}",
+            remedy="See the failures that the device reported",
+        )
+    count = len(tiles)
+    overhead = fit_overhead(
+        [sums[arch] for arch in fitted], [measured[arch] for arch in fitted], [count] * len(fitted)
+    )
+    log.info(
+        "%d points in %d tables; sum of tiles / network %s",
+        len({p.key for p in points}),
+        count,
+        ", ".join(f"{sums[arch] / measured[arch]:.2f}" for arch in fitted),
+    )
+    return Tables(tuple(tiles), -overhead.value * (count - 1), measured, sums, sweep.residual_p95)
+
+
+def _time(board: Board, points: list[Point], measuring: Measuring, reference: Point) -> Sweep:
+    """Passes over all points, pooled; once more when they cannot be trusted. What the sweep timed is in the store."""
+    bursts: dict[str, list[Burst]] = {}
+    for look in range(1, LOOKS + 1):
+        collect(bursts, board, points, measuring, f"tiles:look{look}", reference)
+        found = estimate(bursts)
+        if trust(found.residual_p95, measuring.min_step)[0]:
+            break
+    return found
+
+
+def log_errors(sweep: Sweep) -> dict[str, float]:
+    """Standard error of each key's log latency: from its processes' spread, at least what the residual of all says.
+
+    Two processes tell little about one key's spread, the residual p95 is over all keys: the larger of the two counts.
+    """
+    residual = sweep.residual_p95
+    floor = UNKNOWN_SPREAD if residual is None else residual / _P95
+    found = {}
+    for key, row in zip(sweep.estimates, sweep.adjusted, strict=True):
+        values = row[np.isfinite(row)]
+        own = float(values.std(ddof=1)) if values.size > 1 else UNKNOWN_SPREAD
+        found[key] = max(own, floor) / max(values.size, 1) ** 0.5
+    return found
+
+
+def _table(
+    name: str,
+    groups: tuple[str, ...],
+    keys: Mapping[tuple[int, ...], str],
+    sweep: Sweep,
+    sigma: Mapping[str, float],
+) -> TileTable:
+    latency = {k: sweep.estimates[key].latency_ms for k, key in keys.items()}
+    return TileTable(name, groups, latency, {k: latency[k] * sigma[key] for k, key in keys.items()})
+
+
+def time_networks(
+    board: Board, networks: Mapping[str, Architecture], measuring: Measuring, purpose: str
+) -> dict[str, float]:
+    """Latency in ms of whole networks by arch, interleaved; those that the device failed on are left out."""
+    points = {
+        arch: point(engine_graph(network), f"{network.spec.name} {arch}", board.device)
+        for arch, network in networks.items()
+    }
+    name = f"{purpose}:{digest(sorted(one.key for one in points.values()))}"
+    timed = end_to_end(board, list(points.values()), measuring, name)
+    return {
+        arch: timed.estimates[one.key].latency_ms
+        for arch, one in points.items()
+        if one.key in timed.estimates
+    }

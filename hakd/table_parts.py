@@ -1,0 +1,150 @@
+"""The parts of a network that a latency table's rows belong to, built again and checked by their shapes."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from hakd.networks.families import full_widths
+from hakd.records.arch import Architecture, NetworkSpec
+from hakd.records.errors import HakdError
+from hakd.records.graph import Graph, Op
+from hakd.records.graph import width as channel_count
+from hakd.sweeping.parts import engine_graph
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer of a part, as the tables of other tools name it; sizes in pixels of one side."""
+
+    name: str
+    kind: str  # conv or linear
+    cin: int
+    cout: int
+    size_in: int
+    size_out: int
+    kernel: int
+    stride: int
+    padding: int
+    depthwise: bool
+    grouped: bool  # its output's width is that of a width group
+
+    @property
+    def groups(self) -> int:
+        """As convolutions count them: each channel alone, or all together."""
+        return self.cin if self.depthwise else 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """A row of a latency table with the part of the network that it timed."""
+
+    kind: str
+    group: str
+    shape: str
+    latency_ms: float
+    bursts: int
+    graph: Graph
+    layers: tuple[Layer, ...]
+    first: bool  # its input is the network's
+
+    @property
+    def carrier(self) -> Layer:
+        """The layer under which the time of the whole part is written.
+
+        The one that makes a group's width, because its two widths tell the parts of one place apart; else the last.
+        """
+        dense = [layer for layer in self.layers if not layer.depthwise]
+        if self.kind == "block":
+            return dense[0]
+        return next((layer for layer in dense if layer.grouped), dense[-1])
+
+    @property
+    def covered(self) -> list[Layer]:
+        """Other layers whose time stands under the carrier; those that carry a part of their own are not among them."""
+        return [
+            layer
+            for layer in self.layers
+            if layer is not self.carrier and (layer.depthwise or not layer.grouped)
+        ]
+
+
+def spec_from(about: Mapping[str, Any], where: object) -> NetworkSpec | None:
+    """The network that a table's metadata describe; None for a table that does not say (CSV, or a study's).
+
+    Raises:
+        HakdError: a description that is none.
+    """
+    content = about.get("network")
+    if content is None:
+        return None
+    try:
+        spec = NetworkSpec(**content)
+        full_widths(spec)
+    except (TypeError, KeyError, ValueError) as error:
+        remedy = "Ask for the table as hakd wrote it"
+        raise HakdError(f"no network ({error})", where=where, key="network", remedy=remedy) from None
+    return spec
+
+
+def parts_of(frame: pd.DataFrame, spec: NetworkSpec, where: object) -> Iterator[Part]:
+    """Each row with its part, built from the row's widths.
+
+    Raises:
+        HakdError: a row that does not fit the network, by name or by the hash of its shape.
+    """
+    full = full_widths(spec)
+    for row in frame.itertuples():
+        widths = {**full, **json.loads(row.neighbour_widths)}
+        if row.kind == "block":
+            widths[row.group] = int(row.width)
+        graph = _part(spec, widths, row, where)
+        if graph.shape_key() != row.shape:
+            raise _misfit(f"{row.kind} {row.group} has another shape there", row, spec, where)
+        layers = tuple(_layer(graph, op) for op in graph.ops if op.kind in ("conv", "linear"))
+        yield Part(
+            row.kind, row.group, row.shape, row.latency_ms, row.bursts, graph, layers, "input" in graph.inputs
+        )
+
+
+def _part(spec: NetworkSpec, widths: Mapping[str, int], row: Any, where: object) -> Graph:
+    if set(widths) != set(full_widths(spec)):
+        raise _misfit(f"it has no width group {row.group!r} with these neighbours", row, spec, where)
+    try:
+        network = engine_graph(Architecture(spec, widths))
+    except HakdError as error:
+        raise _misfit(f"{error.key}: {error.problem}", row, spec, where) from None
+    if row.kind == "block":
+        return network.block(row.group)
+    tiles = network.tiles()
+    if row.group not in tiles:
+        raise _misfit(f"it has no tile {row.group!r}", row, spec, where)
+    return tiles[row.group]
+
+
+def _misfit(problem: str, row: Any, spec: NetworkSpec, where: object) -> HakdError:
+    remedy = (
+        "Give the configuration (--config) under which the table was measured, or ask for the table again"
+    )
+    words = f"the table is not of this {spec.name}: {problem}"
+    return HakdError(words, where=where, key=str(row.group), remedy=remedy)
+
+
+def _layer(graph: Graph, op: Op) -> Layer:
+    source, made = graph.tensors[op.inputs[0]], graph.tensors[op.output]
+    cin, cout = channel_count(source.channels), channel_count(made.channels)
+    return Layer(
+        op.name,
+        op.kind,
+        cin,
+        cout,
+        source.size,
+        made.size,
+        op.kernel,
+        op.stride,
+        op.padding,
+        op.depthwise,
+        any(segment.group is not None for segment in made.channels),
+    )

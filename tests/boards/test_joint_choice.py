@@ -1,0 +1,174 @@
+"""Widths by tables of tiles on virtual devices, through the real session: the truth is a formula."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks import joint_choice
+from hakd.boards import open_board
+from hakd.boards.cost_model import CostModel
+from hakd.choosing.device_free import choose_device_free
+from hakd.networks.families import full_architecture, full_widths
+from hakd.records.arch import Architecture
+from hakd.records.errors import HakdError
+from hakd.sweeping.by_tables import Question, budget_from
+from hakd.sweeping.measuring import device_from
+from hakd.sweeping.snapping import snap_network
+from hakd.sweeping.sweep import curves_from_table, sweep
+from hakd.sweeping.tables import combinations, measure_tables
+from tests.unit.builders import SPECS
+
+LEVEL = joint_choice.LEVEL
+# So slow that the smallest networks take about a millisecond: below that, calls of the engine are all there is.
+MODEL = {
+    "overhead_us": 3.0,
+    "us_per_mmac": 20000.0,
+    "depthwise_us_per_mmac": 20000.0,
+    "tile_out": 8,
+    "tile_in": 4,
+    "penalty_in": 1.35,
+}
+NOISE = {"sigma": 0.01, "process_sigma": 0.01, "drift": 0.002}
+
+
+class Case:
+    """A small network, pruned at random and swept on a virtual device."""
+
+    def __init__(self, family: str, store: Path, noise: bool = True) -> None:
+        self.spec = SPECS[family]()
+        self.full = full_widths(self.spec)
+        self.pruned, self.trajectory = joint_choice.pruning(self.spec, 1)
+        self.model = CostModel(**MODEL)
+        self.settings = {
+            "transport": "virtual",
+            "min_step": 0.1,
+            "cost_model": {**MODEL, "noise": NOISE if noise else {}},
+        }
+        self.store, self.free = store, choose_device_free(self.pruned, LEVEL, 0)
+        self.table, _ = sweep("vdev", self.settings, store, {LEVEL: self.free})
+
+    def snap(self, methods=("joint",), **budget):
+        return snap_network(
+            "vdev", self.settings, self.store, LEVEL, self.pruned, self.table, self.trajectory, 5.0, {},
+            methods, budget or None, self.free,
+        )  # fmt: skip
+
+    def true_ms(self, widths) -> float:
+        return joint_choice.true_ms(Architecture(self.spec, dict(widths)), self.model)
+
+    def lost(self, widths) -> float:
+        return joint_choice.lost_share(widths, self.full, self.trajectory)
+
+
+@pytest.fixture(scope="module", params=["mobilenet", "densenet"])
+def case(request, tmp_path_factory) -> Case:
+    return Case(request.param, tmp_path_factory.mktemp("store"))
+
+
+def test_it_keeps_more_than_the_readings_of_hakd_within_the_pruned_networks_latency(case):
+    made = case.snap(("joint", "knapsack", "latency_greedy"))
+    twin_ms = case.true_ms(case.pruned.widths)
+    assert list(made) == ["hakd", "hakd_free", "joint", "knapsack", "latency_greedy"]
+    for method, entry in made.items():
+        assert case.true_ms(entry["widths"]) <= 1.005 * twin_ms, method
+        assert {choice["group"]: choice["width_to"] for choice in entry["choices"]} == entry["widths"]
+        assert all(choice["method"] == method and choice["reason"] for choice in entry["choices"])
+        assert entry["search_s"] > 5 and Architecture(case.spec, entry["widths"]).arch == entry["arch"]
+    kept = made["joint"]["repair"]
+    assert kept["steps"][-1]["reason"] == "accepted" and kept["ratio_high"] <= 1
+    assert kept["budget_ms"] == pytest.approx(twin_ms, rel=0.03)
+    assert kept["steps"][-1]["fresh_ms"] == pytest.approx(case.true_ms(made["joint"]["widths"]), rel=0.03)
+    assert abs(kept["shrinkage"]) < 0.03  # calibrated: what was predicted is what fresh data say
+    assert case.lost(made["joint"]["widths"]) < case.lost(case.pruned.widths)
+    for rival in ("hakd", "hakd_free", "knapsack", "latency_greedy"):
+        assert case.lost(made["joint"]["widths"]) <= case.lost(made[rival]["widths"]) + 0.01, rival
+
+
+def test_only_what_is_asked_for_is_measured(case):
+    assert list(case.snap(())) == ["hakd", "hakd_free"]
+
+
+@pytest.mark.parametrize("budget", [{"speedup": 1.7}, {"like": "round16"}, {"latency_ms": None}])
+def test_other_budgets_are_kept_as_the_truth_has_them(case, budget):
+    full_ms, rival_ms = case.true_ms(case.full), case.true_ms(case.free["round16"].widths)
+    limit = {"speedup": full_ms / 1.7, "like": rival_ms, "latency_ms": 0.7 * full_ms}[next(iter(budget))]
+    if "latency_ms" in budget:
+        budget = {"latency_ms": limit}
+    found = case.snap(**budget)["joint"]
+    assert found["repair"]["budget_ms"] == pytest.approx(limit, rel=0.03)
+    assert 0.7 * limit < case.true_ms(found["widths"]) <= 1.02 * limit
+    if "like" in budget:
+        assert case.lost(found["widths"]) <= case.lost(case.free["round16"].widths) + 1e-9
+
+
+def test_a_budget_that_nothing_keeps_is_one_clear_error(case):
+    with pytest.raises(HakdError, match=r"no widths of those timed keep the budget.*Raise the budget"):
+        case.snap(latency_ms=1e-4)
+
+
+def test_without_noise_tables_hold_the_truth(tmp_path):
+    case = Case("mobilenet", tmp_path, noise=False)
+    device, measuring = device_from("vdev", case.settings)
+    curves = curves_from_table(case.table, LEVEL)
+    question = Question(LEVEL, case.pruned, curves, case.trajectory)
+    candidates = question.candidates(budget_from({"like": "fisher"}, {"fisher": case.pruned}))
+    networks = {one.arch: one for one in (case.pruned, full_architecture(case.spec))}
+    with open_board(device, tmp_path) as board:
+        tables = measure_tables(board, case.pruned, candidates, networks, measuring)
+    # Each tile pays for a call of its own, which the network pays once.
+    assert tables.overhead_ms == pytest.approx(
+        -(len(tables.tiles) - 1) * MODEL["overhead_us"] / 1e3, rel=0.01
+    )
+    for widths in (case.pruned.widths, case.full):
+        total = sum(tile.latency_ms[tuple(widths[g] for g in tile.groups)] for tile in tables.tiles)
+        assert total + tables.overhead_ms == pytest.approx(case.true_ms(widths), rel=0.002)
+    shapes = {name: groups for name, (groups, _) in combinations(case.pruned, candidates).items()}
+    assert shapes["stem"] == ("stem",) and shapes["block5"] == ("block4", "block5")
+    sizes = {tile.name: len(tile.latency_ms) for tile in tables.tiles}
+    assert sizes["block5"] == len(candidates["block4"]) * len(candidates["block5"])
+    values = question.values(candidates)
+    assert all(by_width[case.full[group]] == 0 for group, by_width in values.items())
+    assert all(math.isfinite(value) and value <= 0 for some in values.values() for value in some.values())
+
+
+def test_candidates_are_no_narrower_than_the_trajectory_knows(case):
+    curves = curves_from_table(case.table, LEVEL)
+    short = case.trajectory[case.trajectory.groupby("group").cumcount() < 3]
+    budget = budget_from({"like": "uniform"}, {**case.free, "fisher": case.pruned})
+    for group, widths in Question(LEVEL, case.pruned, curves, short).candidates(budget).items():
+        assert min(widths) >= min(case.full[group] - 3, case.pruned.widths[group])
+
+
+def test_a_network_that_nothing_in_the_tables_beats_is_its_own_choice(case, tmp_path):
+    """One that is both faster and wider than what the candidates allow: the smallest widths of all."""
+    least = Architecture(case.spec, dict.fromkeys(case.full, 1))
+    made = snap_network(
+        "vdev", case.settings, case.store, LEVEL, case.pruned, case.table, case.trajectory.iloc[:5], 0.0, {},
+        ("joint",), {"like": "random"}, {**case.free, "random": least},
+    )["joint"]  # fmt: skip
+    assert made["widths"] == dict(least.widths) and made["repair"]["ratio_high"] == 1.0
+    assert "the network that gave the budget" in made["repair"]["reason"]
+
+
+def test_the_benchmark_tells_latency_and_loss_of_every_method():
+    rows = joint_choice.one_case("densenet", "comb", 0)
+    found = {(row["budget"], row["method"]): row for row in rows}
+    assert {method for _, method in found} == {
+        "hakd", "hakd_free", *joint_choice.METHODS, "fisher", "round16", "uniform_aligned"
+    }  # fmt: skip
+    assert (
+        found["fisher", "fisher"]["latency / budget"] == found["round16", "round16"]["latency / budget"] == 1
+    )
+    for like in ("fisher", "round16"):
+        assert found[like, "joint"]["latency / budget"] <= 1.002
+        assert found[like, "joint"]["lost"] < found[like, "hakd_free"]["lost"] < 1
+    assert joint_choice.regret(4)["regret"].between(0, 0.01).all()
+
+
+def test_an_unknown_rival_is_one_clear_error():
+    spec = SPECS["densenet"]()
+    with pytest.raises(
+        HakdError, match=r"choosing.budget.like: no widths by the method 'joint'.*Known: fisher"
+    ):
+        budget_from({"like": "joint"}, {"fisher": full_architecture(spec)})

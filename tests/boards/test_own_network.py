@@ -1,0 +1,153 @@
+"""`hakd sweep DEVICE package.module:function`: a latency table of a network that the project does not know."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hakd.boards.cost_model import cost_model_from
+from hakd.boards.virtual import layers_of
+from hakd.cli import main
+from hakd.device_file import CHECKOUT
+from hakd.explaining.blocks import Taken
+from hakd.explaining.own_network import exported
+from hakd.records.tables import read_table
+from hakd.staircase.mapping import budget, changes
+from hakd.sweeping.sweep import curves_from_table
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's older exporter
+MODEL = {"overhead_us": 0.3, "us_per_mmac": 12.0, "depthwise_us_per_mmac": 30.0, "tile_out": 8}
+SOURCE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(3, 12, 3, 1, 1), nn.Conv2d(12, 33, 1)
+        self.back, self.mixed = nn.Conv2d(33, 12, 1), nn.Conv2d(12, 8, 3, groups=2)
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = x + self.back(torch.relu(self.inner(x)))
+        return self.last(self.mixed(x).mean((2, 3)))
+
+def small():
+    return Net()
+
+def nothing():
+    return None
+
+def fails():
+    raise RuntimeError("no weights here")
+
+number = 3
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A working directory with the user's own module and a device file."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "nets.py").write_text(SOURCE)
+    settings = {"transport": "virtual", "cost_model": MODEL}
+    (tmp_path / "device.yaml").write_text(yaml.safe_dump({"vdev": settings}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, ""])
+    for name in [name for name in sys.modules if name.split(".")[0] == "mine"]:
+        monkeypatch.delitem(sys.modules, name)  # of another test's folder
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    return tmp_path
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """As a user types it."""
+    command = [sys.executable, "-m", "hakd", "sweep", *words]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+ASKED = ("device.yaml", "mine.nets:small", "--input", "3,16,16", "--store", "store")
+
+
+def test_every_width_of_every_group_is_in_the_table(project):
+    done = run(*ASKED, "--mode", "exhaustive", "--out", "table.parquet")
+    assert done.returncode == 0, done.stderr
+    table, about = read_table("table.parquet", "latency")
+    assert set(table["network"]) == {"mine.nets:small"} and set(table["kind"]) == {"block"}
+    assert (about["input"], about["mode"], about["curves_trusted"]) == ([3, 16, 16], "exhaustive", 1)
+    (curve,) = curves_from_table(table, 1.0).values()
+    assert (curve.group, curve.widths) == ("inner", tuple(range(1, 34)))
+    taken = Taken(exported("mine.nets:small", (3, 16, 16)))
+    inner = next(group for group in taken.groups if group.name == "inner")
+    cost = cost_model_from(MODEL)
+    truth = [cost.cost_us(layers_of(taken.block(inner, width))) / 1e3 for width in curve.widths]
+    assert list(curve.latency_ms) == pytest.approx(truth, rel=1e-3)
+    said = done.stdout.splitlines()
+    assert said[0].startswith(
+        "mine.nets:small on vdev (onnxruntime virtual-1): 33 points, 1 of 1 curves trusted"
+    )
+    assert "grouped convolution /mixed/Conv (2 groups)" in done.stdout
+    assert said[-1] == "Written: table.parquet (33 rows). Every burst is in store."
+
+
+def test_a_map_finds_the_steps_with_fewer_points_and_others_can_read_it(project):
+    assert main(["sweep", *ASKED, "--groups", "inner", "--out", "table.parquet"]) == 0
+    table, _ = read_table("table.parquet", "latency")
+    curve = curves_from_table(table, 1.0)["inner"]
+    assert len(curve.widths) <= budget(33)
+    exact = {change.before for change in changes(curve) if change.exact and change.ratio > 1.04}
+    assert {8, 16, 24, 32} & exact == {8, 16, 24, 32}
+    assert json.loads(table["neighbour_widths"].iloc[0]) == {"stem (+1 tied)": 12}
+    assert main(["export-table", "table.parquet", "--format", "csv", "--out", "table.csv"]) == 0
+    again = read_table("table.csv", "latency")[0]
+    assert again["shape"].tolist() == table["shape"].tolist()
+    Path("copy.yaml").write_text(yaml.safe_dump({"copy": {"transport": "virtual", "table": "table.parquet"}}))
+    assert main(["sweep", "copy.yaml", *ASKED[1:], "--groups", "inner", "--out", "copy.csv"]) == 0
+    assert curves_from_table(read_table("copy.csv", "latency")[0], 1.0)["inner"].widths == curve.widths
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("mine.nets:big",), r"mine\.nets:big: no such function .*Write package\.module:function"),
+        (("mine.net:small",), r"no such function .*No module named"),
+        ((":small",), r"no such function"),
+        (("mine.nets:",), r"no such function"),
+        (("mine.nets:number",), r"it fails .*not callable"),
+        (("mine.nets:fails",), r"it fails \(RuntimeError: no weights here\)\. .*without arguments"),
+        (("mine.nets:nothing",), r"gives NoneType, no torch\.nn\.Module"),
+        (("mine.nets:small", "--input", "1,16,16"), r"cannot be exported for an input of 1,16,16 \(RuntimeError"),
+        ((*ASKED[1:], "--groups", "stem"), r"groups: no such width group: 'stem'\. Known: inner"),
+        (("mine.nets:small", "--level", "0.5"), r"--level: goes with networks of the configuration only"),
+        (("mine.nets:small", "--mode", "targets"), r"--mode targets: goes with networks of the configuration only"),
+        (("mobilenet", "--input", "3,16,16"), r"--input: belongs to package\.module:function"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(words, message, project, capsys):
+    assert main(["sweep", "device.yaml", *words, "--out", "table.csv"]) == 1
+    said = capsys.readouterr()
+    assert re.match(rf"error: .*{message}", said.err), said.err
+    assert said.err.count("\n") == 1 and not said.out and not Path("table.csv").exists()
+
+
+def test_an_engine_that_takes_no_onnx_is_refused(project, capsys):
+    Path("device.yaml").write_text(yaml.safe_dump({"vdev": {"engine": "litert"}}))
+    assert main(["sweep", *ASKED, "--out", "table.csv"]) == 1
+    assert "litert takes no ONNX" in capsys.readouterr().err
+
+
+def test_on_this_machine(project):
+    Path("device.yaml").write_text(
+        yaml.safe_dump({"here": {"lock_path": str(project / "lock"), "burst_ms": 0.3}})
+    )
+    quick = ("--rounds", "3", "--min-step", "1")
+    assert main(["sweep", *ASKED, "--groups", "/inner/Conv", *quick, "--out", "table.csv"]) == 0
+    table = read_table("table.csv", "latency")[0]
+    assert set(table["group"]) == {"inner"} and (table["latency_ms"] > 0).all() and table["width"].max() == 33

@@ -1,0 +1,134 @@
+"""`hakd plan`: its counts hold what a sweep then times, its minutes come from what the store has seen."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hakd.boards import open_board
+from hakd.boards.journal import read
+from hakd.cli import FINDING, FINE, USAGE, main
+from hakd.device_file import configuration
+from hakd.planning import checked_study, device_plans, spec_of, stand_in
+from hakd.sweeping.measuring import device_from
+from hakd.sweeping.sweep import sweep
+from hakd.training_plan import train_images, training_jobs
+from tests.boards.conftest import QUICK, pointwise
+from tests.boards.virtual_tables import MODEL, NETWORKS
+
+STUDY = {
+    "run": {
+        "devices": ["vdev"],
+        "networks": ["small"],
+        "levels": [0.6],
+        "seeds": [0, 1],
+        "methods": ["teacher", "fisher", "hakd", "uniform", "deep_compression"],
+    },
+    "data": {"name": "digits", "seed": 0},
+    "networks": {"small": NETWORKS["small"]},
+    "devices": {"vdev": {"transport": "virtual", "cost_model": MODEL}},
+    "store": "bursts",
+}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch) -> Path:
+    """A working directory with a whole configuration."""
+    (tmp_path / "config").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write(STUDY)
+    return tmp_path
+
+
+def write(study: dict) -> None:
+    Path("config/config.yaml").write_text(yaml.safe_dump(study))
+
+
+def plan_of(store: str = "none"):
+    (found,) = device_plans(checked_study(configuration()), Path(store))
+    return found
+
+
+def test_a_sweep_times_as_many_points_as_were_planned():
+    study = checked_study(configuration())
+    curves, tiles = plan_of().parts[:2]
+    found = {0.6: {"fisher": stand_in(spec_of(study, "small"), 0.6)}}
+    device = study["devices"]["vdev"]
+    frame, _ = sweep("vdev", device, "bursts", found)
+    timed = int((frame["kind"] == "block").sum())
+    assert curves.points[0] <= timed <= curves.points[1]
+    shapes = frame.loc[frame["kind"] == "tile", "shape"].nunique()
+    assert tiles.points[0] <= shapes <= tiles.points[1]
+
+
+def test_minutes_come_from_the_store_where_it_knows_the_device():
+    assumed = plan_of()
+    assert assumed.basis == "assumed: 2 GMAC/s a thread, 3 us a call"
+    device, measuring = device_from("vdev", STUDY["devices"]["vdev"])
+    with open_board(device, Path("bursts")) as board:
+        board.measure([pointwise(width) for width in (15, 16)], QUICK, progress=False)
+    bursts = [
+        one for path in Path("bursts").glob("*/*.jsonl") for one in read(path) if one["type"] == "burst"
+    ]
+    at = [one["at_ns"] for one in bursts]
+    visit_s = (max(at) - min(at)) / 1e9 / len(bursts)
+    seen = plan_of("bursts")
+    assert seen.basis.endswith(f"as the store has seen it ({len(bursts)} visits)")
+    for part in seen.parts:
+        once = measuring.processes * measuring.rounds
+        if part.what in ("benchmark", "small: verification"):
+            once = measuring.benchmark_processes * measuring.rounds
+        assert part.seconds[0] == pytest.approx(part.points[0] * once * visit_s)
+        assert part.seconds[1] == pytest.approx(part.points[1] * once * visit_s * 4)
+    assert [part.points for part in seen.parts] == [part.points for part in assumed.parts]
+
+
+def test_jobs_of_training():
+    study = checked_study(configuration())
+    jobs = {job.what: job for job in training_jobs(study, "small", 1000)}
+    assert train_images(study) == 1295
+    assert jobs["teacher"].jobs == 2 and jobs["teacher"].images == 12 * 1000
+    # fisher: tuned and scratch, hakd and uniform: distilled; two seeds each.
+    assert jobs["students"].jobs == 8 and jobs["deep compression"].jobs == 4
+    assert jobs["students"].images == pytest.approx(8 * 1000 * (0.6 + (0.6 + 1 / 3)) / 2)
+
+
+def test_said_at_the_terminal_and_for_machines(capsys):
+    assert main(["plan"]) == FINE
+    said = capsys.readouterr().out
+    assert said.startswith("networks small; levels 0.6; 5 methods; 2 seeds\nvdev: ")
+    assert re.search(r"^  small: curves +\d+ to \d+ points  [\d.]+ to [\d.]+ s$", said, re.MULTILINE)
+    assert re.search(r"^training: [\d.]+ h on one thread \(1295 images an epoch\)", said, re.MULTILINE)
+    assert re.search(r"small \(\d+ images/s at full width\): 2 teacher [\d.]+ h, 1 pruning", said)
+    assert main(["plan", "--json", "--no-training", "--gmacs", "0.5"]) == FINE
+    rows = json.loads(capsys.readouterr().out)
+    assert rows["training"] is None and rows["devices"][0]["basis"].startswith("assumed: 0.5 GMAC/s")
+
+
+def test_a_data_set_of_unknown_size_leaves_training_out(capsys):
+    write({**STUDY, "data": {"name": "imagefolder", "root": "images"}})
+    assert main(["plan"]) == FINE
+    assert "training: left out: how many images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": {**STUDY["run"], "devices": ["pi4"]}}, r"run\.devices: unknown device 'pi4'"),
+        ({"run": {**STUDY["run"], "levels": [2]}}, r"config\.yaml: run\.levels\.0: 2 is greater than"),
+        ({"surplus": 1}, r"config\.yaml: .*surplus.*See config/README"),
+    ],
+)
+def test_mistakes_are_one_line(changes, message, capsys):
+    write({**STUDY, **changes})
+    assert main(["plan"]) == FINDING
+    said = capsys.readouterr().err
+    assert re.search(message, said) and said.count("\n") == 1
+
+
+def test_a_rate_is_above_0():
+    with pytest.raises(SystemExit) as end:
+        main(["plan", "--gmacs", "0"])
+    assert end.value.code == USAGE

@@ -1,0 +1,149 @@
+"""`hakd recheck` on virtual devices: another cost model is an engine update, and the formula says what is stale."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hakd.boards.cost_model import cost_model_from
+from hakd.boards.journal import read
+from hakd.boards.virtual import layers_of
+from hakd.cli import FINDING, FINE, main
+from hakd.device_file import find_device
+from hakd.networks.engine_model import engine_model
+from hakd.networks.onnx_model import stand_in_weights
+from hakd.rechecking import TellTale, Verdict, recheck, tell_tales
+from hakd.records.files import write_json
+from hakd.records.tables import read_table, write_table
+from hakd.table_parts import parts_of, spec_from
+from tests.boards.virtual_tables import GROUPS, MODEL, swept_project, write_device
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A table of two groups, mapped on a virtual device without noise."""
+    return swept_project(tmp_path_factory, "recheck", ("small", "table.parquet", "--groups", *GROUPS))
+
+
+@pytest.fixture(autouse=True)
+def there(project, monkeypatch):
+    monkeypatch.chdir(project)
+
+
+def bursts(store: str) -> int:
+    return sum(one["type"] == "burst" for path in Path(store).glob("*/*.jsonl") for one in read(path))
+
+
+def truth(**model) -> dict[tuple[str, int], float]:
+    """Microseconds of every block of the table by the formula."""
+    frame, about = read_table("table.parquet", "latency")
+    spec, cost = spec_from(about, "table"), cost_model_from({**MODEL, **model})
+    found = {}
+    for row, part in zip(frame.itertuples(), parts_of(frame, spec, "table"), strict=True):
+        graph = part.graph
+        model_ = engine_model("onnxruntime", graph, stand_in_weights(graph), 1)
+        found[row.group, int(row.width)] = cost.cost_us(layers_of(model_))
+    return found
+
+
+def test_nothing_changed_and_every_time_is_a_fresh_one(capsys):
+    words = ["recheck", "vdev.yaml", "--table", "table.parquet", "--store", "fresh"]
+    assert main(words) == FINE
+    said = capsys.readouterr().out
+    assert re.search(
+        r"^vdev: onnxruntime virtual-1 \(fingerprint \w{16}\), as when the table was made$",
+        said,
+        re.MULTILINE,
+    )
+    assert "1.00 times the table's latency" in said and said.endswith("All 2 curves hold.\n")
+    once = bursts("fresh")
+    assert once > 0 and main(words) == FINE and bursts("fresh") == 2 * once
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"tile_out": 32}, {"tile_out": 8}, {"tile_in": 1}, {"humps": [{"out": [17, 32], "factor": 1.3}]}],
+)
+def test_what_is_stale_is_what_the_formula_says(model, tmp_path, capsys):
+    device = write_device(tmp_path / "new.yaml", **model)
+    frame, _ = read_table("table.parquet", "latency")
+    now, pairs, wrong = truth(**model), tell_tales(frame, 2), set()
+    for pair in pairs:
+        group = pair.curve[1]
+        change = now[group, pair.after] / now[group, pair.before] / pair.ratio
+        if abs(np.log(change)) > np.log1p(pair.eps) + 1e-3:  # times are whole nanoseconds
+            wrong.add(group)
+    assert wrong, "a change of the model that no pair could tell"
+    assert main(["recheck", device, "--table", "table.parquet"]) == FINDING
+    said = capsys.readouterr().out
+    assert " when the table was made, onnxruntime virtual-1 (fingerprint " in said
+    assert {group for group in GROUPS if re.search(rf"level 1 {group} +STALE ", said)} == wrong
+    assert f"{len(wrong)} of 2 curves are stale: measure again" in said and "unclear" not in said
+
+
+def test_an_engine_that_is_faster_throughout_changes_no_choice(tmp_path, capsys):
+    device = write_device(
+        tmp_path / "fast.yaml", overhead_us=0.25, us_per_mmac=20.0, depthwise_us_per_mmac=15.0
+    )
+    assert main(["recheck", device, "--table", "table.parquet"]) == FINE
+    assert "0.50 times the table's latency" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_raises_no_alarm(seed, tmp_path):
+    noise = {"sigma": 0.01, "spike_probability": 0.03, "drift": 0.05, "process_sigma": 0.02}
+    device = write_device(tmp_path / "noisy.yaml", noise=noise, seed=seed)
+    frame, about = read_table("table.parquet", "latency")
+    said: list[str] = []
+    spec = spec_from(about, "t")
+    recheck(find_device(device), frame, about, spec, "table.parquet", "bursts", say=said.append)
+    assert not any("STALE" in line for line in said)
+
+
+def test_stale_choices_are_named(tmp_path, capsys):
+    choice = {"level": 1.0, "group": GROUPS[0], "width_from": 20, "width_to": 32, "method": "hakd"}
+    kept = {**choice, "width_to": 20}
+    methods = {"hakd": {"choices": [choice]}, "hakd_free": {"choices": [kept, {**choice, "level": 0.5}]}}
+    write_json(tmp_path / "snap.json", "snap", {"methods": methods})
+    device = write_device(tmp_path / "new.yaml", tile_out=32)
+    words = ["recheck", device, "--table", "table.parquet", "--choices", str(tmp_path / "snap.json")]
+    assert main(words) == FINDING
+    said = capsys.readouterr().out
+    assert said.count("stale choice") == 1
+    assert f"stale choice: hakd at level 1: {GROUPS[0]} 20 -> 32" in said
+
+
+def test_a_csv_table_goes_by_the_configuration(capsys):
+    frame, _ = read_table("table.parquet", "latency")
+    write_table("table.csv", "latency", frame)
+    assert main(["recheck", "vdev.yaml", "--table", "table.csv", "--group", GROUPS[1]]) == FINE
+    said = capsys.readouterr().out
+    assert "the table does not say with what it was made" in said and "All 1 curves hold." in said
+
+
+def test_pairs_and_verdicts():
+    frame, _ = read_table("table.parquet", "latency")
+    pairs = tell_tales(frame, 3)
+    assert [pair.step for pair in pairs].count(False) == 2
+    for pair in pairs:
+        assert (abs(np.log(pair.ratio)) > np.log1p(pair.eps)) == pair.step
+    assert all(pair.after - pair.before == 1 for pair in pairs if pair.step)
+    pair = TellTale((1.0, "a"), 16, 17, 1.2, 0.02, True)
+    states = {
+        (1.2, 1.19, 1.21): "holds",
+        (1.0, 0.99, 1.01): "STALE",
+        (1.3, 1.26, 1.34): "STALE",
+        (1.1, 0.9, 1.25): "unclear",
+        None: "unclear",
+    }
+    assert {now: Verdict(pair, now).state for now in states} == states
+    assert Verdict(pair, (1.0, 0.99, 1.01)).words == "step 16->17: +20.0% then, +0.0% now (-1.0% to +1.0%)"
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    frame, about = read_table("table.parquet", "latency")
+    write_table(tmp_path / "bad.parquet", "latency", frame.assign(trusted=False), about)
+    assert main(["recheck", "vdev.yaml", "--table", str(tmp_path / "bad.parquet")]) == FINDING
+    said = capsys.readouterr().err
+    assert "no trusted curve. Sweep the network again" in said and said.count("\n") == 1

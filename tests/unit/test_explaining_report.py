@@ -1,0 +1,116 @@
+"""Lost time and advice, from curves whose answer is plain."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from hakd.explaining.blocks import Group
+from hakd.explaining.report import advice, findings, lost_ms, text, to_dict
+from hakd.explaining.timing import Timed, ceiling, more, start
+from hakd.staircase.curve import Curve
+
+ABOUT = {
+    "device": "pi4",
+    "engine": "onnxruntime",
+    "engine_version": "1",
+    "threads": 1,
+    "batch": 1,
+    "failures": {},
+}
+WIDTHS = (64, 72, 79, 80, 81, 82, 84, 88, 96, 97, 128)
+
+
+def curve(
+    ms: Callable[[int], float], widths: Sequence[int] = WIDTHS, trusted: bool = True, name: str = "conv"
+) -> Curve:
+    """A curve without noise; its tolerance is 1 %."""
+    latency = tuple(ms(width) for width in widths)
+    none = (None,) * len(widths)
+    reason = "" if trusted else "untrusted: residual p95 9.0% is above 3%"
+    residual = 0.002 if trusted else 0.09
+    return Curve(name, None, {}, tuple(widths), latency, none, none, latency, residual, trusted, reason)
+
+
+def group(width: int, name: str = "conv", reason: str = "") -> Group:
+    return Group(name, width, 1, (f"/{name}/Conv",), (), ("/next/Conv",), reason=reason)
+
+
+def told(found: Curve, width: int) -> str:
+    (one,) = findings([group(width)], Timed({"conv": found}, 1.0, ABOUT))
+    return advice(one)
+
+
+def steps(width: int) -> float:
+    return -(-width // 16) * 0.16
+
+
+def comb(width: int) -> float:
+    return width / 100 * (1 if width % 4 == 0 else 1.4)
+
+
+@pytest.mark.parametrize(("width", "lost"), [(80, 0), (96, 0), (81, 0.15), (88, 0.08), (128, 0)])
+def test_a_step_is_lost_to_the_width_right_after_it(width, lost):
+    assert lost_ms(curve(steps), width) == pytest.approx(lost)
+
+
+def test_between_the_teeth_of_a_comb_what_a_tooth_would_save_is_lost():
+    assert lost_ms(curve(comb), 81) == pytest.approx(0.81 * 0.4)
+    assert [lost_ms(curve(comb), width) for width in (80, 84, 88)] == [0, 0, 0]
+
+
+def test_nothing_is_lost_on_a_slope_nor_within_the_tolerance():
+    assert [lost_ms(curve(lambda width: width / 10), width) for width in WIDTHS] == [0] * len(WIDTHS)
+    assert lost_ms(curve(lambda width: 1.009 if width == 81 else 1.0), 81) == 0
+    assert lost_ms(curve(lambda width: 1.011 if width == 81 else 1.0), 81) > 0
+
+
+def test_advice_names_the_free_and_the_faster_widths():
+    assert told(curve(steps), 81) == "81 -> 96 is free (+15 channels), 80 is 17% faster"
+    assert told(curve(steps), 96) == "96 is a good width, 80 is 17% faster"
+    tooth = "81 -> 96 is free (+15 channels, 15% faster), 80 is 29% faster, 84 is 26% faster"
+    assert told(curve(comb), 81) == tooth
+    assert (
+        told(curve(lambda width: width / 10), 81)
+        == "81 is on a slope: around it every channel costs the same"
+    )
+    flat = told(curve(lambda width: 1.0), 81)
+    assert flat == "81 -> 128 is free (+47 channels, nothing wider was timed)"
+
+
+def test_no_advice_where_the_curve_is_not_trusted_or_nothing_was_timed():
+    groups = [group(81), group(81, "other"), group(81, "lost")]
+    about = {**ABOUT, "failures": {"lost = 81": "timeout"}}
+    timed = Timed({"conv": curve(steps, trusted=False), "other": curve(steps, name="other")}, 2.0, about)
+    found = findings(groups, timed)
+    assert [one.group.name for one in found] == ["other", "conv", "lost"]
+    lines = text("m.onnx", found, [group(7, "odd", "Split (n) mixes")], timed)
+    assert lines == [
+        "m.onnx on pi4 (onnxruntime 1, threads 1, batch 1): 2000.0 us as a whole, 3 widths examined, 1 of them trusted",
+        "1 width loses 150.0 us in all, each changed alone (blocks overlap: the sum is a guide)",
+        "  1  other: 150.0 us lost of its block's 960.0 us; 81 -> 96 is free (+15 channels), 80 is 17% faster",
+        "not to be told, left as they are:",
+        "  conv, 81 channels: untrusted: residual p95 9.0% is above 3%",
+        "  lost, 81 channels: not timed: timeout",
+        "not examined:",
+        "  odd (7): Split (n) mixes",
+    ]
+    made = to_dict("m.onnx", found, [group(7, "odd", "Split (n) mixes")], timed)
+    assert [one["lost_us"] for one in made["groups"]] == [pytest.approx(150), None, None]
+    assert made["groups"][2]["timed_us"] == {} and made["not_examined"][0]["name"] == "odd"
+
+
+@pytest.mark.parametrize("width", [1, 2, 15, 16, 17, 31, 32, 33, 81, 512, 1280])
+def test_what_is_timed_first_lies_around_the_width(width):
+    first = start(width, ceiling(width))
+    assert first == sorted(set(first)) and first[0] >= 1 and first[-1] == ceiling(width)
+    assert {width, width + 1} <= set(first) and (width == 1 or width - 1 in first)
+    for modulus in (4, 8, 16, 32):
+        assert (width // modulus + 1) * modulus in first
+        assert (width - 1) // modulus * modulus in {0, *first} or (width - 1) // modulus * modulus < first[0]
+    assert 33 <= ceiling(width) - width <= 64 and width - first[0] < 64
+
+
+def test_a_gap_beside_the_nearest_faster_width_is_halved():
+    sparse = curve(steps, (64, 72, 90, 91, 92, 96, 128))
+    assert 81 in more(sparse, 90, 128)
+    assert not {80, 81} & set(more(curve(lambda width: width / 10, (64, 72, 90, 91, 92, 96, 128)), 90, 128))

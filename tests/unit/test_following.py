@@ -1,0 +1,81 @@
+"""Sweeps followed on a computed board: what stops them, and that the figures are those of the truth."""
+
+import pytest
+
+from benchmarks.computed import Block, BlockLine, ComputedBoard, Truth, block_point
+from benchmarks.planner import true_curve
+from hakd.boards import Device
+from hakd.boards.cost_model import cost_model_from
+from hakd.choosing.snap import snap
+from hakd.records.graph import Builder, Segment
+from hakd.sweeping.following import follow
+from hakd.sweeping.measuring import Measuring
+from hakd.sweeping.modes import MODES
+from hakd.sweeping.timing import LOOKS
+
+
+def convolution(channels: int):
+    b = Builder(48, 16)
+    b.tile = "block"
+    return b.graph(b.conv(b.input, "conv", Segment("g", channels), 1))
+
+
+BLOCKS = [Block(f"conv {full}", full, convolution) for full in (40, 96, 128)]
+
+
+def followed(mode: str, noise: dict, widths=(21, 50, 77), seed: int = 3):
+    model = cost_model_from({"tile_out": 16, "us_per_mmac": 40.0, "noise": noise, "seed": seed})
+    truth = Truth(model)
+    device = Device("computed", "virtual", cost_model=model.to_dict())
+    board = ComputedBoard(device, truth, seed)
+    lines = [
+        BlockLine(1.0, block.name, MODES[mode], block=block, pruned=width)
+        for block, width in zip(BLOCKS, widths, strict=True)
+    ]
+    found = follow(board, lines, Measuring(), block_point(BLOCKS[0], 24, device))
+    return lines, found, board, truth
+
+
+def test_exhaustive_times_every_width_and_without_noise_gets_the_truth():
+    lines, _, _, truth = followed("exhaustive", {})
+    for line in lines:
+        assert line.curve.widths == tuple(range(1, line.full + 1))
+        assert line.precise and line.look == 1
+        exact = true_curve(truth, line.block)
+        assert line.curve.latency_ms == pytest.approx(exact.latency_ms, rel=1e-4)
+
+
+@pytest.mark.parametrize("reading", ["hakd", "hakd_free"])
+def test_targets_decide_as_exhaustive_in_a_tenth_of_the_points(reading):
+    noise = {"sigma": 0.003, "spike_probability": 0.02, "drift": 0.03, "process_sigma": 0.01}
+    few, _, _, truth = followed("targets", noise)
+    for line in few:
+        wanted = snap(true_curve(truth, line.block), line.width, line.full, reading)
+        assert snap(line.curve, line.width, line.full, reading).width_to == wanted.width_to
+    assert sum(len(line.keys) for line in few) <= 24
+
+
+def test_a_quiet_device_is_looked_at_once_and_a_noisy_one_until_the_budget_is_spent():
+    lines, *_ = followed("targets", {"sigma": 0.001})
+    assert all(line.precise and line.look == 1 for line in lines)
+    lines, *_ = followed("targets", {"sigma": 0.12})
+    assert all(not line.precise and line.look == LOOKS for line in lines)
+    assert not any(line.curve.trusted for line in lines)
+
+
+def test_a_computed_board_keeps_the_rules_of_a_session():
+    """Nothing of a purpose is timed twice, and the reference point comes with every process."""
+    _, _, board, _ = followed("targets", {"sigma": 0.01})
+    device, before = board.device, board.processes
+    points = [block_point(BLOCKS[0], width, device) for width in (3, 4)]
+    first = board.measure(points, Measuring().one_process(), "again", points[0])
+    again = board.measure(points, Measuring().one_process(), "again", points[0])
+    assert first == again and board.processes == before + 1
+    assert len(first[points[0].key]) == 20 and len(first[points[1].key]) == 10
+
+
+def test_an_unpruned_group_is_trusted_by_the_noise_of_the_whole_sweep():
+    lines, found, *_ = followed("targets", {"sigma": 0.004}, widths=(40, 50, 77))
+    curve = lines[0].curve
+    assert curve.widths == (40,) and curve.trusted and lines[0].look == 1
+    assert curve.residual_p95 == found.residual_p95
