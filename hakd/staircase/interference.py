@@ -9,9 +9,6 @@ were seen, where bursts outside them repeated within 0.2 %.
 import numpy as np
 
 PHASE = 0.05  # log factor from which a phase counts as slow
-SLOW_STATE = (
-    0.10  # gap (log) between the common factors of processes from which the slower ones count as disturbed
-)
 RESTLESS = 0.015  # scatter from which a process is set aside where two calmer ones timed the same point
 MOSTLY = 0.7  # share of bursts in slow phases from which the rest no longer tells a process's usual times
 _NEIGHBOURS = 4  # bursts on each side that tell the device's speed at a moment
@@ -91,10 +88,11 @@ def unrest(process: np.ndarray, cell: np.ndarray, log_ms: np.ndarray, used: np.n
 
 
 def slow_processes(factors: np.ndarray, component: np.ndarray) -> np.ndarray:
-    """Which processes ran in a slow state from end to end: a gap of `SLOW_STATE` parts their factors from faster ones.
+    """Which processes ran in a slow state from end to end: their common factor is above the fastest one's by `PHASE`.
 
-    A gap, not the distance from the fastest: a clock that drifts spreads the factors evenly, and what all points of a
-    process share is removed anyway. The factor is all that counts; how its points compare plays no part.
+    The factor is what all points of a process share; how its points compare with each other plays no part. A gap of
+    10 % between factors instead spares a clock that drifts, and was twice as bad on a disturbed machine
+    (residual p95 7.3 % against 3.8 %).
 
     Args:
         factors: log factor of each process (`factors.common_factors`).
@@ -102,9 +100,6 @@ def slow_processes(factors: np.ndarray, component: np.ndarray) -> np.ndarray:
     """
     found = np.zeros(len(factors), dtype=bool)
     for number in np.unique(component):
-        own = np.flatnonzero(component == number)
-        own = own[np.argsort(factors[own], kind="stable")]
-        gaps = np.flatnonzero(np.diff(factors[own]) > SLOW_STATE)
-        if gaps.size:
-            found[own[gaps[0] + 1 :]] = True
+        own = component == number
+        found[own] = factors[own] > factors[own].min() + PHASE
     return found

@@ -83,22 +83,25 @@ class Job:
 
 
 def jobs(output: str) -> list[Job]:
-    """All jobs that were announced, in order. Of one announced twice (before a checkpoint) the last counts."""
+    """All jobs that were announced, in order. Of one announced twice (before a checkpoint) the last counts.
+
+    Jobs write to the same stream: a message's time stamp can be torn off it, and then the one before counts.
+    """
     found: dict[str, Job] = {}
     at = None
-    for block in re.split(r"\n(?=\[\w{3} \w{3} |(?:local)?(?:rule|checkpoint) \w+:)", output):
+    heads = r"\[\w{3} \w{3} |(?:local)?(?:rule|checkpoint) \w+:|Finished jobid: |Error in rule \w+:"
+    for block in re.split(rf"\n(?={heads})", output):
         stamp = re.match(r"\[(\w{3} \w{3} .+?)\]", block)
-        if stamp:
-            at = datetime.strptime(stamp[1], "%a %b %d %H:%M:%S %Y").timestamp()
         named = re.match(r"(?:local)?(?:rule|checkpoint) (\w+):", block)
         number = re.search(r"^    jobid: (\d+)$", block, re.MULTILINE)
-        if named and number:
+        ended = re.match(r"Finished jobid: (\d+) ", block)
+        if stamp:
+            at = datetime.strptime(stamp[1], "%a %b %d %H:%M:%S %Y").timestamp()
+        elif named and number:
             found[number[1]] = Job(named[1], _pairs(block, "wildcards"), _pairs(block, "resources"), at)
-        ended = re.search(r"^Finished jobid: (\d+) ", block, re.MULTILINE)
-        broken = re.search(r"^Error in rule (\w+):", block, re.MULTILINE)
-        if ended:
+        elif ended:
             found[ended[1]].end = at
-        elif broken and number:
+        elif block.startswith("Error in rule") and number:
             found[number[1]].end, found[number[1]].failed = at, True
     return list(found.values())
 
