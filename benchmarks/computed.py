@@ -87,14 +87,16 @@ def blocks(number: int) -> list[Block]:
         spec = network_spec(name, {"family": family, **options}, 3, 10, "benchmark")
         full = full_widths(spec)
         widths = {group: max(1, round(most * rng.uniform(0.3, 1))) for group, most in full.items()}
-        found += [_network_block(Architecture(spec, widths), group, full[group]) for group in groups]
+        found += [network_block(Architecture(spec, widths), group, full[group]) for group in groups]
     for kernel, side, full, size in PLAIN:
         other = rng.randint(24, 128)
-        found.append(_plain_block(kernel, side, full, size, other))
+        found.append(plain_block(kernel, side, full, size, other))
     return found
 
 
-def _network_block(architecture: Architecture, group: str, full: int) -> Block:
+def network_block(architecture: Architecture, group: str, full: int) -> Block:
+    """The decision block of a group, the other groups at the architecture's widths."""
+
     def graph(channels: int) -> Graph:
         widened = Architecture(architecture.spec, {**architecture.widths, group: channels})
         return fold_batch_norm(build_graph(widened))[0].block(group)
@@ -103,7 +105,9 @@ def _network_block(architecture: Architecture, group: str, full: int) -> Block:
     return Block(f"{architecture.spec.name} {group}", full, graph, around)
 
 
-def _plain_block(kernel: int, side: str, full: int, size: int, other: int) -> Block:
+def plain_block(kernel: int, side: str, full: int, size: int, other: int) -> Block:
+    """A single convolution whose width is that of its outputs or of its inputs, `other` channels on the other side."""
+
     def graph(channels: int) -> Graph:
         ins, outs = (other, channels) if side == "out" else (channels, other)
         b = Builder(ins, size)

@@ -3,6 +3,7 @@ rule pareto:
         summary="results/summary.parquet",
         # Not read: the joint plot brings each device's own with it, also those of devices that are done while others fail.
         devices=expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
+        verification=expand("results/devices/{device}/verification.csv", device=DEVICES),
     output:
         report(
             "results/pareto.pdf",

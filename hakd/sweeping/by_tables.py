@@ -178,6 +178,8 @@ def choose_by_tables(
             | {
                 "budget": budget.words,
                 "budget_ms": budget.ms(tables.measured_ms),
+                "reference": budget.reference.arch if budget.reference else None,
+                "share": budget.share,
                 "probability": PROBABILITY,
                 "overhead_ms": tables.overhead_ms,
                 "residual_p95": tables.residual_p95,

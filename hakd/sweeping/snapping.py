@@ -82,7 +82,7 @@ def snap_network(
             made[reading] = {
                 **chosen.to_dict(),
                 "choices": _records(choices, repaired.undone, chosen, name, reading, saliency),
-                "repair": repaired.to_dict(),
+                "repair": repaired.to_dict() | {"reference": pruned.arch, "share": 1.0},
                 "search_s": sweep_s + time.monotonic() - start,
             }
         if by_tables:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from hakd.boards import Board, Burst, Point
 from hakd.choosing.joint import TileTable
@@ -15,6 +14,7 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.curve import trust
 from hakd.staircase.estimate import Sweep, estimate
+from hakd.staircase.factors import process_sigma
 from hakd.staircase.predict import fit_overhead
 from hakd.sweeping.parts import engine_graph, neighbours, point
 from hakd.sweeping.timing import Measuring, collect, end_to_end, reference_part, tile_points
@@ -22,7 +22,6 @@ from hakd.sweeping.timing import Measuring, collect, end_to_end, reference_part,
 log = logging.getLogger(__name__)
 LOOKS = 2  # what the tables do not know well the chance constraint counts, so that fewer looks do than for a curve
 UNKNOWN_SPREAD = 0.03  # of one process, where no two can be compared
-_P95 = float(2**0.5 * ndtri(0.975))  # a residual p95 in standard deviations of one process
 
 
 @dataclass(frozen=True)
@@ -124,12 +123,11 @@ def _time(board: Board, points: list[Point], measuring: Measuring, reference: Po
 
 
 def log_errors(sweep: Sweep) -> dict[str, float]:
-    """Standard error of each key's log latency: from its processes' spread, at least what the residual of all says.
+    """Standard error of each key's log latency: from its processes' spread, at least what that of all keys says.
 
-    Two processes tell little about one key's spread, the residual p95 is over all keys: the larger of the two counts.
+    Two processes tell little about one key's spread, all keys together tell it well: the larger of the two counts.
     """
-    residual = sweep.residual_p95
-    floor = UNKNOWN_SPREAD if residual is None else residual / _P95
+    floor = process_sigma(sweep.adjusted) or UNKNOWN_SPREAD
     found = {}
     for key, row in zip(sweep.estimates, sweep.adjusted, strict=True):
         values = row[np.isfinite(row)]

@@ -11,7 +11,7 @@ from scipy import optimize, stats
 from hakd.boards.points import Burst
 from hakd.records.errors import HakdError
 from hakd.staircase.estimate import estimate, ratio
-from hakd.staircase.factors import common_factors, process_medians, residual_p95, scales
+from hakd.staircase.factors import common_factors, process_medians, process_sigma, residual_p95, scales
 
 
 def simulate(truth, factors, *, rounds=10, noise=0.0, point=0.0, drift=0.0, spikes=0.0, hidden=0.0, seed=0):
@@ -290,12 +290,24 @@ def test_residual_is_the_95th_percentile_over_keys_and_pairs(plain):
 
 
 @pytest.mark.parametrize("processes", [4, 5, 7])
-def test_residual_of_four_processes_or_more_compares_their_halves(processes):
+def test_residual_of_four_processes_or_more_is_that_of_all_of_them_by_their_halves(processes):
     adjusted = np.random.default_rng(processes).normal(size=(200, processes))
     halves = np.median(adjusted[:, ::2], axis=1) - np.median(adjusted[:, 1::2], axis=1)
-    assert residual_p95(adjusted) == pytest.approx(np.percentile(np.abs(halves), 95))
+    assert residual_p95(adjusted) == pytest.approx(np.percentile(np.abs(halves), 95) / 2**0.5)
     pairs = np.abs(adjusted[:, :1] - adjusted[:, 1:2])
-    assert residual_p95(adjusted) < 0.9 * np.percentile(pairs, 95)  # more processes repeat better
+    assert residual_p95(adjusted) < 0.7 * np.percentile(pairs, 95)  # more processes repeat better
+    again = np.random.default_rng(processes + 100).normal(size=(200, processes))
+    repeated = np.abs(np.median(adjusted, axis=1) - np.median(again, axis=1))
+    assert residual_p95(adjusted) == pytest.approx(np.percentile(repeated, 95), rel=0.25)  # what it claims
+
+
+@pytest.mark.parametrize("processes", [2, 3, 8])
+def test_the_spread_of_a_process_is_that_of_its_keys_whatever_a_few_of_them_do(processes):
+    adjusted = np.random.default_rng(processes).normal(scale=0.02, size=(400, processes))
+    adjusted[:20] *= 30
+    adjusted[50:60, 1:] = np.nan
+    assert process_sigma(adjusted) == pytest.approx(0.02, rel=0.15)
+    assert process_sigma(adjusted[:, :1]) is None
 
 
 def test_residual_of_some_keys_is_theirs():

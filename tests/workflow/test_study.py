@@ -28,6 +28,7 @@ DEVICE_RULES = {
     "device_summary",
     "device_pareto",
     "device_staircases",
+    "verification",
     "summary",
     "pareto",
     "staircases",
