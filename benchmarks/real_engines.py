@@ -1,5 +1,6 @@
 """Does the planner decide as all widths would, on real engines? Exhaustive truth first, live sweeps against it.
 
+    python -m benchmarks.real_engines replay        # the plan on the recorded curves alone, from every width
     python -m benchmarks.real_engines record STORE [ENGINE ...]     # every width of six blocks, in eight processes
     python -m benchmarks.real_engines decide STORE [ENGINE ...]     # live sweeps at random widths, twice each
     python -m benchmarks.real_engines map STORE [ENGINE ...]        # a live map of each block
@@ -25,8 +26,9 @@ from hakd.boards import Board, Burst, Device, Point, Protocol, open_board
 from hakd.choosing.snap import READINGS, snap
 from hakd.networks.families import full_widths, network_spec
 from hakd.records.arch import Architecture
-from hakd.staircase.curve import Curve, curve_from, make_curve
+from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, curve_from, make_curve
 from hakd.staircase.estimate import Estimate, estimate
+from hakd.staircase.plan import extend, targets
 from hakd.sweeping.following import follow
 from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES
@@ -35,8 +37,12 @@ from hakd.sweeping.parts import point
 ENGINES = ("onnxruntime", "litert", "ncnn", "openvino")
 TRUTH = Path(__file__).parent / "truth"
 PASSES = 8
-SESSIONS = 6
+SESSIONS = 5
 EXHAUSTIVE = Protocol(processes=1, rounds=10, chunk_points=200)  # a block's curve in one process
+DECISIONS = (
+    "| decisions | n | trusted | good | good where trusted | slower than the truth's: median, p95 | points"
+    " | looks | same twice | as good twice | re-measured within 1 % |"
+)
 COLUMNS = ["engine", "block", "full", "width", "latency_ms", "low_ms", "high_ms", "residual_p95"]
 
 
@@ -184,6 +190,79 @@ def _case(one: RealLine, other: RealLine, true: Curve, reading: str) -> dict[str
     }
 
 
+# --- the plan alone
+
+
+def planned(true: Curve, width: int) -> Curve:
+    """What the plan times of a recorded curve, its figures taken for exact."""
+    full, widths = true.widths[-1], set(targets(width, true.widths[-1]))
+    for _ in range(MODES["targets"].rounds):
+        curve = part_of(true, widths)
+        more = extend(curve, width, full)
+        if not more:
+            break
+        widths |= set(more)
+    return curve
+
+
+def part_of(true: Curve, widths: Iterable[int]) -> Curve:
+    """Some widths of a recorded curve, at the smallest tolerance."""
+    points = {w: Estimate(str(w), true.at(w), None, None, true.at(w), 1, 0, 2) for w in widths}
+    return make_curve(true.group, None, {}, points, TOLERANCE_FLOOR / 2)
+
+
+def replay(true: Curve, step: int = 1) -> list[dict[str, Any]]:
+    """The plan's decision from every `step`-th width of a recorded curve, judged by all widths."""
+    full, everything = true.widths[-1], part_of(true, true.widths)
+    cases = []
+    for width in range(full // 8, full, step):
+        curve = planned(true, width)
+        for reading in READINGS:
+            chosen, wanted = (snap(c, width, full, reading).width_to for c in (curve, everything))
+            verdict = judge(everything, chosen, wanted)
+            cases.append(
+                {
+                    "reading": reading,
+                    "width": width,
+                    "chosen": chosen,
+                    "wanted": wanted,
+                    "good": not verdict,
+                    "narrower": "narrower" in verdict,
+                    "lost": everything.at(chosen) > 1.01 * everything.at(width),
+                    "points": len(curve.widths),
+                }
+            )
+    return cases
+
+
+def replays() -> list[str]:
+    """A row per engine and block, as Markdown."""
+    lines = [
+        "| engine | block | decisions | `hakd` good | `hakd_free` good | points | slower than pruned by > 1 % |",
+        "|---" * 7 + "|",
+    ]
+    everything = []
+    for engine in sorted(path.stem for path in TRUTH.glob("*.csv")):
+        for block, true in truth_of(engine).items():
+            cases = replay(true)
+            everything += cases
+            lines.append(_replay_row(engine, block, cases))
+    return [*lines, _replay_row("all", "", everything)]
+
+
+def _replay_row(engine: str, block: str, cases: Sequence[dict[str, Any]]) -> str:
+    good = [_share([c for c in cases if c["reading"] == reading], "good") for reading in READINGS]
+    points = [case["points"] for case in cases]
+    lost = sum(case["lost"] for case in cases)
+    return (
+        f"| {engine} | {block} | {len(cases)} | {' | '.join(good)} | {np.mean(points):.1f}, at most {max(points)} |"
+        f" {lost} |"
+    )
+
+
+# --- maps
+
+
 def map_blocks(engine: str, store: Path) -> None:
     """A map of each block, its steps against the truth's."""
     exact = truth_of(engine)
@@ -211,11 +290,7 @@ def report(files: Iterable[Path]) -> list[str]:
     cases = [case for file in files for case in json.loads(file.read_text())]
     decisions = [case for case in cases if "reading" in case]
     found = [case for case in cases if "steps" in case]
-    lines = [
-        "| decisions | n | trusted | good | good where trusted | slower than the truth's: median, p95 | points"
-        " | looks | same twice | as good twice | re-measured within 1 % |",
-        "|---" * 11 + "|",
-    ]
+    lines = [DECISIONS, "|---" * 11 + "|"]
     for name, group in _groups(decisions):
         trusted = [case for case in group if case["trusted"]]
         gaps = np.abs([g for case in group if case["both_trusted"] for g in case["remeasured"]])
@@ -267,9 +342,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["record", "decide", "map", "report"])
-    parser.add_argument("paths", nargs="+", metavar="PATH")
+    parser.add_argument("what", choices=["replay", "record", "decide", "map", "report"])
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="STORE [ENGINE ...], or files to report")
     arguments = parser.parse_args()
+    if arguments.what == "replay":
+        print("\n".join(replays()))
+        return
+    if not arguments.paths:
+        parser.error(f"{arguments.what} needs a store, or files")
     if arguments.what == "report":
         print("\n".join(report(map(Path, arguments.paths))))
         return

@@ -16,7 +16,7 @@ from typing import Any
 
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import Curve, line_shape
-from hakd.staircase.plan import gap_beside_fall
+from hakd.staircase.plan import gap_beside_fall, hidden_multiples
 
 READINGS = ("hakd", "hakd_free")
 
@@ -135,11 +135,11 @@ def _run_end(curve: Curve, start: int, stop: int) -> tuple[int, str]:
         last = i - 1
         if curve.latency_ms[i] > limit:
             return last, f"right end of its run: {_versus(curve, start, i)} at {curve.widths[i]}"
+        beside = f"beside {curve.widths[last]}, next widths not timed"
         if gap_beside_fall(curve, start, i):
-            return (
-                last,
-                f"end of the known run: the latency falls beside {curve.widths[last]}, next widths not timed",
-            )
+            return last, f"end of the known run: the latency falls {beside}"
+        if hidden_multiples(curve, start, i):
+            return last, f"end of the known run: multiples of 4 are slow here, and one lies {beside}"
     return stop - 1, "its run reaches the widest width timed"
 
 

@@ -169,7 +169,7 @@ LATENCY = (
     Column(
         "residual_p95",
         "float",
-        "95th percentile over widths of the difference of two halves of the processes, drift removed",
+        "95th percentile over widths of the difference that two such measurements would have, drift removed",
         null=True,
         low=0,
     ),

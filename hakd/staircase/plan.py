@@ -7,6 +7,7 @@ is tried first, what was timed decides. `docs/planner.md` says how often the dec
 """
 
 import itertools
+from collections.abc import Mapping
 
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, shape_from
@@ -45,8 +46,8 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     or beside the faster one once it was fallen into: a fall is what a comb looks like from between its teeth, and only
     such a width tells a comb from the far side of a hump. For the widest one: multiples of 32, 16, 8 between the widest
     fast width and the next slow multiple, each where a line through the two puts the limit, then what is beside it. A
-    slope, on which every width stays, gets `SLOPE_POINTS`: fewer could be a staircase. A curve of unknown noise is left
-    alone.
+    slope, on which every width stays, gets `SLOPE_POINTS`: fewer could be a staircase. Where multiples of 4 are the slow
+    ones (`is_inverted`) the widest is sought among the others. A curve of unknown noise is left alone.
 
     Raises:
         HakdError: a width outside 1..full, or one that the curve lacks.
@@ -60,6 +61,9 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     if shape_from(curve, width) == "line":
         wanted = [w for w in _beside_multiples(width, full) if w not in known]
         return sorted(wanted[: min(room, SLOPE_POINTS - len(known))]) if len(known) < SLOPE_POINTS else []
+    doubt = _second_tooth(known, curve.eps, full)
+    if doubt:
+        return doubt
     limit = (1 + curve.eps) * known[width]
     wanted = [*_run(curve, start, limit, full), *_widest(known, limit, full, curve.eps)]
     wanted = [w for w in dict.fromkeys(wanted) if w not in known]
@@ -98,6 +102,9 @@ def _run(curve: Curve, start: int, limit_ms: float, full: int) -> list[int]:
         left, right = curve.widths[i - 1], curve.widths[i]
         if right > full:
             break
+        hidden = hidden_multiples(curve, start, i)
+        if hidden:
+            return [hidden[len(hidden) // 2] if curve.latency_ms[i] > limit_ms else hidden[-1]]
         if curve.latency_ms[i] > limit_ms:
             return [_between(curve, start, i, limit_ms)] if right - left > 1 else []
         if gap_beside_fall(curve, start, i):
@@ -144,6 +151,8 @@ def _widest(known: dict[int, float], limit_ms: float, full: int, eps: float) -> 
     left = max(w for w, ms in known.items() if ms <= limit_ms)
     if left == full:
         return []
+    if is_inverted(known, eps):
+        return _plain(known, left, limit_ms, full)
     for modulus in _COARSE:
         right = min(w for w in known if w > left and (w % 8 == 0 or w == full))
         inside = range((left // modulus + 1) * modulus, right, modulus)
@@ -152,13 +161,30 @@ def _widest(known: dict[int, float], limit_ms: float, full: int, eps: float) -> 
             return [min(inside, key=lambda w: abs(w - guess))]
     if not _falls(known, eps):
         right = min(w for w in known if w > left)
-        return [_after(left, right)] if right - left > 1 else []
+        return [_after(left, right)] if right - left > 1 else _beyond_multiple(known, left, full)
     for modulus in _FINE[:2]:
         right = min(w for w in known if w > left and (w % modulus == 0 or w == full))
         inside = range((left // modulus + 1) * modulus, right, modulus)
         if inside and not _blunt(known, modulus, eps):
             return [inside[0]]
-    return []
+    return _beyond_multiple(known, left, full)
+
+
+def _beyond_multiple(known: dict[int, float], left: int, full: int) -> list[int]:
+    """The width after the next slow multiple of 4, where the widest fast width is none: is that one fast again?"""
+    return [w + 1 for w in sorted(known) if left < w < full and w % 4 == 0][:1] if left % 4 else []
+
+
+def _plain(known: dict[int, float], left: int, limit_ms: float, full: int) -> list[int]:
+    """The width that tells most about the widest fast one where multiples of 4 are the slow ones: none of these."""
+    slow = [w for w in known if w > left and w % 4 and known[w] > limit_ms]
+    if not slow:
+        return [full if full % 4 else full - 1]
+    right = min(slow)
+    before = max((w for w in known if w % 4 and w <= left), default=left)
+    guess = _crossing(before, right, known, limit_ms)
+    inside = [w for w in range(left + 1, right) if w % 4]
+    return [min(inside, key=lambda w: abs(w - guess))] if inside else []
 
 
 def _blunt(known: dict[int, float], modulus: int, eps: float) -> bool:
@@ -177,12 +203,51 @@ def _falls(known: dict[int, float], eps: float) -> bool:
     return any(b * (1 + eps) < a for a, b in itertools.pairwise(ordered))
 
 
+def _teeth(known: Mapping[int, float], eps: float) -> tuple[list[int], list[int]]:
+    """Multiples of 4 that are slower than the next wider width, and those that are not."""
+    told = [w for w in known if w % 4 == 0 and w + 1 in known]
+    slower = [w for w in told if known[w] > (1 + eps) * known[w + 1]]
+    return slower, [w for w in told if w not in slower]
+
+
+def is_inverted(known: Mapping[int, float], eps: float) -> bool:
+    """Whether multiples of 4 are the slow widths: a comb upside down, as some engines' packing of inputs makes.
+
+    Two timed teeth at least say so, and more than say otherwise: one alone may be the end of a hump.
+    """
+    slower, others = _teeth(known, eps)
+    return len(slower) > max(1, len(others))
+
+
+def _second_tooth(known: Mapping[int, float], eps: float, full: int) -> list[int]:
+    """Where one multiple of 4 is slower than what follows it and none is not: the width after another one."""
+    slower, others = _teeth(known, eps)
+    if len(slower) != 1 or others:
+        return []
+    return [w + 1 for w in sorted(known) if w % 4 == 0 and w not in slower and w < full][:1]
+
+
+def hidden_multiples(curve: Curve, start: int, i: int) -> list[int]:
+    """Multiples of 4 in the gap before index i of a curve on which these are slow (`is_inverted`) from `start` on.
+
+    On such a curve the ends of a gap say nothing about them. Empty for any other curve.
+    """
+    left, right = curve.widths[i - 1], curve.widths[i]
+    return list(range((left // 4 + 1) * 4, right, 4)) if _inverted_from(curve, start) else []
+
+
+def _inverted_from(curve: Curve, start: int) -> bool:
+    known = dict(zip(curve.widths[start:], curve.latency_ms[start:], strict=True))
+    return is_inverted(known, curve.eps)
+
+
 def gap_beside_fall(curve: Curve, start: int, i: int) -> bool:
     """Whether unmeasured widths lie between indices i - 1 and i, and the latency falls into or out of that gap.
 
     A fall is a width faster by more than the tolerance than the measured one before it, at or after index `start`.
+    Where multiples of 4 are the slow ones, falls come from these, and gaps are judged by `hidden_multiples` instead.
     """
-    if curve.widths[i] - curve.widths[i - 1] == 1:
+    if curve.widths[i] - curve.widths[i - 1] == 1 or _inverted_from(curve, start):
         return False
     falls_here = curve.latency_ms[i] * (1 + curve.eps) < curve.latency_ms[i - 1]
     fell = i - 1 > start and curve.latency_ms[i - 1] * (1 + curve.eps) < curve.latency_ms[i - 2]

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hakd.boards import Board, Burst, Device, Point
 from hakd.staircase.curve import Curve, curve_from
@@ -12,6 +12,7 @@ from hakd.sweeping.modes import Mode
 from hakd.sweeping.timing import LOOKS, collect
 
 log = logging.getLogger(__name__)
+LATE_LOOK = 3  # from here on a process has twice the rounds: what is not precise yet is noisy
 
 
 @dataclass
@@ -59,13 +60,16 @@ class Line:
 def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference: Point) -> Sweep:
     """Time the first widths of all curves, then what these ask for; time those again that are not precise enough.
 
-    A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. How
-    many looks there are is fixed beforehand (`LOOKS`). Every look adds fresh processes to what is there; the estimate
-    sets disturbed ones aside by criteria that do not look at how the widths compare (`hakd.staircase.interference`).
+    A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. The
+    number of looks (`LOOKS`) and their length (`LATE_LOOK`) are fixed beforehand. Every look adds fresh processes to
+    what is there; the estimate sets disturbed ones aside by criteria that do not look at how the widths compare
+    (`hakd.staircase.interference`).
     """
     bursts: dict[str, list[Burst]] = {}
     pending, found = list(lines), Sweep({}, None, {})
     for look in range(1, LOOKS + 1):
+        rounds = measuring.rounds * (2 if look >= LATE_LOOK else 1)
+        timing = replace(measuring, rounds=rounds)
         wanted = [sorted({*line.mode.start(line.width, line.full), *line.keys}) for line in pending]
         for extension in range(max(line.mode.rounds for line in pending)):
             points = [
@@ -74,7 +78,7 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
                 for p in line.points(widths, board.device)
             ]
             part = f"sweep:look{look}" + (f":extension{extension}" if extension else "")
-            collect(bursts, board, points, measuring, part, reference)
+            collect(bursts, board, points, timing, part, reference)
             found = estimate(bursts)
             more = [_refresh(line, found, measuring, look) for line in pending]
             if not any(more):

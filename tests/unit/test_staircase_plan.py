@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_staircase_shapes import comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
+from benchmarks.real_engines import TRUTH, replay, truth_of
 from hakd.choosing.snap import snap
 from hakd.records.errors import HakdError
-from hakd.staircase.plan import POINTS, SLOPE_POINTS, extend, settled, targets
+from hakd.staircase.plan import POINTS, SLOPE_POINTS, extend, hidden_multiples, settled, targets
 
 ROUNDS = 10  # as hakd.sweeping.modes asks
 
@@ -80,6 +81,42 @@ def test_on_combs_the_plan_decides_as_all_widths_do(modulus):
             assert (
                 snap(curve, width, full, reading).width_to == snap(everything, width, full, reading).width_to
             )
+
+
+@pytest.mark.parametrize("period", [128, 16])
+def test_on_a_comb_upside_down_the_plan_decides_as_all_widths_do(period):
+    """Multiples of 4 are slow, as 1x1 convolutions over inputs are on two engines; alone, or with steps between."""
+    full = 128
+
+    def cost(w):
+        return (0.05 + 0.0008 * w) * (1.15 if w % 4 == 0 else 1) + 0.004 * (w // period)
+
+    everything, good = sampled(cost, range(1, full + 1)), []
+    for width in range(9, full):
+        curve, rounds = planned(cost, width, full)
+        assert rounds <= ROUNDS
+        for reading in ("hakd", "hakd_free"):
+            chosen, wanted = (snap(c, width, full, reading).width_to for c in (curve, everything))
+            good.append(wanted - 3 <= chosen <= wanted)
+            assert cost(chosen) <= 1.011 * cost(width)
+    assert sum(good) >= 0.95 * len(good)
+
+
+def test_a_run_does_not_pass_multiples_that_are_not_timed_where_these_are_slow():
+    cost = {60: 9, 61: 8, 64: 9.05, 65: 8.2, 67: 8.3, 70: 8.5, 96: 12}.__getitem__
+    curve = sampled(cost, [60, 61, 64, 65, 67, 70, 96])
+    assert hidden_multiples(curve, 0, 5) == [68] and hidden_multiples(curve, 0, 4) == []
+    assert snap(curve, 60, 96).width_to == 67
+    assert snap(curve, 60, 96, "hakd_free").width_to == 70
+    assert 68 in extend(curve, 60, 96)
+
+
+@pytest.mark.parametrize("engine", sorted(path.stem for path in TRUTH.glob("*.csv")))
+def test_on_recorded_curves_of_real_engines_the_plan_decides_as_all_widths_do(engine):
+    cases = [case for true in truth_of(engine).values() for case in replay(true, step=5)]
+    assert len(cases) > 200
+    assert sum(case["good"] for case in cases) >= 0.97 * len(cases)
+    assert not any(case["lost"] for case in cases)
 
 
 def test_on_a_hump_the_plan_crosses_the_cliff_and_no_more():
