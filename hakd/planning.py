@@ -22,6 +22,7 @@ from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.staircase.plan import POINTS, targets
 from hakd.study import canonical, check_study, level_text
+from hakd.sweeping.following import LENGTHS
 from hakd.sweeping.measuring import Measuring, device_from
 from hakd.sweeping.parts import engine_graph
 from hakd.sweeping.timing import LOOKS
@@ -179,7 +180,7 @@ def _network_parts(
     free = sum(method not in (*SNAPPED, "teacher", "deep_compression") for method in methods)
     looks = measuring.processes * measuring.rounds
     seconds = rate.visit_s(fmean(macs), protocol, device.threads) * looks
-    yield Part(f"{network}: curves", (least, most), (least * seconds, most * seconds * LOOKS))
+    yield Part(f"{network}: curves", (least, most), (least * seconds, most * seconds * sum(LENGTHS)))
     tiles = (once, once + places * len(levels) * free)
     seconds = rate.visit_s(fmean(shapes.values()) * device.batch, protocol, device.threads) * looks
     yield Part(f"{network}: tiles", tiles, (tiles[0] * seconds, tiles[1] * seconds * LOOKS))

@@ -46,8 +46,8 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     or beside the faster one once it was fallen into: a fall is what a comb looks like from between its teeth, and only
     such a width tells a comb from the far side of a hump. For the widest one: multiples of 32, 16, 8 between the widest
     fast width and the next slow multiple, each where a line through the two puts the limit, then what is beside it. A
-    slope, on which every width stays, gets `SLOPE_POINTS`: fewer could be a staircase. Where multiples of 4 are the slow
-    ones (`is_inverted`) the widest is sought among the others. A curve of unknown noise is left alone.
+    slope, on which every width stays, gets `SLOPE_POINTS`: fewer could be a staircase. Where multiples of 4 are the
+    slow ones (`is_inverted`) the widest is sought among the others. A curve of unknown noise is left alone.
 
     Raises:
         HakdError: a width outside 1..full, or one that the curve lacks.

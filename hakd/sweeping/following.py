@@ -9,10 +9,10 @@ from hakd.staircase.curve import Curve, curve_from
 from hakd.staircase.estimate import Sweep, estimate
 from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import Mode
-from hakd.sweeping.timing import LOOKS, collect
+from hakd.sweeping.timing import collect
 
 log = logging.getLogger(__name__)
-LATE_LOOK = 3  # from here on a process has twice the rounds: what is not precise yet is noisy
+LENGTHS = (1, 1, 2, 2)  # of the looks, in a device's rounds: what is not precise after two of them is noisy
 
 
 @dataclass
@@ -61,15 +61,14 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
     """Time the first widths of all curves, then what these ask for; time those again that are not precise enough.
 
     A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. The
-    number of looks (`LOOKS`) and their length (`LATE_LOOK`) are fixed beforehand. Every look adds fresh processes to
+    number of looks and their length (`LENGTHS`) are fixed beforehand. Every look adds fresh processes to
     what is there; the estimate sets disturbed ones aside by criteria that do not look at how the widths compare
     (`hakd.staircase.interference`).
     """
     bursts: dict[str, list[Burst]] = {}
     pending, found = list(lines), Sweep({}, None, {})
-    for look in range(1, LOOKS + 1):
-        rounds = measuring.rounds * (2 if look >= LATE_LOOK else 1)
-        timing = replace(measuring, rounds=rounds)
+    for look, length in enumerate(LENGTHS, start=1):
+        timing = replace(measuring, rounds=length * measuring.rounds)
         wanted = [sorted({*line.mode.start(line.width, line.full), *line.keys}) for line in pending]
         for extension in range(max(line.mode.rounds for line in pending)):
             points = [
