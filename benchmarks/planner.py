@@ -2,7 +2,6 @@
 
     python -m benchmarks.planner [--devices 24] [--sessions 4] [--jobs 2] [--out FILE.json] [--cases]
     python -m benchmarks.planner --check        # the same figures from full sessions, through journals and the wire
-    python -m benchmarks.planner --record DEVICE NETWORK FOLDER [GROUP ...]    # exhaustive truth of a real engine
 
 Devices and blocks: `benchmarks.computed`. In each session all blocks of a device are swept at once, each at a pruned
 width that is drawn anew, as a study sweeps the groups of a network. Every figure goes through the estimates, curves,
@@ -39,7 +38,7 @@ from hakd.choosing.snap import READINGS, snap
 from hakd.staircase.curve import Curve, make_curve
 from hakd.staircase.estimate import Estimate, Sweep
 from hakd.staircase.features import features
-from hakd.staircase.mapping import changes, comb
+from hakd.staircase.mapping import changes, comb, comb_upside_down
 from hakd.sweeping.following import follow
 from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES
@@ -68,10 +67,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="all cases as JSON")
     parser.add_argument("--cases", action="store_true", help="print the cases that fail")
     parser.add_argument("--check", action="store_true", help="compare with full sessions")
-    parser.add_argument("--record", nargs="+", metavar="WORD", help="DEVICE NETWORK FOLDER [GROUP ...]")
     arguments = parser.parse_args()
-    if arguments.record:
-        raise SystemExit(record(*arguments.record))
     if arguments.check:
         raise SystemExit(check())
     tasks = [(number, arguments.sessions) for number in range(arguments.devices)]
@@ -268,7 +264,7 @@ def score_map(curve: Curve, exact: Curve) -> dict[str, int]:
     steps = [w for w, change in logs.items() if abs(change - _slope(logs, w)) > STEP and abs(change) > STEP]
     found = changes(curve)
     exactly = {one.before for one in found if one.exact}
-    modulus = comb(curve)
+    modulus = comb(curve) or comb_upside_down(curve)
     teeth = {w for w in steps if modulus and (w % modulus == 0 or (w + 1) % modulus == 0)}
     listed = {w for w in steps for one in found if one.before <= w < one.after}
     adjacent = [a for a, b in itertools.pairwise(curve.widths) if b - a == 1]
@@ -384,15 +380,6 @@ def check(count: int = 3) -> str:
             differences += not same
             print(f"device {number}, {mode}: {len(whole.estimates)} points", "the same" if same else "DIFFER")
     return "the figures differ" if differences else ""
-
-
-def record(name: str, network: str, folder: str, *groups: str) -> str:
-    """Exhaustive latency tables of a real device, small enough to keep: one .csv a network."""
-    from hakd.cli import main as hakd
-
-    out = Path(folder) / f"{network}-{name.replace('/', '_')}-exhaustive.csv"
-    words = ["sweep", name, network, "--mode", "exhaustive", "--out", str(out)]
-    return "" if hakd([*words, *(["--groups", *groups] if groups else [])]) == 0 else "not recorded"
 
 
 if __name__ == "__main__":

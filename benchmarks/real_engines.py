@@ -43,6 +43,10 @@ DECISIONS = (
     "| decisions | n | trusted | good | good where trusted | slower than the truth's: median, p95 | points"
     " | looks | same twice | as good twice | re-measured within 1 % |"
 )
+MAPS = (
+    "| maps | points | trusted | steps > 3 % | localised | or told by a modulus | or listed with a gap"
+    " | false of quiet pairs |"
+)
 COLUMNS = ["engine", "block", "full", "width", "latency_ms", "low_ms", "high_ms", "residual_p95"]
 
 
@@ -235,19 +239,31 @@ def replay(true: Curve, step: int = 1) -> list[dict[str, Any]]:
     return cases
 
 
+def mapped(true: Curve) -> dict[str, Any]:
+    """The map of a recorded curve, its figures taken for exact, and how its steps compare with all of them."""
+    full, mode = true.widths[-1], MODES["map"]
+    widths = set(mode.start(full, full))
+    for _ in range(mode.rounds):
+        curve = part_of(true, widths)
+        widths |= set(mode.more(curve, full, full))
+    found = score_map(curve, part_of(true, true.widths))
+    return {"points": len(curve.widths), "trusted": True, **found}
+
+
 def replays() -> list[str]:
-    """A row per engine and block, as Markdown."""
+    """A row per engine and block, as Markdown: decisions, then maps."""
     lines = [
         "| engine | block | decisions | `hakd` good | `hakd_free` good | points | slower than pruned by > 1 % |",
         "|---" * 7 + "|",
     ]
-    everything = []
+    everything, maps = [], []
     for engine in sorted(path.stem for path in TRUTH.glob("*.csv")):
         for block, true in truth_of(engine).items():
             cases = replay(true)
             everything += cases
             lines.append(_replay_row(engine, block, cases))
-    return [*lines, _replay_row("all", "", everything)]
+            maps.append({"engine": engine, "block": block, **mapped(true)})
+    return [*lines, _replay_row("all", "", everything), "", *_map_rows(maps)]
 
 
 def _replay_row(engine: str, block: str, cases: Sequence[dict[str, Any]]) -> str:
@@ -309,20 +325,28 @@ def report(files: Iterable[Path]) -> list[str]:
             f"{np.mean(gaps < 0.01):.1%}" if gaps.size else "-",
         )
         lines.append(f"| {' | '.join(row)} |")
-    lines += [
-        "",
-        "| maps | points | trusted | steps > 3 % | localised | or told | or listed | false of quiet pairs |",
-        "|---" * 8 + "|",
-    ]
+    return [*lines, "", *_map_rows(found)] if found else lines
+
+
+def _map_rows(found: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [MAPS, "|---" * 8 + "|"]
     for case in found:
-        shares = [
-            f"{case[k]} ({case[k] / max(case['steps'], 1):.0%})" for k in ("localised", "told", "listed")
-        ]
-        lines.append(
-            f"| {case['engine']} {case['block']} | {case['points']} | {'yes' if case['trusted'] else 'no'} |"
-            f" {case['steps']} | {' | '.join(shares)} | {case['false']} of {case['quiet']} |"
-        )
-    return lines
+        lines.append(_map_row(f"{case['engine']} {case['block']}", [case]))
+    return [*lines, _map_row("all", found)]
+
+
+def _map_row(name: str, cases: Sequence[dict[str, Any]]) -> str:
+    total = {
+        key: sum(case[key] for case in cases)
+        for key in ("steps", "localised", "told", "listed", "false", "quiet", "trusted", "points")
+    }
+    shares = [
+        f"{total[key]} ({total[key] / max(total['steps'], 1):.1%})" for key in ("localised", "told", "listed")
+    ]
+    return (
+        f"| {name} | {total['points'] / len(cases):.1f} | {total['trusted']} of {len(cases)} | {total['steps']} |"
+        f" {' | '.join(shares)} | {total['false']} of {total['quiet']} |"
+    )
 
 
 def _groups(cases: Sequence[dict[str, Any]]) -> Iterable[tuple[str, list[dict[str, Any]]]]:

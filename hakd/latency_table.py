@@ -15,7 +15,7 @@ from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.records.tables import write_table
 from hakd.staircase.curve import Curve, shape_from
-from hakd.staircase.mapping import changes, comb
+from hakd.staircase.mapping import changes, comb, comb_upside_down
 from hakd.sweeping.sweep import curves_from_table, sweep
 from hakd.table_files import check_place
 
@@ -178,7 +178,7 @@ def _about(curve: Curve) -> str:
 
 
 def _features(curve: Curve) -> str:
-    modulus = comb(curve)
+    modulus, inverted = comb(curve), comb_upside_down(curve)
     found = changes(curve)
     shape = shape_from(curve)
     if shape == "line":
@@ -191,7 +191,9 @@ def _features(curve: Curve) -> str:
         for change in sorted(largest, key=lambda change: change.before)
     ]
     more = f" and {len(found) - SHOWN} smaller" if len(found) > SHOWN else ""
-    teeth = f"a comb of {modulus}; " if modulus else ""
+    teeth = (
+        f"a comb of {modulus}; " if modulus else f"multiples of {inverted} are slower; " if inverted else ""
+    )
     return f"{teeth}{', '.join(words)}{more}"
 
 

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from hakd.plots import style
 from hakd.staircase.curve import Curve, shape_from
-from hakd.staircase.mapping import Change, changes, comb
+from hakd.staircase.mapping import Change, changes, comb, comb_upside_down
 
 RISE, FALL = "#D55E00", "#009E73"
 LABELS = {1: 10, 2: 6, 3: 4, 4: 3}  # at most so many figures in a panel, by panels in a row
@@ -98,8 +98,10 @@ def _kind(curve: Curve, found: list[Change]) -> str:
         return "noise unknown"
     if (shape := shape_from(curve)) in ("flat", "line"):
         return "flat" if shape == "flat" else "slope without steps"
-    modulus = comb(curve)
+    modulus, inverted = comb(curve), comb_upside_down(curve)
     count = f"{len(found)} change{'s' * (len(found) != 1)}"
+    if inverted:
+        return f"multiples of {inverted} slower, {count}"
     return f"comb of {modulus}, {count}" if modulus else count
 
 

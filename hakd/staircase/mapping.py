@@ -9,6 +9,7 @@ inside one gap.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hakd.staircase.curve import Curve
@@ -60,7 +61,8 @@ def map_more(curve: Curve, full: int) -> list[int]:
     first = [tooth - 1 for tooth in _tell_tale(full) if tooth - 1 not in curve.widths]
     if first:  # whether it is a comb decides what the rest of the budget is for
         return sorted(first[:room])
-    wanted = [tooth - back for tooth in _teeth(curve) for back in BELOW_TOOTH]
+    wanted = [tooth - back for tooth in _teeth(curve) or _slow_teeth(curve) for back in (*BELOW_TOOTH, -1)]
+    wanted = [width for width in wanted if width <= full]
     wanted += [_probe(change) for change in _by_size(changes(curve)) if not change.exact]
     wanted = [width for width in dict.fromkeys(wanted) if width not in curve.widths]
     if not wanted:
@@ -122,13 +124,29 @@ def comb(curve: Curve) -> int | None:
 
     Told on two teeth t: the smallest m for which t - m is as fast as a tooth, nearer to t than to t - 1.
     """
+    return _modulus(curve, _teeth(curve), lambda ms, between: ms <= between)
+
+
+def comb_upside_down(curve: Curve) -> int | None:
+    """The modulus of a comb whose multiples are *slower* than the widths beside them, told alike; None for no such."""
+    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
+    teeth = _slow_teeth(curve)
+    if not all(known.get(t + 1, math.inf) * (1 + curve.eps) < known[t] for t in teeth):
+        return None  # it goes on at that height: a staircase
+    modulus = _modulus(curve, teeth, lambda ms, between: ms >= between)
+    return (
+        None if modulus == COARSE else modulus
+    )  # of 16 it would be told on multiples of 16 alone: a rise will do
+
+
+def _modulus(curve: Curve, teeth: list[int], alike: Callable[[float, float], bool]) -> int | None:
     known = dict(zip(curve.widths, curve.latency_ms, strict=True))
     found = set()
-    for tooth in _teeth(curve):
+    for tooth in teeth:
         if not {tooth - back for back in BELOW_TOOTH} <= known.keys():
             return None
-        fast = math.sqrt(known[tooth] * known[tooth - 1])
-        found.add(next((back for back in BELOW_TOOTH if known[tooth - back] <= fast), COARSE))
+        between = math.sqrt(known[tooth] * known[tooth - 1])
+        found.add(next((back for back in BELOW_TOOTH if alike(known[tooth - back], between)), COARSE))
     return found.pop() if len(found) == 1 else None
 
 
@@ -142,8 +160,16 @@ def _tell_tale(full: int) -> list[int]:
 
 def _teeth(curve: Curve) -> list[int]:
     """The tell-tale multiples, if each is faster than the width before: a hump ends once, only a comb falls twice."""
+    return _alike_teeth(curve, lambda tooth, before, limit: before > limit * tooth)
+
+
+def _slow_teeth(curve: Curve) -> list[int]:
+    """The tell-tale multiples, if each is slower than the width before."""
+    return _alike_teeth(curve, lambda tooth, before, limit: tooth > limit * before)
+
+
+def _alike_teeth(curve: Curve, differs: Callable[[float, float, float], bool]) -> list[int]:
     known = dict(zip(curve.widths, curve.latency_ms, strict=True))
-    limit = 1 + curve.eps
-    teeth = _tell_tale(curve.widths[-1])
-    falls = (known.get(t - 1, 0.0) > limit * known.get(t, math.inf) for t in teeth)
-    return teeth if teeth and all(falls) else []
+    teeth, limit = _tell_tale(curve.widths[-1]), 1 + curve.eps
+    there = all({t, t - 1} <= known.keys() for t in teeth)
+    return teeth if there and all(differs(known[t], known[t - 1], limit) for t in teeth) else []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_staircase_shapes import Cost, comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
 from hakd.staircase.curve import Curve
-from hakd.staircase.mapping import POINTS, Change, budget, changes, map_more, map_start
+from hakd.staircase.mapping import POINTS, Change, budget, changes, comb_upside_down, map_more, map_start
 from hakd.staircase.mapping import comb as comb_of
 
 ROUNDS = 8  # as hakd.sweeping.modes asks
@@ -105,6 +105,15 @@ def test_the_modulus_of_a_comb_is_told(modulus, full, slow, slope):
     assert len(curve.widths) <= budget(full)
 
 
+@pytest.mark.parametrize("modulus", [2, 4, 8])
+@pytest.mark.parametrize(("full", "slope"), [(64, 0.00001), (160, 0.0012), (512, 0.0012)])
+def test_a_comb_upside_down_is_told_with_its_modulus(modulus, full, slope):
+    """Its multiples are slower, as those of 4 are over the inputs of some 1x1 convolutions."""
+    curve = mapped(lambda w: (1 + slope * w) * (1.2 if w % modulus == 0 else 1), full)
+    assert comb_upside_down(curve) == modulus and comb_of(curve) is None
+    assert len(curve.widths) <= budget(full)
+
+
 def test_a_comb_of_16_is_told():
     assert comb_of(mapped(lambda w: 1.0 if w % 16 == 0 else 1.2, 160)) == 16
 
@@ -114,7 +123,12 @@ def test_a_comb_of_16_is_told():
 )
 @pytest.mark.parametrize("full", [64, 160, 300])
 def test_what_is_no_comb_is_not_called_one(cost, full):
-    assert comb_of(mapped(cost, full)) is None
+    assert comb_of(mapped(cost, full)) is None and comb_upside_down(mapped(cost, full)) is None
+
+
+def test_a_comb_is_not_upside_down_and_a_rise_at_a_multiple_is_no_comb():
+    for cost in (comb(), sawtooth(), lambda w: 1.1 ** (w // 16), lambda w: 1.02 ** (w // 4)):
+        assert comb_upside_down(mapped(cost, 160)) is None
 
 
 def test_sawteeth_are_listed():
