@@ -219,9 +219,7 @@ def test_slow_processes_are_told_within_a_component():
     assert slow_processes(factors, component).tolist() == [False, False, True, False, True]
 
 
-def test_a_clock_that_drifts_makes_no_slow_processes():
-    """Factors spread evenly over 0.4, in any order: no gap parts a slow state from the rest."""
+def test_slow_is_what_is_far_from_the_fastest_however_close_the_others_are():
+    """Factors spread evenly over 0.4, in any order: those up to 0.05 above the fastest count as undisturbed."""
     factors = np.random.default_rng(0).permutation(np.arange(0, 0.4, 0.04))
-    assert not slow_processes(factors, np.zeros(10, int)).any()
-    with_state = np.append(factors, [0.6, 0.62])
-    assert slow_processes(with_state, np.zeros(12, int)).tolist() == [False] * 10 + [True, True]
+    assert slow_processes(factors, np.zeros(10, int)).tolist() == (factors > 0.05).tolist()
