@@ -30,7 +30,8 @@ _ALONE = (ROOT / "tests" / "workflow", ROOT / "tests" / "boards")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what lies in the folders whose tests time things or start whole workflows."""
     for item in items:
-        if any(folder in item.path.parents for folder in _ALONE):
+        inside = any(folder in item.path.parents for folder in _ALONE)
+        if inside and not item.get_closest_marker("beside"):
             item.add_marker("alone")
 
 

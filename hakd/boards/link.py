@@ -73,9 +73,7 @@ class Link:
         self._stderr = bytearray()
         self._verdict = ""  # why it is gone, when that is certain
         self._hint = ""  # and when it is not
-        self._silenced = (
-            False  # the agent left because it heard nothing: the link was to blame, not the agent
-        )
+        self._silenced = False  # the agent left because it heard nothing: not its fault, but the link's
         self._heard = False
         self._killed = False
         self._closed = threading.Event()
