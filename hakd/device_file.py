@@ -20,6 +20,7 @@ from hakd.boards.device import Device
 from hakd.records.errors import HakdError
 from hakd.study import canonical
 from hakd.sweeping.measuring import Measuring, device_from
+from hakd.yaml_files import EXAMPLE, read_yaml
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CONFIG = Path("config", "config.yaml")
@@ -28,8 +29,6 @@ SCHEMAS = (  # an installed package carries a copy
     Path(__file__).with_name("config.schema.yaml"),
 )
 STORE = "results/measurements"
-LARGEST_BYTES = 1 << 20
-EXAMPLE = "pi4: {transport: ssh, host: pi4.local, user: pi}"
 _SHOWN = 60  # characters of a value in a message
 
 
@@ -196,63 +195,12 @@ def _entry(name: object, settings: object, where: str, prefix: str = "") -> Entr
     return Entry(device, measuring, plain, where, name)
 
 
-# --- YAML
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain data only; a key given twice is a mistake, not the last one's victory."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
-                if (key_node.tag, key_node.value) in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key_node.value!r} twice", key_node.start_mark
-                    )
-                seen.add((key_node.tag, key_node.value))
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> Mapping[str, Any]:
-    """A mapping from a YAML file; empty for an empty file.
-
-    Raises:
-        HakdError: missing, too large, no UTF-8, no YAML, a key given twice, or something else than a mapping.
-    """
-    try:
-        with open(path, "rb") as stream:
-            raw = stream.read(LARGEST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise HakdError(f"cannot read ({reason})", where=path, remedy="Give another path") from None
-    if len(raw) > LARGEST_BYTES:
-        raise HakdError("more than 1 MiB", where=path, remedy="Give a configuration or a device file")
-    try:
-        content = yaml.load(raw.decode(), _Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        remedy = "Mend it"
-        raise HakdError(f"not YAML ({_plain(error.problem)}{line})", where=path, remedy=remedy) from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise HakdError(f"not YAML ({_plain(error)})", where=path, remedy="Mend it") from None
-    if content is None:
-        return {}
-    if not isinstance(content, Mapping):
-        raise HakdError("is not a mapping", where=path, remedy=f"Write a name with its settings: {EXAMPLE}")
-    return content
-
-
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(below)
     for key, value in above.items():
         old = found.get(key)
         found[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return found
-
-
-def _plain(text: object) -> str:
-    return " ".join(str(text).split())[:200]
 
 
 def _shown(value: object) -> str:

@@ -113,7 +113,7 @@ def write_keys(path: Path, name: str, keys: Iterable[HostKey]) -> None:
     """Give `name` these keys in a file of known hosts, whole or not at all; two writers do not lose each other's lines.
 
     Raises:
-        HakdError: the folder or the file cannot be written.
+        HakdError: the folder or the file cannot be written, or is something else than a file of known hosts.
     """
     path = path.expanduser()
     path = path.resolve() if path.is_symlink() else path
@@ -122,6 +122,7 @@ def write_keys(path: Path, name: str, keys: Iterable[HostKey]) -> None:
         with _alone_in(path.parent):
             text, mode = "", None
             if path.exists():
+                _refuse_other(path)
                 text, mode = path.read_text(errors="surrogateescape"), path.stat().st_mode & 0o777
             write_bytes(path, edited(text, name, keys).encode(errors="surrogateescape"))
             if mode is not None:
@@ -129,6 +130,21 @@ def write_keys(path: Path, name: str, keys: Iterable[HostKey]) -> None:
     except OSError as error:
         remedy = "Make it writable, or name another file in `known_hosts`"
         raise HakdError(f"cannot write ({error.strerror})", where=path, remedy=remedy) from None
+
+
+def _refuse_other(path: Path) -> None:
+    """Leave a file alone that holds no known hosts: a device file from somebody else may name any path.
+
+    Raises:
+        HakdError: a folder, a device such as /dev/null, or a file whose lines are something else.
+    """
+    remedy = "Name a file of known hosts in `known_hosts`, or one that is not there yet"
+    if not path.is_file():
+        raise HakdError("not a plain file", where=path, remedy=remedy)
+    lines = [line for line in path.read_text(errors="surrogateescape").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.lstrip().startswith("#")]
+    if lines and not any(map(parse, lines)):
+        raise HakdError("holds something else than known hosts", where=path, remedy=remedy)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What all tests share: one thread in every numerical library, steady random examples, and who may run beside whom."""
 
 import os
+import signal
 
 # Before numpy, torch and onnxruntime are imported: they read these once. Subprocesses inherit them.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -10,6 +11,10 @@ os.environ["MPLBACKEND"] = "Agg"
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
+
+# A shell starts what it puts into the background with SIGINT ignored, and children would inherit that: here some are
+# interrupted by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 # No deadlines: the machine is often busy with other things. Under CI the examples are the same in every run.
@@ -25,7 +30,8 @@ _ALONE = (ROOT / "tests" / "workflow", ROOT / "tests" / "boards")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what lies in the folders whose tests time things or start whole workflows."""
     for item in items:
-        if any(folder in item.path.parents for folder in _ALONE):
+        inside = any(folder in item.path.parents for folder in _ALONE)
+        if inside and not item.get_closest_marker("beside"):
             item.add_marker("alone")
 
 

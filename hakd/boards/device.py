@@ -16,12 +16,21 @@ PRECISIONS = ("float32",)
 SSH_KEYS = ("host", "user", "port", "identity_file", "known_hosts", "jump")
 VIRTUAL_KEYS = ("cost_model", "table")
 # Say how the board is reached and how long one waits for it: a change of them changes no measurement.
-REACH_KEYS = ("user", "port", "identity_file", "known_hosts", "jump", "lock_path", "lock_wait_s")
+REACH_KEYS = (
+    "user",
+    "port",
+    "identity_file",
+    "known_hosts",
+    "jump",
+    "lock_path",
+    "lock_wait_s",
+    "reconnects",
+)
 # Keys of a device's entry in the configuration that say how it is measured; the study's, not the board layer's.
 MEASURING_KEYS = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
+_PATH = re.compile(r"/[A-Za-z0-9._/-]{1,1023}")
 _CLIENT_PATH = re.compile(r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/-]{0,1023}")
 _PATH_WORDS = "an absolute path of letters, digits, `.`, `_`, `-`"
 _CLIENT_PATH_WORDS = (
@@ -63,6 +72,7 @@ class Device:
             `python3` of the login's PATH (ssh).
         lock_path: file on the device whose lock gives exclusive use of it.
         lock_wait_s: how long to wait for that lock before giving up.
+        reconnects: how often to try again when the link is lost in mid-session, before the next result; 0: never.
         cost_model: parameters of a virtual device (`hakd.boards.cost_model`).
         table: latency table (a file on this machine) that a virtual device answers from instead.
 
@@ -87,6 +97,7 @@ class Device:
     python: str | None = None
     lock_path: str = "/tmp/hakd.lock"
     lock_wait_s: float = 3600.0
+    reconnects: int = 3
     cost_model: Mapping[str, Any] | None = field(default=None, hash=False)
     table: str | None = None
 
@@ -96,10 +107,15 @@ class Device:
             if getattr(self, key) not in known:
                 self._refuse(key, f"Known: {', '.join(known)}")
         self._check_reach()
-        for key, most in (("threads", 256), ("batch", 4096), ("epoch", 10**6)):
+        for key, least, most in (
+            ("threads", 1, 256),
+            ("batch", 1, 4096),
+            ("epoch", 1, 10**6),
+            ("reconnects", 0, 100),
+        ):
             value = getattr(self, key)
-            if type(value) is not int or not 1 <= value <= most:
-                self._refuse(key, f"Give a whole number from 1 to {most}")
+            if type(value) is not int or not least <= value <= most:
+                self._refuse(key, f"Give a whole number from {least} to {most}")
         if self.engine == "ncnn" and self.batch != 1:
             self._refuse("batch", "ncnn has no batch: give 1")
         self._check_cpus()

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from hakd.boards import agent, local, ssh, virtual
 from hakd.boards.device import Device
+from hakd.boards.lost import LinkLost
 from hakd.boards.wire import LineReader, clean, frame
 from hakd.records.errors import HakdError
 
@@ -72,6 +73,7 @@ class Link:
         self._stderr = bytearray()
         self._verdict = ""  # why it is gone, when that is certain
         self._hint = ""  # and when it is not
+        self._silenced = False  # the agent left because it heard nothing: not its fault, but the link's
         self._heard = False
         self._killed = False
         self._closed = threading.Event()
@@ -146,6 +148,7 @@ class Link:
     def _farewell(self, message: Mapping[str, Any]) -> str:
         """Why the agent leaves of its own accord."""
         if message.get("cause") == "lease":
+            self._silenced = True
             silence = f"it heard nothing from this program for {self._lease_s:g} s and left"
             return f"{silence}: the link was down, or this program was suspended"
         return f"it left: {clean(message.get('cause'), 300)}"
@@ -203,7 +206,8 @@ class Link:
             about.append(f"last words: {clean(said[-1], 300)}")
         elif not verdict:
             about.append("no farewell: was it killed, or out of memory?")
-        return HakdError(f"the agent went away ({'; '.join(about)})", where=self.where, remedy=_AGAIN)
+        kind = LinkLost if self._silenced else HakdError
+        return kind(f"the agent went away ({'; '.join(about)})", where=self.where, remedy=_AGAIN)
 
     def kill(self) -> None:
         """End the process and its group; workers follow by themselves."""

@@ -2,34 +2,32 @@
 
 import contextlib
 import logging
-import random
 import secrets
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hakd.boards import agent, packing, schema, virtual
+from hakd.boards import agent, packing, schema
+from hakd.boards.connecting import Argv, connect, connect_again
 from hakd.boards.device import Device
 from hakd.boards.journal import Journal
-from hakd.boards.link import TRANSPORTS, Link
-from hakd.boards.points import PROTOCOL, Burst, Point, Protocol
+from hakd.boards.lost import LinkLost
+from hakd.boards.points import Burst, Point, Protocol
 from hakd.boards.run import Run
 from hakd.boards.store import Store, fingerprint, identity
 from hakd.records.errors import HakdError
 from hakd.records.provenance import commit
 
 log = logging.getLogger(__name__)
-LEASE_S = 8.0
-HELLO_S = 150.0  # a cold import of an engine from a slow card
 BYE_S = 30.0
 BAR_DELAY_S = 2.0
 LOGGED_BAR_S = 15.0  # where stderr is a file, a bar is a line at a time
 ATTEMPTS = 2  # a point that fails as often is left out
-BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # between tries while sshd turns clients away
 _WEIGHING = Protocol(processes=1, rounds=1)
 Tick = Callable[[int], Any]
 
@@ -37,22 +35,39 @@ Tick = Callable[[int], Any]
 class Board:
     """An open session; made by `open_board`.
 
+    A link that is lost while points are timed or weighed is made again, `device.reconnects` times at most before the
+    next result; then the rest is measured, in fresh processes, as after a rerun.
+
     Attributes:
         device: what was opened.
         fingerprint: short hash of hardware, engine version and threads.
         engine_version: of the engine on the device.
         context: host, CPU, clock, temperature, load and more before the session; None where the board does not tell.
         failures: reason by key of points that failed twice in this session and are left out of its results.
+        away_s: seconds that lost links took, from when they were noticed until the board could be used again.
     """
 
-    def __init__(self, device: Device, root: Path, link: Link) -> None:
-        self.device, self._link = device, link
+    def __init__(self, device: Device, root: Path, argv: Argv | None = None) -> None:
+        self.device, self._root, self._argv = device, root, argv
         self._where = f"device {device.name}"
         self._checks = device.transport != "virtual"  # which computes times, not outputs
-        hello = self._hello()
-        self.engine_version: str = hello["engine_version"]
-        self.fingerprint = fingerprint(hello["hardware"], self.engine_version, device.threads)
-        self.context: dict[str, Any] = {
+        self.failures: dict[str, str] = {}
+        self.away_s = 0.0
+        self._attempts: dict[str | None, int] = {}
+        self._jobs = self._tries = self._past_noise = 0
+        self._link, hello = connect(device, argv)
+        try:
+            self.engine_version: str = hello["engine_version"]
+            self.fingerprint = fingerprint(hello["hardware"], self.engine_version, device.threads)
+            self.context = self._begin(hello)
+        except BaseException:
+            self._link.close()
+            raise
+
+    def _begin(self, hello: dict[str, Any]) -> dict[str, Any]:
+        """A session in the store, of the board that said this; its context."""
+        device = self.device
+        context = {
             **hello["context"],
             **hello["hardware"],
             "engine": device.engine,
@@ -60,27 +75,36 @@ class Board:
             "numpy_version": hello["numpy_version"],
             "threads": device.threads,
         }
-        self.failures: dict[str, str] = {}
-        self._attempts: dict[str | None, int] = {}
-        self._jobs = 0
         self._session = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(4)
         key = identity(device, self.fingerprint, self.engine_version)
         # Read only now: until the lock was ours another client may have been writing.
-        self._store = Store(root, key)
+        self._store = Store(self._root, key)
         self._journal = Journal(self._store.folder / f"{self._session}.jsonl")
         self._head: dict[str, Any] | None = {
             "type": "session",
             "format": 1,
             "device": device.settings(),
             "identity": key,
-            "context": self.context,
+            "context": context,
             "commit": commit(),
         }
+        return context
+
+    def close(self) -> None:
+        """Hang up and close the journal."""
+        try:
+            self._link.close()
+        finally:
+            self._journal.close()
+
+    def clock_s(self) -> float:
+        """A clock that stands still while the link is lost, to tell what measuring takes."""
+        return time.monotonic() - self.away_s
 
     @property
     def noise(self) -> int:
         """Lines on the agent's output that were not the agent's, so far."""
-        return self._link.reader.noise
+        return self._past_noise + self._link.reader.noise
 
     def measure(
         self,
@@ -109,7 +133,7 @@ class Board:
         with _bar(f"{self.device.name}: {purpose}", total, progress) as tick:
             tie = packing.pack_point(reference_point, self._checks) if reference_point and todo else None
             for packed in packing.packed_chunks(todo, protocol.chunk_points, self._checks):
-                self._measure_chunk(packed, protocol, purpose, tie, tick)
+                self._through(partial(self._measure_chunk, packed, protocol, purpose, tie, tick))
         self._journal.sync()
         found = {
             point.key: self._store.bursts(purpose, point.key, protocol)
@@ -129,14 +153,44 @@ class Board:
         todo = [p for p in points if p.key not in self.failures and self._store.memory(p.key) is None]
         with _bar(f"{self.device.name}: memory", len(todo), progress) as tick:
             for packed in packing.packed_chunks(todo, _WEIGHING.chunk_points, self._checks):
-                self._load(packed)
-                for key in (point["key"] for point in packed):
-                    while self._store.memory(key) is None and key not in self.failures:
-                        self._run("memory", "memory", 0, {key: []}, _WEIGHING, None, ())
-                    tick(1)
+                self._through(partial(self._weigh_chunk, packed, tick))
         self._journal.sync()
         found = {point.key: self._store.memory(point.key) for point in points}
         return {key: weight for key, weight in found.items() if weight is not None}
+
+    def _through(self, work: Callable[[], None]) -> None:
+        """Do a piece of work to its end; where the link is lost, connect again and do what is missing of it."""
+        while True:
+            try:
+                return work()
+            except LinkLost as lost:
+                self._connect_again(lost)
+
+    def _connect_again(self, lost: LinkLost) -> None:
+        """Go on with a new session on the same board.
+
+        Raises:
+            HakdError: the board does not come back, is another one, or has another engine.
+        """
+        since = time.monotonic()
+        self._past_noise += self._link.reader.noise
+        self.close()
+        link, hello, self._tries = connect_again(self.device, lost, self._tries, self._argv)
+        self._link = link
+        version = hello["engine_version"]
+        seen = fingerprint(hello["hardware"], version, self.device.threads)
+        if (seen, version) != (self.fingerprint, self.engine_version):
+            engine = self.device.engine
+            problem = (
+                f"another board or engine than before the link was lost: {engine} {self.engine_version}"
+                f" (fingerprint {self.fingerprint}) then, {engine} {version} (fingerprint {seen}) now"
+            )
+            remedy = "See to the board, then run again: what was measured is kept"
+            raise HakdError(problem, where=self._where, key="engine", remedy=remedy)
+        self._begin(hello)
+        away_s = time.monotonic() - since
+        self.away_s += away_s
+        log.warning("%s: connected again after %.0f s; going on", self._where, away_s)
 
     def _missing(self, key: str, purpose: str, protocol: Protocol, slot: int | None = None) -> list[int]:
         """Rounds still to be measured, in one process slot or in any."""
@@ -167,6 +221,14 @@ class Board:
                 unchecked = ({*rounds, tie} if tie else rounds.keys()) - checked
                 run = self._run("time", purpose, slot, rounds, protocol, tie, unchecked, tick)
                 checked |= run.checked
+
+    def _weigh_chunk(self, chunk: list[packing.Packed], tick: Tick) -> None:
+        """Weigh each point in a process of its own, again while it fails."""
+        self._load(chunk)
+        for key in (point["key"] for point in chunk):
+            while self._store.memory(key) is None and key not in self.failures:
+                run = self._run("memory", "memory", 0, {key: []}, _WEIGHING, None, ())
+                tick(run.results)
 
     def _load(self, packed: list[packing.Packed]) -> None:
         """Hand the agent the models of the next jobs; they replace those before."""
@@ -227,6 +289,8 @@ class Board:
             finally:
                 self._record(records)
                 tick(run.results - before)
+                if run.results > before:
+                    self._tries = 0
             if time.monotonic() - heard_at > patience_s:
                 raise self._link.gone(f"no result for {patience_s:g} s")
 
@@ -260,53 +324,6 @@ class Board:
         if ratio > 1.1 * threads or (threads == 1 and ratio < 0.9):
             log.warning("%s: %.2f CPUs busy during bursts, threads: %d", self._where, ratio, threads)
 
-    def _hello(self) -> dict[str, Any]:
-        """Wait for the lock as long as the device says, for everything else only so long; also by our clock."""
-        told_s, heard_at = 0.0, time.monotonic()
-        waiting_at: float | None = None
-        while True:
-            for message in self._link.receive(HELLO_S):
-                message = schema.check(message, ("waiting", "refusal", "hello", "beat"), self._where)
-                if message["t"] != "beat":
-                    heard_at = time.monotonic()
-                if message["t"] == "hello":
-                    return message
-                if message["t"] == "refusal":
-                    raise self._refused(message)
-                if message["t"] == "waiting":
-                    holder = f"process {message['holder']}" if message["holder"] else "another user"
-                    place = f"{self.device.lock_path} is held by {holder}"
-                    waiting_at = heard_at if waiting_at is None else waiting_at
-                    if max(message["waited_s"], heard_at - waiting_at) >= self.device.lock_wait_s:
-                        remedy = "Wait until it is done, or raise lock_wait_s"
-                        raise HakdError(
-                            f"the board is in use: {place}", where=self._where, key="lock_path", remedy=remedy
-                        )
-                    if message["waited_s"] >= told_s:
-                        log.warning("%s: waiting for the board: %s", self._where, place)
-                        told_s = message["waited_s"] + 30.0
-            if time.monotonic() - heard_at > HELLO_S:
-                raise self._link.gone(f"nothing but heartbeats for {HELLO_S:g} s")
-
-    def _refused(self, message: dict[str, Any]) -> HakdError:
-        """Why the agent cannot serve."""
-        cause, detail = message["cause"], message["detail"]
-        if cause == "engine":
-            remedy = f"Install {self.device.engine} and numpy for that Python, or set `python`"
-            return HakdError(
-                f"the engine does not run there ({detail})", where=self._where, key="engine", remedy=remedy
-            )
-        if cause == "lock":
-            remedy = "Give a path that can be created there"
-            return HakdError(f"cannot lock ({detail})", where=self._where, key="lock_path", remedy=remedy)
-        if cause == "cpus":
-            remedy = "Name CPUs that the login may use"
-            return HakdError(f"it has {detail}", where=self._where, key="cpus", remedy=remedy)
-        if cause == "threads":
-            remedy = "Give at most as many threads as CPUs"
-            return HakdError(f"it has {detail}", where=self._where, key="threads", remedy=remedy)
-        return HakdError(f"the agent refuses ({detail})", where=self._where, remedy="Run again")
-
     def _bye(self) -> None:
         """Context after; its absence is worth a line in the log, not the results."""
         try:
@@ -328,9 +345,7 @@ class Board:
 
 
 @contextlib.contextmanager
-def open_board(
-    device: Device, store: Path, transport: Callable[[Device], list[str]] | None = None
-) -> Iterator[Board]:
+def open_board(device: Device, store: Path, transport: Argv | None = None) -> Iterator[Board]:
     """Start the agent of a device, wait for the board's lock, and end both with the block.
 
     Args:
@@ -341,44 +356,12 @@ def open_board(
     Raises:
         HakdError: no way to the board, no such Python, no agent, no engine, a held lock, too few CPUs.
     """
-    board, link = _connect(device, Path(store), transport)
+    board = Board(device, Path(store), transport)
     try:
         yield board
         board._bye()
     finally:
-        link.close()
-        board._journal.close()
-
-
-def _connect(device: Device, store: Path, argv: Callable[[Device], list[str]] | None) -> tuple[Board, Link]:
-    """Start an agent and hear its hello; tries again, a little later each time, where sshd has no room just now."""
-    way = TRANSPORTS[device.transport]
-    for back_off_s in (*BACK_OFF_S, None):
-        config = {
-            "tag": secrets.token_hex(16),
-            "protocol": PROTOCOL,
-            "lease_s": LEASE_S,
-            "lock_path": device.lock_path,
-            "engine": device.engine,
-            "threads": device.threads,
-            "cpus": device.cpus,
-            "worker": packing.worker_source(),
-        }
-        if device.transport == "virtual":
-            config["virtual"] = virtual.settings(device)
-        link = Link((argv or way.command)(device), Path(agent.__file__).read_text(), config, device, way)
-        try:
-            return Board(device, store, link), link
-        except HakdError:
-            link.close()
-            if back_off_s is None or not link.turned_away:
-                raise
-        except BaseException:
-            link.close()
-            raise
-        log.info("device %s: sshd turns log-ins away; next try in about %g s", device.name, back_off_s)
-        time.sleep(back_off_s * (0.5 + random.random()))  # many clients at once come back at different times
-    raise AssertionError("unreachable")
+        board.close()
 
 
 @contextlib.contextmanager

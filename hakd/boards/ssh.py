@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hakd.boards import agent
 from hakd.boards.device import Device, Jump, parse_jump
+from hakd.boards.lost import LinkLost
 from hakd.boards.wire import clean
 from hakd.records.errors import HakdError
 
@@ -191,6 +192,8 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
 _TURNED_AWAY = re.compile(
     r"kex_exchange_identification|Connection (closed|reset) by|banner exchange|Not allowed at this time"
 )
+# Among the meanings above: the board is not there just now.
+_AWAY = ("the host name is not known", "no answer", "the connection is refused")
 _LOST = re.compile(
     r"Timeout, server .* not responding|closed by remote host|Broken pipe|Connection reset|send disconnect"
 )
@@ -222,10 +225,9 @@ def explain(device: Device, status: int, words: str, heard: bool) -> HakdError |
     for pattern, problem, key, remedy in _MEANINGS:
         found = re.search(pattern, words)
         if found:
-            said = _line(words, found.start())
-            return HakdError(
-                f"{problem} ({said})", where=where, key=key, remedy=remedy.format(name=device.name)
-            )
+            said, remedy = _line(words, found.start()), remedy.format(name=device.name)
+            kind = LinkLost if problem in _AWAY else HakdError
+            return kind(f"{problem} ({said})", where=where, key=key, remedy=remedy)
     if re.search(r"future feature annotations is not defined|SyntaxError|no attribute 'memfd_create'", words):
         remedy = "Install Python 3.8 or later there and give its path in `python`"
         return HakdError(
@@ -235,19 +237,19 @@ def explain(device: Device, status: int, words: str, heard: bool) -> HakdError |
         remedy = (
             "It may be starting, or have too many log-ins at once (MaxStartups); run the same command again"
         )
-        return HakdError(
+        return LinkLost(
             f"sshd closed the connection ({_last(words)})", where=where, key="host", remedy=remedy
         )
     return _lost(where, words)
 
 
-def _lost(where: str, words: str) -> HakdError | None:
+def _lost(where: str, words: str) -> LinkLost | None:
     """The error for a link that was up; None when the words do not say that it was lost."""
     found = _LOST.search(words)
     if found is None:
         return None
     remedy = "Check power and network of the board; run the same command again: it goes on where it stopped"
-    return HakdError(
+    return LinkLost(
         f"the link was lost ({_line(words, found.start())})", where=where, key="host", remedy=remedy
     )
 

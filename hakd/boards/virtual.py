@@ -18,6 +18,7 @@ from typing import Any
 from hakd.boards import agent
 from hakd.boards.cost_model import CostModel, Layer, cost_model_from
 from hakd.boards.device import Device
+from hakd.boards.lost import LinkLost
 from hakd.boards.worker import unpack
 from hakd.records.errors import HakdError
 
@@ -50,7 +51,7 @@ def settings(device: Device) -> dict[str, Any]:
 def explain(device: Device, status: int, words: str, heard: bool) -> HakdError | None:
     """Where a link was dropped on purpose, say so."""
     if status == _DROPPED:
-        return HakdError(
+        return LinkLost(
             "the link was lost (faults: drop_link_every)",
             where=f"device {device.name}",
             remedy="Run the same command again: it goes on where it stopped",

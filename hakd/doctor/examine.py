@@ -76,7 +76,7 @@ def examine(entry: Entry) -> Report:
     if not look_at_way(report, device):
         report.skip(*_after(report, device))
         return report
-    hasty = replace(device, lock_wait_s=min(device.lock_wait_s, LOCK_WAIT_S))
+    hasty = replace(device, lock_wait_s=min(device.lock_wait_s, LOCK_WAIT_S), reconnects=0)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="hakd-doctor-") as folder,

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,12 +79,12 @@ def sweep(
     ]
     reference = reference_part(lines[0].architecture, device)
     with open_board(device, Path(store)) as board:
-        start = time.monotonic()
+        start = board.clock_s()
         timed = follow(board, lines, measuring, reference)
         rows = [row for line in lines for row in _block_rows(line, timed)]
         if not groups:
             rows += _tile_rows(board, levels, measuring, reference)
-        metadata = _metadata(board, device, measuring, lines) | {"seconds": time.monotonic() - start}
+        metadata = _metadata(board, device, measuring, lines) | {"seconds": board.clock_s() - start}
     metadata["mode"] = mode
     trusted = sum(line.curve is not None and line.curve.trusted for line in lines)
     log.info("%d of %d curves trusted", trusted, len(lines))

@@ -240,16 +240,36 @@ class Case:
 
     def logged(self, pattern: str) -> None:
         """Wait until the client has logged this about a point, which it then knows; the journal has to know it, too."""
+        self.warned(rf"pointwise-\S+: {pattern}")
+        failures = [r for r in self.records() if r["type"] == "failure" and r["key"]]
+        if not any(re.search(pattern, r["reason"]) for r in failures):
+            self.notes.append(f"not in the journal: {pattern}")
+
+    def warned(self, pattern: str) -> None:
+        """Wait until the client has warned of this in its log, naming the board: it noticed, and goes on."""
         client = self.clients[-1]
 
         def held() -> bool:
-            return bool(re.search(rf"WARNING device board: pointwise-\S+: {pattern}", client.log))
+            return bool(re.search(rf"WARNING device board: {pattern}", client.log))
 
-        wait_until(lambda: held() or client.process.poll() is not None, "a word in the log")
+        wait_until(lambda: held() or client.process.poll() is not None, "a word in the log", 30.0)
         self.noticed_at = time.monotonic() if held() else None
-        failures = [r for r in self.records() if r["type"] == "failure" and r["key"]]
-        if not held() or not any(re.search(pattern, r["reason"]) for r in failures):
-            self.notes.append(f"not in log and journal: {pattern}")
+        if not held():
+            self.notes.append(f"not in the log: {pattern}")
+
+    def goes_on(self, lost: str) -> None:
+        """The client warns of a lost link, connects again by itself, and completes in new sessions."""
+        client, before = self.clients[-1], len(self.sessions())
+        self.warned(rf"host: the link was lost \(.*{lost}.*; connecting again in 1 s \(try 1 of 3\)")
+        self.ended(client)
+        if "WARNING device board: connected again after" not in client.log:
+            self.notes.append("the client does not say that it is connected again")
+        if len(self.sessions()) <= before:
+            self.notes.append("the sessions are not on record")
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """First records of all journals, in order of time."""
+        return [record for record in self.records() if record["type"] == "session"]
 
     def left(self) -> list[psutil.Process]:
         """What runs on the board, and what is about to: an ssh whose client is gone may just be logging in."""
@@ -267,13 +287,13 @@ class Case:
 
     def outcome(self, name: str, says: str | None) -> Outcome:
         """Settle, run again, count; `wrong` holds all that is not as it should be."""
-        last, notice_s, free_s = self.last, None, None
+        last, notice_s, free_s, released = self.last, None, None, self.free_at is not None
         if last["event"] == "error":
             self.noticed_at = last["at"]
         if self.noticed_at is not None and self.struck_at is not None:
             notice_s = self.noticed_at - self.struck_at
         self.settle()
-        if last["event"] != "done" and self.struck_at is not None:
+        if (last["event"] != "done" or released) and self.struck_at is not None:
             free_s = self.free_at - self.struck_at
         message = last.get("message", "")
         if says is not None:

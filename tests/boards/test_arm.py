@@ -17,6 +17,8 @@ from tests.boards.conftest import system_part
 from tests.boards.rigs.needs import Unavailable
 from tests.unit.builders import small_mobilenet
 
+pytestmark = [pytest.mark.beside, pytest.mark.xdist_group("arm")]
+
 
 def wheels(*names: str) -> tuple[str, ...]:
     """Packages in the versions that are installed here."""

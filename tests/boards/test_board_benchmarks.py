@@ -8,6 +8,8 @@ import pytest
 from benchmarks import faults, soak_boards, ssh_overhead
 from tests.boards.conftest import system_part
 
+pytestmark = pytest.mark.beside
+
 
 def test_a_soak_counts_its_kills_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(soak_boards, "ROUNDS", 8)

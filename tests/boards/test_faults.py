@@ -108,8 +108,8 @@ def test_a_lost_agent_is_one_error_and_nothing_is_lost(local, tmp_path, victim, 
 
 
 def test_an_agent_leaves_when_nothing_is_heard_from_its_client(local, tmp_path, monkeypatch):
-    monkeypatch.setattr("hakd.boards.session.LEASE_S", 1.5)
-    with open_board(local(), tmp_path / "store") as board:
+    monkeypatch.setattr("hakd.boards.connecting.LEASE_S", 1.5)
+    with open_board(local(reconnects=0), tmp_path / "store") as board:
         board._link._closed.set()  # the heart stops; stdin stays open
         with pytest.raises(HakdError, match=r"heard nothing from this program for 1.5 s"):
             board.measure([endless()], QUICK, progress=False)
@@ -197,7 +197,7 @@ def test_a_board_that_talks_for_ever_and_never_starts_is_given_up(
     local, tmp_path, monkeypatch, says, complaint
 ):
     """Each line is fine; the clock that counts is the client's, not what the board says of its own."""
-    monkeypatch.setattr("hakd.boards.session.HELLO_S", 5.0)
+    monkeypatch.setattr("hakd.boards.connecting.HELLO_S", 5.0)
     loop = f"{SERVE}        while True: self.voice.say({says}); time.sleep(0.1)\n"
     transport = tampered(f"source = source.replace({SERVE!r}, {loop!r})")
     with (

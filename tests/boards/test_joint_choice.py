@@ -19,6 +19,8 @@ from hakd.sweeping.sweep import curves_from_table, sweep
 from hakd.sweeping.tables import combinations, measure_tables
 from tests.unit.builders import SPECS
 
+pytestmark = pytest.mark.beside
+
 LEVEL = joint_choice.LEVEL
 # So slow that the smallest networks take about a millisecond: below that, calls of the engine are all there is.
 MODEL = {

@@ -19,7 +19,10 @@ from hakd.records.tables import read_table
 from hakd.staircase.mapping import budget, changes
 from hakd.sweeping.sweep import curves_from_table
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's older exporter
+pytestmark = [  # the warning is of torch's older exporter
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.beside,
+]
 MODEL = {"overhead_us": 0.3, "us_per_mmac": 12.0, "depthwise_us_per_mmac": 30.0, "tile_out": 8}
 SOURCE = """
 import torch

@@ -20,6 +20,8 @@ from hakd.records.errors import HakdError
 from tests.boards.conftest import system_part
 from tests.boards.rigs import Sshd
 
+pytestmark = pytest.mark.beside
+
 
 def fingerprint(board: Sshd) -> str:
     """Of the board's host key, as ssh-keygen tells it."""

@@ -18,6 +18,8 @@ from hakd.training_plan import train_images, training_jobs
 from tests.boards.conftest import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL, NETWORKS
 
+pytestmark = pytest.mark.beside
+
 STUDY = {
     "run": {
         "devices": ["vdev"],

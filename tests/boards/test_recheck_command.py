@@ -19,6 +19,8 @@ from hakd.records.tables import read_table, write_table
 from hakd.table_parts import parts_of, spec_from
 from tests.boards.virtual_tables import GROUPS, MODEL, swept_project, write_device
 
+pytestmark = [pytest.mark.beside, pytest.mark.xdist_group("recheck_command")]
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:

@@ -15,6 +15,8 @@ from tests.boards.rigs.needs import library, program, succeed
 from tests.boards.rigs.processes import MARK, marked
 from tests.boards.rigs.tiny_disk import TinyDisk
 
+pytestmark = pytest.mark.beside
+
 OWNER = """
 import sys, time
 from pathlib import Path

@@ -4,10 +4,14 @@ import itertools
 import json
 import time
 
+import pytest
+
 from hakd.boards import open_board
 from hakd.boards.device import Device
 from tests.boards.cases import Case
 from tests.boards.conftest import QUICK, pointwise, system_part
+
+pytestmark = pytest.mark.beside
 
 NOISE = r"printf 'Welcome to \033[31mboard\033[0m\n@0123 00000000 {}\nno end of line'; echo careful >&2"
 

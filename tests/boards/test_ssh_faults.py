@@ -8,6 +8,8 @@ import pytest
 from tests.boards import faults
 from tests.boards.conftest import system_part
 
+pytestmark = pytest.mark.beside
+
 
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_a_fault_is_survived(name: str, tmp_path: Path, record_property: Any):

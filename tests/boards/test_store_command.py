@@ -13,6 +13,8 @@ from hakd.store_report import holdings, verify
 from tests.boards.conftest import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL
 
+pytestmark = pytest.mark.beside
+
 POINTS = [pointwise(width) for width in (15, 16, 17)]
 
 

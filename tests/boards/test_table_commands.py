@@ -17,6 +17,8 @@ from hakd.records.tables import read_table
 from hakd.sweeping.parts import engine_graph
 from tests.boards.virtual_tables import swept, swept_project, write_device
 
+pytestmark = [pytest.mark.beside, pytest.mark.xdist_group("table_commands")]
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:

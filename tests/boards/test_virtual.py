@@ -7,6 +7,7 @@ import pytest
 from hakd.boards import Device, open_board
 from hakd.boards.cost_model import cost_model_from
 from hakd.boards.journal import read
+from hakd.boards.lost import LinkLost
 from hakd.boards.virtual import layers_of
 from hakd.networks.families import full_architecture, network_spec
 from hakd.records.errors import HakdError
@@ -14,12 +15,14 @@ from hakd.records.tables import write_table
 from hakd.sweeping.sweep import curves_from_table, sweep
 from tests.boards.conftest import QUICK, pointwise
 
+pytestmark = pytest.mark.beside
+
 MODEL = {"overhead_us": 3.0, "tile_out": 16, "tile_in": 4, "penalty_in": 1.35}
 POINTS = [pointwise(width) for width in range(15, 35)]
 
 
-def virtual(**changes) -> Device:
-    return Device("vdev", "virtual", cost_model={**MODEL, **changes})
+def virtual(reconnects: int = 3, **changes) -> Device:
+    return Device("vdev", "virtual", reconnects=reconnects, cost_model={**MODEL, **changes})
 
 
 def true_ms(point) -> float:
@@ -61,8 +64,34 @@ def test_a_point_that_fails_once_is_measured_all_the_same(tmp_path, fault):
     assert sum(record["type"] == "failure" for record in records) == len(POINTS) // 3
 
 
-def test_a_dropped_link_loses_nothing(tmp_path):
-    device, found, complaints = virtual(faults={"drop_link_every": 7}), {}, []
+def test_a_dropped_link_is_made_again_and_nothing_is_measured_twice(tmp_path, caplog):
+    """Twenty points are weighed one by one, six of them timed: each seventh that a session sees takes the link down."""
+    device = virtual(faults={"drop_link_every": 7})
+    with open_board(device, tmp_path) as board:
+        weights = board.memory(POINTS, progress=False)
+        found = board.measure(POINTS[:6], QUICK, progress=False)
+        assert 0 < board.away_s < board.clock_s() and board.failures == {}
+    assert len(weights) == len(POINTS) and all(len(bursts) == 6 for bursts in found.values())
+    records = [record for path in tmp_path.glob("*/*.jsonl") for record in read(path)]
+    assert sum(record["type"] == "session" for record in records) == 5  # lost at the 7th, 13th, 19th and 25th
+    assert sorted(r["key"] for r in records if r["type"] == "memory") == sorted(p.key for p in POINTS)
+    lost = [r.getMessage() for r in caplog.records if "drop_link_every" in r.getMessage()]
+    assert len(lost) == 4 and all(
+        text.startswith("device vdev: the link was lost") and "(try 1 of 3)" in text for text in lost
+    )
+
+
+@pytest.mark.parametrize(
+    ("reconnects", "ends"), [(0, r"every\)\. Run"), (2, "without a result, 3 times in all")]
+)
+def test_a_link_that_is_lost_before_any_result_is_given_up(tmp_path, reconnects, ends):
+    device = virtual(reconnects, faults={"drop_link_every": 1})
+    with open_board(device, tmp_path) as board, pytest.raises(LinkLost, match=ends):
+        board.measure(POINTS, QUICK, progress=False)
+
+
+def test_a_rerun_after_a_dropped_link_loses_nothing(tmp_path):
+    device, found, complaints = virtual(reconnects=0, faults={"drop_link_every": 7}), {}, []
     chunks = [POINTS[i : i + 3] for i in range(0, len(POINTS), 3)]
     while len(found) < len(POINTS) and len(complaints) < 10:
         try:

@@ -1,5 +1,6 @@
 """The ssh transport: nothing but checked words on its command line, and clear errors for what ssh says."""
 
+import pickle
 import re
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from hakd.boards import Device, agent, ssh
 from hakd.boards.device import REACH_KEYS, SSH_KEYS, parse_jump
+from hakd.boards.lost import LinkLost
 from hakd.records.errors import HakdError
 from hakd.study import check_study
 
@@ -271,6 +273,28 @@ def test_what_ssh_says_becomes_one_error_with_a_remedy(key, words):
     error = ssh.explain(board(), 255, words, heard=False)
     assert error is not None and error.key == key and error.remedy and error.where == "device pi4"
     assert str(error).isprintable() and "@@" not in str(error)
+
+
+def test_only_a_link_that_is_away_is_worth_another_try():
+    lost = "Timeout, server b not responding."
+    away = [ssh.explain(board(), 255, words, heard=False) for words in (*WORDS["host"], *WORDS["port"], lost)]
+    assert [type(error) for error in away] == [LinkLost] * len(away)
+    for words in (*WORDS["known_hosts"], *WORDS["identity_file"], *WORDS["user"]):
+        assert type(ssh.explain(board(), 255, words, heard=False)) is HakdError
+    assert type(ssh.explain(board(), 127, "no python3", heard=False)) is HakdError
+
+
+def test_a_lost_link_says_what_came_of_the_tries_and_survives_process_pools():
+    lost = LinkLost("the link was lost (x)", where="device b", key="host", remedy="Look")
+    refused = LinkLost("no answer (y)", where="device b")
+    assert lost.after(0, lost) is lost
+    assert str(lost.after(1, refused)) == (
+        "device b: host: the link was lost (x); a try to connect again failed: no answer (y). Look"
+    )
+    assert "; 3 tries to connect again failed, the last: no answer (y)." in str(lost.after(3, refused))
+    assert "; again and again without a result, 4 times in all." in str(lost.after(3, lost))
+    again = pickle.loads(pickle.dumps(lost.after(3, lost)))
+    assert type(again) is LinkLost and str(again) == str(lost.after(3, lost))
 
 
 @pytest.mark.parametrize("status", [126, 127])

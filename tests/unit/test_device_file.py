@@ -18,10 +18,10 @@ from hakd.device_file import (
     configuration,
     find_device,
     find_devices,
-    read_yaml,
     respell,
 )
 from hakd.records.errors import HakdError
+from hakd.yaml_files import read_yaml
 
 # Started processes, noted by the interpreter itself.
 _STARTED: list[str] = []
@@ -64,6 +64,10 @@ PLAIN = {
     "python": r"/[A-Za-z0-9._/-]+",
     "lock_path": r"/[A-Za-z0-9._/-]+",
 }
+
+
+# A list of two lists of two lists ...: written out, 2^30 values.
+BOMB = "a: {cpus: [&a0 [x, x], " + ", ".join(f"&a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 30)) + "]}"
 
 
 @pytest.fixture
@@ -173,7 +177,13 @@ def test_remedies_name_the_file():
         ("a: {threads: 1, threads: 2}", r"not YAML \(the key 'threads' twice"),
         ("a: {", r"boards\.yaml: not YAML \(expected the node content.*, line 1\)"),
         ("a: !!python/object/apply:os.system [id]", r"not YAML \(could not determine a constructor"),
-        ("a: &a {x: *a}", r"a: unknown key 'x'"),
+        ("a: &a {x: *a}", r"boards\.yaml: more than 100000 values by its aliases\. Write them out"),
+        (BOMB, r"boards\.yaml: more than 100000 values by its aliases"),
+        (f"a: {{transport: ssh, host: h, epoch: 0x{'f' * 5000}}}", r"boards\.yaml: a number beyond 2\^63"),
+        ("a: {burst_ms: .nan}", r"boards\.yaml: nan is no number to work with"),
+        ("a: {lock_wait_s: -.inf}", r"boards\.yaml: -inf is no number"),
+        (f"a: {{python: /{'a' * 5000}}}", r"a\.python: '/aaa.*' is not accepted"),
+        (f"a: {{transport: ssh, host: h, known_hosts: {'a' * 5000}}}", r"a\.known_hosts: 'aaa.*' is not accepted"),
         ("a: {x: &x {y: [1, 2]}, z: *x}", r"a: unknown key 'x'"),
         ("- 1", r"boards\.yaml: is not a mapping"),
         ("", r"boards\.yaml: no devices\. Write one: "),

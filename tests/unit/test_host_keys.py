@@ -109,6 +109,27 @@ def test_files_are_written_whole_with_their_mode_through_links(tmp_path):
     assert os.listdir(path.parent) == ["known_hosts"]
 
 
+@pytest.mark.parametrize("text", ["alias ll='ls -l'\n", "root:x:0:0::/root:/bin/bash\n", "one two\n", "\0\n"])
+def test_a_file_that_holds_something_else_is_left_alone(tmp_path, text):
+    path = tmp_path / ".bashrc"
+    path.write_text(text)
+    with pytest.raises(HakdError, match=r"\.bashrc: holds something else than known hosts"):
+        write_keys(path, "board", [NEW])
+    assert path.read_text() == text
+    path.write_text("# nothing yet\n\n")
+    write_keys(path, "board", [NEW])
+    assert path.read_text() == f"# nothing yet\n\n{NEW.line}\n"
+
+
+def test_only_plain_files_are_written(tmp_path):
+    """With `known_hosts: /dev/null`, root would have put a file in its place."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(HakdError, match="not a plain file"):
+            write_keys(path, "board", [NEW])
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_two_writers_do_not_lose_each_others_lines(tmp_path):
     path = tmp_path / "known_hosts"
     threads = [threading.Thread(target=write_keys, args=(path, f"board{i}", [NEW])) for i in range(20)]

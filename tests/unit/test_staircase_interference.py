@@ -217,3 +217,9 @@ def test_without_two_undisturbed_processes_the_residual_tells_of_one_uneven_one(
 def test_slow_processes_are_told_within_a_component():
     factors, component = np.array([0.0, 0.04, 0.3, 0.3, 0.42]), np.array([0, 0, 0, 1, 1])
     assert slow_processes(factors, component).tolist() == [False, False, True, False, True]
+
+
+def test_slow_is_what_is_far_from_the_fastest_however_close_the_others_are():
+    """Factors spread evenly over 0.4, in any order: those up to 0.05 above the fastest count as undisturbed."""
+    factors = np.random.default_rng(0).permutation(np.arange(0, 0.4, 0.04))
+    assert slow_processes(factors, np.zeros(10, int)).tolist() == (factors > 0.05).tolist()

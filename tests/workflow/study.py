@@ -85,23 +85,25 @@ class Job:
 def jobs(output: str) -> list[Job]:
     """All jobs that were announced, in order. Of one announced twice (before a checkpoint) the last counts.
 
-    Jobs write to the same stream: a message's time stamp can be torn off it, and then the one before counts.
+    Jobs write to the same stream: when one leaves a line unfinished, the first line of the next message, which is its
+    time stamp, goes on in it. So a stamp counts wherever it ends a line, everything else at the start of one only.
     """
     found: dict[str, Job] = {}
     at = None
-    heads = r"\[\w{3} \w{3} |(?:local)?(?:rule|checkpoint) \w+:|Finished jobid: |Error in rule \w+:"
-    for block in re.split(rf"\n(?={heads})", output):
-        stamp = re.match(r"\[(\w{3} \w{3} .+?)\]", block)
+    stamps = r"\[\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\]$"
+    heads = r"(?:local)?(?:rule|checkpoint) \w+:|Finished jobid: |Error in rule \w+:"
+    for block in re.split(rf"(?m)(?={stamps})|^(?={heads})", output):
+        stamp = re.match(rf"(?m){stamps}", block)
         named = re.match(r"(?:local)?(?:rule|checkpoint) (\w+):", block)
         number = re.search(r"^    jobid: (\d+)$", block, re.MULTILINE)
         ended = re.match(r"Finished jobid: (\d+) ", block)
         if stamp:
-            at = datetime.strptime(stamp[1], "%a %b %d %H:%M:%S %Y").timestamp()
+            at = datetime.strptime(stamp[0], "[%a %b %d %H:%M:%S %Y]").timestamp()
         elif named and number:
             found[number[1]] = Job(named[1], _pairs(block, "wildcards"), _pairs(block, "resources"), at)
-        elif ended:
+        elif ended and ended[1] in found:
             found[ended[1]].end = at
-        elif block.startswith("Error in rule") and number:
+        elif block.startswith("Error in rule") and number and number[1] in found:
             found[number[1]].end, found[number[1]].failed = at, True
     return list(found.values())
 

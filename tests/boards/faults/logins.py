@@ -3,6 +3,7 @@
 import sys
 import time
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.boards.cases import Case
@@ -93,6 +94,43 @@ def engine_missing(case: Case) -> None:
 @fault("another version of the engine in mid-study", "error", says=r"engine.*9\.9\.9", within_s=20)
 def engine_changed(case: Case) -> None:
     """The next worker finds the real engine under another version, as after an upgrade in another shell."""
+    upgrade = _another_engine(case)
+    case.sweeping()
+    case.strike(upgrade)
+    case.ended()
+
+
+@fault(
+    "another engine after a lost link",
+    "error",
+    says=r"engine: another board or engine than before the link was lost.* then, onnxruntime 9\.9\.9",
+    within_s=20,
+)
+def engine_changed_while_away(case: Case) -> None:
+    upgrade = _another_engine(case)
+    case.sweeping()
+    case.strike(lambda: (upgrade(), [process.kill() for process in case.board.sessions()]))
+    case.ended()
+
+
+@fault(
+    "another host key after a lost link",
+    "error",
+    says="known_hosts: its host key is not the one that is known .*hakd pin board",
+    within_s=START_S,
+)
+def host_key_changed_while_away(case: Case) -> None:
+    """What a later try cannot mend is no reason for one."""
+    case.sweeping()
+    case.strike(lambda: (case.board.change_host_key(), [process.kill() for process in case.board.sessions()]))
+    case.ended()
+    if "(try 2 of 3)" in case.clients[-1].log:
+        case.notes.append("a second try was made")
+    case.board.trust()
+
+
+def _another_engine(case: Case) -> Callable[[], object]:
+    """Give the board a Python whose engine is the real one, and under another version once the result is called."""
     import onnxruntime
 
     site, other = case.folder / "site", case.folder / "upgrade" / "onnxruntime"
@@ -104,9 +142,7 @@ def engine_changed(case: Case) -> None:
             (other / path.name).symlink_to(path)
     (other / "__init__.py").write_text((real / "__init__.py").read_text() + '\n__version__ = "9.9.9"\n')
     case.device["python"] = case.board.wrapper(f"PYTHONPATH='{site}' exec '{sys.executable}' \"$@\"")
-    case.sweeping()
-    case.strike(lambda: other.rename(site / "onnxruntime"))
-    case.ended()
+    return lambda: other.rename(site / "onnxruntime")
 
 
 @fault("the board's clock is nine years behind, then jumps five years ahead", "done")
