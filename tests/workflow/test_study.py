@@ -51,6 +51,18 @@ def changed(study, **keys):
     return config
 
 
+@pytest.fixture(scope="session")
+def foreseen(finished) -> Study:
+    """The study with the dry runs that the two tests with many changes ask for."""
+    asked = (
+        test_an_added_value_is_never_silently_ignored,
+        test_a_mistake_in_the_configuration_is_one_clear_error,
+    )
+    changes = [change for test in asked for mark in test.pytestmark for change, _ in mark.args[1]]
+    finished.look_ahead(changed(finished, **change) for change in changes)
+    return finished
+
+
 def test_every_rule_ran_and_a_second_run_has_nothing_to_do(finished):
     rules = {
         "data",
@@ -193,8 +205,8 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
         ({"students__epochs": 2}, {"student": 8, "tuned": 1, "pareto": 1}),
     ],
 )
-def test_an_added_value_is_never_silently_ignored(finished, change, rules):
-    plan = finished.planned(config=changed(finished, **change))
+def test_an_added_value_is_never_silently_ignored(foreseen, change, rules):
+    plan = foreseen.planned(config=changed(foreseen, **change))
     assert {rule: plan[rule] for rule in rules if rule != "student"} == {
         rule: count for rule, count in rules.items() if rule != "student"
     }
@@ -223,8 +235,8 @@ def test_key_order_and_number_types_rerun_nothing(finished):
         ({"devices__local__lock_path": "/tmp/$(touch x)"}, ["lock_path"]),
     ],
 )
-def test_a_mistake_in_the_configuration_is_one_clear_error(finished, change, words):
-    done = finished.snakemake("-n", config=changed(finished, **change))
+def test_a_mistake_in_the_configuration_is_one_clear_error(foreseen, change, words):
+    done = foreseen.snakemake("-n", config=changed(foreseen, **change))
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     for word in words:
