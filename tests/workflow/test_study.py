@@ -175,11 +175,17 @@ def test_only_the_score_rule_reads_the_test_split(finished):
 
 
 def test_one_value_of_one_device_reruns_that_device_alone(copied):
-    both = changed(copied, run__devices=["local", "pair"])
+    quick = {
+        "rounds": 3,
+        "burst_ms": 0.3,
+        "min_step": 1,
+    }  # which jobs run is the question, not what they find
+    quick = {f"devices__pair__{key}": value for key, value in quick.items()}
+    both = changed(copied, run__devices=["local", "pair"], **quick)
     added = copied.run(config=both)
     assert set(added) <= DEVICE_RULES | {"student", "export"}, added
     assert added["sweep"] == added["benchmark"] == 1
-    touched = changed(copied, run__devices=["local", "pair"], devices__pair__rounds=6)
+    touched = changed(copied, run__devices=["local", "pair"], **{**quick, "devices__pair__rounds": 4})
     plan = copied.planned(config=touched)
     assert plan["sweep"] == 1 and plan["snap"] == 1 and set(plan) <= DEVICE_RULES, plan
     jobs = copied.run(config=touched)
