@@ -20,12 +20,8 @@ log = logging.getLogger(__name__)
 LEASE_S = 8.0
 HELLO_S = 150.0  # a cold import of an engine from a slow card
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # between tries while sshd turns clients away
-AGAIN_AFTER_S = (
-    1.0,
-    4.0,
-    16.0,
-    60.0,
-)  # before the tries after a lost link; the last one also before all further
+# Before the tries after a lost link; the last one also before all further ones.
+AGAIN_AFTER_S = (1.0, 4.0, 16.0, 60.0)
 Argv = Callable[[Device], list[str]]
 
 

@@ -52,6 +52,18 @@ def changed(study, **keys):
     return config
 
 
+@pytest.fixture(scope="session")
+def foreseen(finished) -> Study:
+    """The study with the dry runs that the two tests with many changes ask for."""
+    asked = (
+        test_an_added_value_is_never_silently_ignored,
+        test_a_mistake_in_the_configuration_is_one_clear_error,
+    )
+    changes = [change for test in asked for mark in test.pytestmark for change, _ in mark.args[1]]
+    finished.look_ahead(changed(finished, **change) for change in changes)
+    return finished
+
+
 def test_every_rule_ran_and_a_second_run_has_nothing_to_do(finished):
     rules = {
         "data",
@@ -164,11 +176,17 @@ def test_only_the_score_rule_reads_the_test_split(finished):
 
 
 def test_one_value_of_one_device_reruns_that_device_alone(copied):
-    both = changed(copied, run__devices=["local", "pair"])
+    quick = {
+        "rounds": 3,
+        "burst_ms": 0.3,
+        "min_step": 1,
+    }  # which jobs run is the question, not what they find
+    quick = {f"devices__pair__{key}": value for key, value in quick.items()}
+    both = changed(copied, run__devices=["local", "pair"], **quick)
     added = copied.run(config=both)
     assert set(added) <= DEVICE_RULES | {"student", "export"}, added
     assert added["sweep"] == added["benchmark"] == 1
-    touched = changed(copied, run__devices=["local", "pair"], devices__pair__rounds=6)
+    touched = changed(copied, run__devices=["local", "pair"], **{**quick, "devices__pair__rounds": 4})
     plan = copied.planned(config=touched)
     assert plan["sweep"] == 1 and plan["snap"] == 1 and set(plan) <= DEVICE_RULES, plan
     jobs = copied.run(config=touched)
@@ -194,8 +212,8 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
         ({"students__epochs": 2}, {"student": 8, "tuned": 1, "pareto": 1}),
     ],
 )
-def test_an_added_value_is_never_silently_ignored(finished, change, rules):
-    plan = finished.planned(config=changed(finished, **change))
+def test_an_added_value_is_never_silently_ignored(foreseen, change, rules):
+    plan = foreseen.planned(config=changed(foreseen, **change))
     assert {rule: plan[rule] for rule in rules if rule != "student"} == {
         rule: count for rule, count in rules.items() if rule != "student"
     }
@@ -224,8 +242,8 @@ def test_key_order_and_number_types_rerun_nothing(finished):
         ({"devices__local__lock_path": "/tmp/$(touch x)"}, ["lock_path"]),
     ],
 )
-def test_a_mistake_in_the_configuration_is_one_clear_error(finished, change, words):
-    done = finished.snakemake("-n", config=changed(finished, **change))
+def test_a_mistake_in_the_configuration_is_one_clear_error(foreseen, change, words):
+    done = foreseen.snakemake("-n", config=changed(foreseen, **change))
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     for word in words:

@@ -63,6 +63,7 @@ def session_killed_for_good(case: Case) -> None:
 @fault("the same, while another client waits for the board", "done")
 def session_killed_with_another_waiting(case: Case) -> None:
     """The other one gets the board and measures the rest; the first one finds it measured."""
+    case.set_protocol(rounds=80)  # long enough for a second client to start meanwhile
     first = case.sweeping()
     second = case.start()
     wait_until(lambda: "waiting for the board" in second.log, "the second client waits", 20.0)
