@@ -28,6 +28,8 @@ DEVICE_RULES = {
     "device_summary",
     "device_pareto",
     "device_staircases",
+    "certificates",
+    "hazards",
     "summary",
     "pareto",
     "staircases",
