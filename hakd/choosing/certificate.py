@@ -153,7 +153,7 @@ def _words(
         return f"{what} is {than}: nothing to certify"
     if bound is None:
         return f"nothing is certified: {what} and {than} share {processes} process(es), two are needed; on {place}"
-    said = f"{what} {_at_most(bound)} than {than} ({confidence:.0%})"
+    said = f"{what} {_at_most(bound)} than {than} ({100 * confidence:g} %)"
     if free:
         return f"{said}, {free} channel{'s are' if free > 1 else ' is'} free on {place}"
     if shown or claim.group is None:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 MORE_PROCESSES = (
     3  # than verification: bounds of many widths hold together, which few processes pay for dearly
 )
-ROUNDS = 5  # at most in each: the process is the unit, so that more of them tell more than more rounds
+ROUNDS = 3  # at most in each: the process is the unit, so that more of them tell more than more rounds
 TWIN = "its twin"
 
 
