@@ -3,7 +3,9 @@ rule pareto:
         summary="results/summary.parquet",
         # Not read: the joint plot brings each device's own files with it, also those of devices that are done while others fail.
         devices=expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
-        tables=expand("results/devices/{device}/{table}.csv", device=DEVICES, table=["certificates", "hazards"]),
+        tables=expand(
+            "results/devices/{device}/{table}.csv", device=DEVICES, table=["certificates", "hazards"]
+        ),
     output:
         report(
             "results/pareto.pdf",
