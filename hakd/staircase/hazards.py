@@ -86,7 +86,7 @@ def hazard(curve: Curve, full: int, share: float = SHARE) -> Hazard:
     """Both of a curve: from its full width, and from whichever timed width is worst."""
     cases = [slowdown(curve, start, share) for start in curve.widths]
     known = [case for case in cases if case.ratio is not None]
-    worst = max(known, key=lambda case: case.ratio or 0.0, default=None)
+    worst = max(known, key=lambda case: (case.ratio or 0.0, case.start), default=None)
     return Hazard(
         curve.group, curve.level, full, slowdown(curve, full, share), worst, curve.trusted, curve.reason
     )

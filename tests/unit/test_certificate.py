@@ -35,6 +35,7 @@ def bursts(
     rounds: int = 5,
     noise: float = 0.01,
     uneven: float = 0.0,
+    walk: float = 0.001,
 ) -> dict[str, list[Burst]]:
     """Interleaved bursts with a factor per process, a drift, noise and (per process and key) `uneven`."""
     found: dict[str, list[Burst]] = {key: [] for key in true_ms}
@@ -44,7 +45,7 @@ def bursts(
         for turn in range(rounds):
             for place, k in enumerate(rng.permutation(len(true_ms))):
                 key = list(true_ms)[k]
-                level += rng.normal(0, 0.001)
+                level += rng.normal(0, walk)
                 ms = true_ms[key] * np.exp(level + own[key] + rng.normal(0, noise))
                 found[key].append(Burst(f"p{p}", turn, place, 1e6 * ms))
     return found
@@ -52,7 +53,7 @@ def bursts(
 
 def constant(ratio: float, processes: int = 8) -> dict[str, list[Burst]]:
     """Two keys without noise."""
-    return bursts({"new": ratio, "old": 1.0}, np.random.default_rng(0), processes, noise=0.0)
+    return bursts({"new": ratio, "old": 1.0}, np.random.default_rng(0), processes, noise=0.0, walk=0.0)
 
 
 @pytest.mark.parametrize("processes", [5, 8])
@@ -61,7 +62,7 @@ def constant(ratio: float, processes: int = 8) -> dict[str, list[Burst]]:
 def test_at_most_five_networks_in_a_hundred_have_a_false_bound(processes, spreads, shared):
     """Also where pairs differ in noise, or are tied by a common key; and bounds are not wider than that needs."""
     rng = np.random.default_rng([processes, len(spreads), int(10 * shared)])
-    networks, pairs = 4000, 12
+    networks, pairs = 1500, 12
     sigma = 0.01 * np.resize(spreads, pairs)[:, None]
     wrong = 0
     for _ in range(networks):
