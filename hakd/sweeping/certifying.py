@@ -13,9 +13,7 @@ from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.parts import engine_graph, point
 
 log = logging.getLogger(__name__)
-MORE_PROCESSES = (
-    3  # than verification: bounds of many widths hold together, which few processes pay for dearly
-)
+MORE_PROCESSES = 3  # than verification: few processes pay dearly for bounds that hold together
 ROUNDS = 3  # at most in each: the process is the unit, so that more of them tell more than more rounds
 TWIN = "its twin"
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.records.tables import write_table
 from hakd.scripting import reporting
@@ -13,6 +14,8 @@ def main(snap_paths, path_to_table):
     for path in snap_paths:
         snap = read_json(path, "snap")
         for method, entry in snap["methods"].items():
+            if "certificates" not in entry:
+                raise HakdError(f"no certificates of {method}", where=path, remedy="Delete it and run again")
             about = {"network": entry["network"]["name"], "level": snap["level"], "method": method}
             rows += [{**about, **record} for record in entry["certificates"]]
     write_table(path_to_table, "certificates", pd.DataFrame(rows))
