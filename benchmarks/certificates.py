@@ -1,6 +1,6 @@
 """Are certificates true, and what do they cost? Virtual devices with drift, whose truth is a formula.
 
-    python -m benchmarks.certificates [--devices 200] [--joint] [--jobs 2] [--out FILE.json] [--cases]
+    python -m benchmarks.certificates [--devices 200] [--joint] [--jobs 2] [--out FILE.jsonl] [--cases]
 
 Each device is drawn (`benchmarks.computed.draw_device`, from number 1000 on); a network pruned at random is swept on
 it, its widths are chosen, verified and certified as a study would, by the package's own code on a computed board.
@@ -68,7 +68,7 @@ def case(number: int, methods: Sequence[str]) -> list[dict[str, Any]]:
         "vdev", settings, "unused", LEVEL, pruned, table, trajectory, 0.0, {}, methods, None, free, opened
     )
     about = {"device": number, "network": network, "sigma": model.noise.sigma, "drift": model.noise.drift}
-    about["seconds"] = dict(board.seconds)
+    about |= {"seconds": dict(board.seconds), "processes": board.processes}
     return [{**about, "method": method, **checked(entry, pruned, model)} for method, entry in made.items()]
 
 
@@ -157,14 +157,25 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--joint", action="store_true", help="joint chooses too, which takes longer")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="all cases as JSON")
+    parser.add_argument(
+        "--out", type=Path, help="all cases, a line of JSON each; devices that it has are done"
+    )
     parser.add_argument("--cases", action="store_true", help="print the false certificates")
     given = parser.parse_args()
-    tasks = [(number, ("joint",) if given.joint else ()) for number in range(given.devices)]
+    rows = (
+        [json.loads(line) for line in given.out.read_text().splitlines()]
+        if given.out and given.out.exists()
+        else []
+    )
+    done = {row["device"] for row in rows}
+    methods = ("joint",) if given.joint else ()
+    tasks = [(number, methods) for number in range(given.devices) if number not in done]
     with multiprocessing.get_context("spawn").Pool(given.jobs) as pool:
-        rows = [row for found in pool.imap(_task, tasks) for row in found]
-    if given.out:
-        given.out.write_text(json.dumps(rows))
+        for found in pool.imap(_task, tasks):
+            rows += found
+            if given.out:
+                with given.out.open("a") as stream:
+                    stream.writelines(f"{json.dumps(row)}\n" for row in found)
     for line in report(rows):
         print(line)
     if given.cases:
