@@ -49,9 +49,9 @@ COLUMNS = (
 )
 
 
-def case(number: int, methods: Sequence[str]) -> list[dict[str, Any]]:
-    """A device, a network on it, and what is certified of each method's choice."""
-    model = draw_device(FIRST + number)
+def case(number: int, methods: Sequence[str], device: CostModel | None = None) -> list[dict[str, Any]]:
+    """A device (drawn, unless given), a network on it, and what is certified of each method's choice."""
+    model = device or draw_device(FIRST + number)
     network = list(NETWORKS)[number % len(NETWORKS)]
     spec = network_spec(network, NETWORKS[network], 3, 10, "benchmark")
     pruned, trajectory = pruning(spec, FIRST + number)
@@ -60,7 +60,7 @@ def case(number: int, methods: Sequence[str]) -> list[dict[str, Any]]:
     board = ComputedBoard(Device.from_config("vdev", settings), Truth(model), model.seed)
 
     @contextlib.contextmanager
-    def opened(device: Device, store: Path) -> Iterator[Any]:
+    def opened(_: Device, store: Path) -> Iterator[Any]:
         yield board
 
     table, _ = sweep("vdev", settings, "unused", {LEVEL: free}, opened=opened)

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
+from benchmarks import certificates
+from hakd.boards.cost_model import CostModel, Noise
 from hakd.choosing.certificate import Claim, Place, certify
 from hakd.staircase.bounds import CALM_ENOUGH, upper_bounds, upper_ratios
 
@@ -170,3 +172,15 @@ def test_what_could_not_be_timed_is_not_certified_and_still_counts():
         assert "nothing is certified: 96 and 81 share" in found.words
     assert (lost.processes, failed.processes) == (1, 0)
     assert [one.bound for one in certify({}, [CLAIM], PI4)] == [None]
+
+
+def test_the_benchmark_holds_certificates_against_the_formula():
+    """A comb of 4 and steps of 16 on a device that no benchmark draws."""
+    model = CostModel(tile_out=16, tile_in=4, penalty_in=1.4, noise=Noise(sigma=0.003, drift=0.01), seed=1)
+    rows = certificates.case(1, (), model)
+    assert [row["method"] for row in rows] == ["hakd", "hakd_free"] and rows[0]["network"] == "densenet"
+    found = [one for row in rows for one in row["certificates"] if one["scope"] == "width"]
+    assert len(found) > 3 and not any(map(certificates.false, found))
+    assert certificates.false({**found[0], "bound": found[0]["truth"] - 0.001})
+    text = certificates.report(rows)
+    assert text[2].startswith("| hakd | 1 | 1 | 0 (0.0%") and text[-1].startswith("| hakd, hakd_free | 1 |")
