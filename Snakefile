@@ -31,6 +31,7 @@ include: "rules/deep_compression.smk"
 include: "rules/export.smk"
 include: "rules/benchmark.smk"
 include: "rules/pareto.smk"
+include: "rules/certificates.smk"
 include: "rules/available.smk"
 
 
@@ -41,6 +42,7 @@ rule all:
         "results/staircases.pdf",
         "results/summary.csv",
         expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
+        expand("results/devices/{device}/{table}.csv", device=DEVICES, table=["certificates", "hazards", "verification"]),
 
 
 onerror:

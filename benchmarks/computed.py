@@ -6,6 +6,7 @@ journals.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -13,12 +14,12 @@ from typing import Any
 from hakd.boards import Burst, Device, Point, Protocol
 from hakd.boards.cost_model import CostModel, Hump, Layer, Noise
 from hakd.boards.packing import chunks, unique
-from hakd.boards.virtual import Simulation
+from hakd.boards.virtual import VERSION, Simulation
 from hakd.networks.families import build_graph, full_widths, network_spec
 from hakd.records.arch import Architecture
 from hakd.records.graph import Builder, Graph, Segment, fold_batch_norm, width
 from hakd.sweeping.following import Line
-from hakd.sweeping.parts import neighbours, point
+from hakd.sweeping.parts import GraphPoint, neighbours, point
 
 FIRST_SEED = 41_000_000  # of the benchmark's devices; no test draws from here on
 ENDLESS = 4096
@@ -198,7 +199,11 @@ class ComputedBoard:
     Attributes:
         device_s: simulated device time of bursts (with their two discarded calls) and of warming up.
         processes: worker processes, whose start is not in `device_s`.
+        seconds: device time by the first word of the purpose.
     """
+
+    fingerprint, engine_version = "computed", VERSION
+    context: Mapping[str, Any] = {"host": "computed"}
 
     def __init__(self, device: Device, truth: Truth, seed: int) -> None:
         model = replace(truth.model, seed=seed)
@@ -208,10 +213,15 @@ class ComputedBoard:
         self._store: dict[tuple[str, str], list[Burst]] = {}
         self._reference: dict[str, list[Burst]] = {}
         self._warm_s, self.processes = 0.0, 0
+        self.seconds: Counter[str] = Counter()
 
     @property
     def device_s(self) -> float:
         return self._simulation.clock_ns / 1e9 + self._warm_s
+
+    def clock_s(self) -> float:
+        """As a board's: device time, since nothing else takes any here."""
+        return self.device_s
 
     def say(self, kind: str, **content: Any) -> None:
         """A message of the simulation."""
@@ -227,9 +237,11 @@ class ComputedBoard:
         """Bursts by key; what this purpose has already timed is not timed again."""
         points = unique(points)
         todo = [p for p in points if (purpose, p.key) not in self._store]
+        before = self.device_s
         for chunk in chunks(todo, protocol.chunk_points):
             for _ in range(protocol.processes):
                 self._job(chunk, protocol, purpose, reference_point)
+        self.seconds[purpose.split(":")[0]] += self.device_s - before
         found = {p.key: list(self._store[purpose, p.key]) for p in points}
         if reference_point is not None:
             key = reference_point.key
@@ -238,14 +250,21 @@ class ComputedBoard:
             found[key] = found.get(key, []) + tied
         return found
 
+    def _true_us(self, p: Point) -> float:
+        if p.key in self._simulation.true_us:
+            return self._simulation.true_us[p.key]
+        if isinstance(p, BlockPoint):
+            return 1e3 * self._truth.ms(p.block, p.channels)
+        assert isinstance(p, GraphPoint)
+        return self._truth.model.cost_us(layers(p.graph))
+
     def _job(self, chunk: list[Point], protocol: Protocol, purpose: str, reference: Point | None) -> None:
         self.processes += 1
         keys = [p.key for p in chunk]
         if reference is not None and reference.key not in keys:
             keys.append(reference.key)
         for p in (*chunk, *([reference] if reference else [])):
-            assert isinstance(p, BlockPoint)
-            true_us = 1e3 * self._truth.ms(p.block, p.channels)
+            true_us = self._true_us(p)
             self._simulation.true_us[p.key] = true_us
             self._warm_s += max(protocol.warmup_ms / 1e3, protocol.warmup_calls * true_us / 1e6)
         frame = {

@@ -12,6 +12,7 @@ from hakd.commands import (
     doctor,
     explain,
     export_table,
+    hazards,
     import_table,
     pin,
     plan,
@@ -24,7 +25,7 @@ from hakd.commands.common import DEVICE, FINDING, FINE, INTERRUPTED, STATUS, USA
 from hakd.records.errors import HakdError
 
 __all__ = ["FINDING", "FINE", "INTERRUPTED", "USAGE", "main", "parser"]
-COMMANDS = (doctor, pin, plan, sweep, explain, staircase, export_table, import_table, recheck, store)
+COMMANDS = (doctor, pin, plan, sweep, explain, staircase, hazards, export_table, import_table, recheck, store)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.records.tables import write_table
 from hakd.staircase.curve import Curve, shape_from
+from hakd.staircase.inversions import in_words, inversions
 from hakd.staircase.mapping import changes, comb, comb_upside_down
 from hakd.sweeping.sweep import curves_from_table, sweep
 from hakd.table_files import check_place
@@ -174,7 +175,8 @@ def _about(curve: Curve) -> str:
         f"{len(curve.widths)} widths, {_time(curve.latency_ms[0])} at {first},"
         f" {_time(curve.latency_ms[-1])} at {last}: {_features(curve)}"
     )
-    return f"{text}; {curve.reason}"
+    inverted = in_words(inversions(curve))
+    return "; ".join(part for part in (text, inverted, curve.reason) if part)
 
 
 def _features(curve: Curve) -> str:

@@ -265,7 +265,8 @@ def not_counted(study: Mapping[str, Any]) -> str:
     """What the minutes leave out."""
     own = [method for method in BY_TABLES if method in study["run"]["methods"]]
     tables = [f"tables that {', '.join(own)} time for themselves"] if own else []
-    return f"Not counted: {', '.join(['repairs after a verification', *tables, 'waiting for a board'])}."
+    checks = ["repairs after a verification", "certificates"]
+    return f"Not counted: {', '.join([*checks, *tables, 'waiting for a board'])}."
 
 
 def _range(low: int, high: int) -> str:

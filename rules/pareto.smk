@@ -1,9 +1,13 @@
 rule pareto:
     input:
         summary="results/summary.parquet",
-        # Not read: the joint plot brings each device's own with it, also those of devices that are done while others fail.
+        # Not read: the joint plot brings each device's own files with it, also those of devices that are done while others fail.
         devices=expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
-        verification=expand("results/devices/{device}/verification.csv", device=DEVICES),
+        tables=expand(
+            "results/devices/{device}/{table}.csv",
+            device=DEVICES,
+            table=["certificates", "hazards", "verification"],
+        ),
     output:
         report(
             "results/pareto.pdf",

@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hakd.commands.common import FINE, Commands, command, fraction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def add(commands: Commands) -> None:
@@ -31,6 +35,20 @@ def add(commands: Commands) -> None:
     found.set_defaults(run=_run)
 
 
+def _inverted(frame: "pd.DataFrame") -> list[str]:
+    """Widths that are narrower and yet slower than a wider one, a line for each curve that has some."""
+    from hakd.staircase.inversions import in_words, inversions
+    from hakd.sweeping.sweep import curves_from_table
+
+    lines = []
+    for level in dict.fromkeys(frame.loc[frame["kind"] == "block", "level"].dropna()):
+        for curve in curves_from_table(frame, level).values():
+            words = in_words(inversions(curve))
+            trust = "" if curve.trusted else "; untrusted"
+            lines += [f"  level {level:g} {curve.group}: {words}{trust}"] if words else []
+    return lines
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from hakd.plots.staircases import staircase_figure
     from hakd.records.errors import HakdError
@@ -48,6 +66,8 @@ def _run(arguments: argparse.Namespace) -> int:
     titles = staircase_figure({name: frame}, [], out, {name: headline(about)}, steps=True)
     for title in titles:
         print(title)
+    for line in _inverted(frame):
+        print(line)
     print(
         f"Written: {out}{' and one more for each page' if len(titles) > 1 and out.endswith('.png') else ''}"
     )

@@ -184,11 +184,81 @@ PREDICTIONS = (
     Column("prediction", "int16", "class the candidate gave", low=0),
 )
 
-TABLES: dict[str, tuple[Column, ...]] = {"summary": SUMMARY, "latency": LATENCY, "predictions": PREDICTIONS}
+
+def _fraction(name: str, meaning: str) -> Column:
+    return Column(name, "float", meaning, null=True, low=-1)
+
+
+HAZARDS = (
+    Column("device", "text", "device it was timed on"),
+    Column("network", "text", "network the width group belongs to"),
+    _level(null=True),
+    Column("group", "text", "width group"),
+    Column("neighbour_widths", "json", "widths of the other groups it was timed at, JSON object by group"),
+    _count("full_width", "width before pruning", low=1),
+    _count("lowest_width", "narrowest width that pruning the stated share of it leaves", low=1),
+    _count("widths", "how many narrower widths that range has"),
+    _count("timed", "how many of them were timed; the others are not known"),
+    _count("worst_width", "the slowest of those timed; empty: none was, nothing is known", null=True, low=1),
+    _fraction(
+        "slowdown", "its latency over that of the full width, minus 1; below 0: all timed ones are faster"
+    ),
+    _count(
+        "any_start", "the same from whichever timed width is worst: that width; empty: nothing known", True
+    ),
+    _count("any_worst", "the slowest of those timed up to the same share narrower", null=True, low=1),
+    _fraction("any_slowdown", "its latency over that of `any_start`, minus 1"),
+    _count("any_widths", "how many widths that range has", null=True),
+    _count("any_timed", "how many of them were timed", null=True),
+    Column("trusted", "bool", "whether the curve is good enough to choose widths by"),
+    Column("reason", "text", "why not, or what was found", null=True),
+)
+
+CERTIFICATES = (
+    Column("network", "text", "network whose widths were chosen"),
+    _level(),
+    Column("method", "text", "how the widths were chosen", values=METHODS),
+    Column(
+        "scope",
+        "text",
+        "width (a group's decision block) or network (the whole)",
+        values=("width", "network"),
+    ),
+    Column("group", "text", "width group; empty: the whole network", null=True),
+    _count("width_from", "width before the choice", null=True, low=1),
+    _count("width_to", "width that was chosen", null=True, low=1),
+    _count("free_channels", "channels that came back and are shown to cost no time", null=True),
+    Column(
+        "ratio", "float", "latency after / before, geometric mean; empty: too few processes", null=True, low=0
+    ),
+    _fraction(
+        "bound", "at most so much slower, as a fraction (below 0: faster); empty: nothing is certified"
+    ),
+    Column("tolerance", "float", "how much slower counts as equal; empty: not known", null=True, low=0),
+    Column("shown", "bool", "whether the bound is within the tolerance"),
+    Column("confidence", "float", "one-sided, of all certificates of the network together", low=0, high=1),
+    _count("together", "how many bounds hold together"),
+    _count("processes", "fresh processes that timed both"),
+    Column("device", "text", "device it was timed on"),
+    Column("engine", "text", "inference engine"),
+    Column("engine_version", "text", "its version"),
+    _count("threads", "threads the engine was given", low=1),
+    Column("words", "text", "all of it in a sentence"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "summary": SUMMARY,
+    "latency": LATENCY,
+    "predictions": PREDICTIONS,
+    "hazards": HAZARDS,
+    "certificates": CERTIFICATES,
+}
 
 # What makes a row the only one of its kind.
 KEYS: dict[str, tuple[str, ...]] = {
     "summary": ("candidate", "device"),
     "latency": ("network", "level", "kind", "group", "width", "neighbour_widths"),
     "predictions": ("candidate", "image"),
+    "hazards": ("device", "network", "level", "group", "neighbour_widths"),
+    "certificates": ("network", "level", "method", "scope", "group", "device"),
 }

@@ -61,7 +61,7 @@ class ProcessMedians:
     doubt: np.ndarray  # processes: 0 undisturbed, 1 restless or slow for most of the time, 2 slow as a whole
 
 
-def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians:
+def process_medians(bursts: Mapping[str, Sequence[BurstLike]], calm: int = CALM_PROCESSES) -> ProcessMedians:
     """Time of every key in every process: the lower quartile over rounds of burst medians.
 
     What all points of a round share is removed first (`_wander`): a clock that drifts within a process.
@@ -69,7 +69,7 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     Preempted bursts (`switches` > 0) and those of slow phases (`interference.slow_phases`) are dropped, unless
     fewer than a quarter of a process's bursts of that key would be left: then all of them stay. A process that was
     interrupted (fewer than half as many bursts of a key as the fullest process) does not count for that key. Nor
-    does, where two better ones timed the key, a disturbed process (`_doubtful`): restless (`interference.unrest`),
+    does, where `calm` better ones timed the key, a disturbed process (`_doubtful`): restless (`interference.unrest`),
     slow for most of its time (`interference.mostly_slow`) or as a whole (`interference.slow_processes`), or with
     hardly a clean burst of the key. Keys without bursts are left out.
 
@@ -113,7 +113,7 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessMedians
     first = np.log(_lower_quartile(cell[used], time_ms[used], size)).reshape(shape)
     factors, component = common_factors(first)
     doubt = np.maximum(restless | mostly_slow(number_of, slow), 2 * slow_processes(factors, component))
-    doubtful = _doubtful(used, cell, fallback, doubt, shape)
+    doubtful = _doubtful(used, cell, fallback, doubt, shape, calm)
     short |= doubtful
     used &= ~doubtful[cell]
     log_ms = np.log(_lower_quartile(cell[used], time_ms[used], size)).reshape(shape)
@@ -169,9 +169,14 @@ def _grouped_median(group: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _doubtful(
-    used: np.ndarray, cell: np.ndarray, fallback: np.ndarray, doubt: np.ndarray, shape: tuple[int, int]
+    used: np.ndarray,
+    cell: np.ndarray,
+    fallback: np.ndarray,
+    doubt: np.ndarray,
+    shape: tuple[int, int],
+    calm: int,
 ) -> np.ndarray:
-    """Cells (key, process) to set aside: those more doubtful than the two best processes of their key.
+    """Cells (key, process) to set aside: those more doubtful than the `calm` best processes of their key.
 
     In two steps, so that a process slow from end to end does not count beside two that were slow at times only.
 
@@ -180,7 +185,7 @@ def _doubtful(
     """
     timed = np.bincount(cell[used], minlength=shape[0] * shape[1]).reshape(shape) > 0
     level = np.maximum(fallback.reshape(shape), doubt[None, :])
-    enough = [(timed & (level <= most)).sum(axis=1) >= CALM_PROCESSES for most in (0, 1)]
+    enough = [(timed & (level <= most)).sum(axis=1) >= calm for most in (0, 1)]
     allowed = np.where(enough[0], 0, np.where(enough[1], 1, 2))
     return (timed & (level > allowed[:, None])).ravel()
 

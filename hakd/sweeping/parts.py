@@ -1,5 +1,8 @@
 """Points to time, made from op-level descriptions: tiles, decision blocks, networks with stand-in weights."""
 
+from dataclasses import dataclass, field
+from functools import cache
+
 import numpy as np
 
 from hakd.boards import Device, Point
@@ -15,13 +18,23 @@ def engine_graph(architecture: Architecture) -> Graph:
     return fold_batch_norm(build_graph(architecture))[0]
 
 
-def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | None = None) -> Point:
+@dataclass(frozen=True)
+class GraphPoint(Point):
+    """A point that knows what it times, so that a computed board needs no model."""
+
+    graph: Graph = field(kw_only=True, compare=False, repr=False)
+
+
+def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | None = None) -> GraphPoint:
     """A point that times `graph` in the device's engine with stand-in weights and checks its output against torch's."""
     shape = (device.batch, *graph.tensors[graph.inputs[0]].shape)
-    weights = stand_in_weights(graph)
+
+    @cache
+    def weights() -> dict[str, np.ndarray]:
+        return stand_in_weights(graph)  # only now: what the store answers needs none
 
     def model() -> bytes:
-        return engine_model(device.engine, graph, weights, device.batch)
+        return engine_model(device.engine, graph, weights(), device.batch)
 
     def reference(images: np.ndarray) -> np.ndarray:
         import torch  # here, because a sweep that the store answers needs no torch
@@ -29,9 +42,9 @@ def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | 
         from hakd.networks.module import network_with
 
         with torch.no_grad():
-            return network_with(graph, weights).eval()(torch.from_numpy(images)).numpy()
+            return network_with(graph, weights()).eval()(torch.from_numpy(images)).numpy()
 
-    return Point(key or graph.shape_key(), label, model, reference, shape, curve=curve)
+    return GraphPoint(key or graph.shape_key(), label, model, reference, shape, curve=curve, graph=graph)
 
 
 def neighbours(graph: Graph, group: str | None = None) -> dict[str, int]:

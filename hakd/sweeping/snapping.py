@@ -1,13 +1,14 @@
 """From curves to a verified choice: snap every group, time the network against its unsnapped twin, repair."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hakd.boards import Board, Burst, open_board
+from hakd.boards import Board, Burst, Device, open_board
 from hakd.choosing.repair import Move, TimePair, moves_from, repair
 from hakd.choosing.snap import READINGS, Choice, snap_all
 from hakd.networks.families import full_widths
@@ -15,7 +16,8 @@ from hakd.records.arch import Architecture
 from hakd.records.files import digest
 from hakd.saliency.trajectory import regained_saliency
 from hakd.staircase.estimate import CONFIDENCE, ratio
-from hakd.sweeping.by_tables import Question, budget_from, choose_by_tables
+from hakd.sweeping.by_tables import Budget, Question, budget_from, choose_by_tables
+from hakd.sweeping.certifying import certify_network
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.same_board import refuse_change
 from hakd.sweeping.sweep import curves_from_table
@@ -37,6 +39,7 @@ def snap_network(
     by_tables: Sequence[str] = (),
     budget: Mapping[str, Any] | None = None,
     rivals: Mapping[str, Architecture] | None = None,
+    opened: Callable[[Device, Path], AbstractContextManager[Board]] = open_board,
 ) -> dict[str, dict[str, Any]]:
     """Widths by both readings of HAKD for one device and level, and by the methods that choose them together.
 
@@ -53,11 +56,12 @@ def snap_network(
         by_tables: methods of `hakd.sweeping.by_tables` to add; they time tables of tiles of their own.
         budget: for these, as `choosing.budget` has it; None: the latency of the pruned network.
         rivals: architectures chosen without a device, by method, for a budget that is like one of theirs.
+        opened: opens the device; another than the default is for boards that are computed in this process.
 
     Returns:
         {method: architecture, `choices` (a record per group, with its reason), `repair` (every timing and what
-        followed from it), `search_s` (seconds of sweeping, choosing and verifying; less where the store already held
-        bursts)}.
+        followed from it), `certificates` (records of `hakd.choosing.certificate`, from bursts of their own), `search_s`
+        (seconds of sweeping, choosing and verifying; less where the store already held bursts)}.
 
     Raises:
         HakdError: the device does not answer, or is not the one with the engine that the table was measured on.
@@ -65,7 +69,7 @@ def snap_network(
     device, measuring = device_from(name, settings)
     curves, full = curves_from_table(table, level), full_widths(pruned.spec)
     made: dict[str, dict[str, Any]] = {}
-    with open_board(device, Path(store)) as board:
+    with opened(device, Path(store)) as board:
         refuse_change(board, measured_on)
         for reading in READINGS:
             start = board.clock_s()
@@ -84,6 +88,7 @@ def snap_network(
                 "repair": repaired.to_dict() | {"reference": pruned.arch, "share": 1.0},
                 "search_s": sweep_s + board.clock_s() - start,
             }
+        budgets = dict.fromkeys(made, Budget("the latency of fisher", pruned))
         if by_tables:
             known = {**(rivals or {}), "fisher": pruned}
             known |= {reading: Architecture(pruned.spec, made[reading]["widths"]) for reading in READINGS}
@@ -93,6 +98,11 @@ def snap_network(
             for entry in found.values():
                 entry["search_s"] += sweep_s
             made |= found
+            budgets |= dict.fromkeys(found, asked)
+        for method, entry in made.items():
+            chosen = Architecture(pruned.spec, entry["widths"])
+            shown = certify_network(board, measuring, pruned, chosen, entry["choices"], budgets[method])
+            entry["certificates"] = [one.to_dict() for one in shown]
     return made
 
 

@@ -3,7 +3,8 @@
 import json
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,7 @@ def sweep(
     levels: Mapping[float, Mapping[str, Architecture]],
     mode: str = "targets",
     groups: Collection[str] = (),
+    opened: Callable[[Device, Path], AbstractContextManager[Board]] = open_board,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Time a network on a device; returns the latency table and the metadata that belongs to it.
 
@@ -66,6 +68,7 @@ def sweep(
         levels: {level: {method: architecture}} with at least the method `fisher`, whose widths the curves start from.
         mode: what of each curve is timed, a key of `MODES`.
         groups: the width groups to time, without any tiles; all of them, and the tiles, for none.
+        opened: opens the device; another than the default is for boards that are computed in this process.
 
     Raises:
         HakdError: the device does not answer or its engine fails.
@@ -78,7 +81,7 @@ def sweep(
         if not groups or group in groups
     ]
     reference = reference_part(lines[0].architecture, device)
-    with open_board(device, Path(store)) as board:
+    with opened(device, Path(store)) as board:
         start = board.clock_s()
         timed = follow(board, lines, measuring, reference)
         rows = [row for line in lines for row in _block_rows(line, timed)]

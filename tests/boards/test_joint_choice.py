@@ -1,11 +1,14 @@
 """Widths by tables of tiles on virtual devices, through the real session: the truth is a formula."""
 
+import json
 import math
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 
 from benchmarks import joint_choice
+from benchmarks.computed import layers
 from hakd.boards import open_board
 from hakd.boards.cost_model import CostModel
 from hakd.choosing.device_free import choose_device_free
@@ -13,7 +16,9 @@ from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.sweeping.by_tables import Question, budget_from
-from hakd.sweeping.measuring import device_from
+from hakd.sweeping.certifying import protocol
+from hakd.sweeping.measuring import Measuring, device_from
+from hakd.sweeping.parts import engine_graph
 from hakd.sweeping.snapping import snap_network
 from hakd.sweeping.sweep import curves_from_table, sweep
 from hakd.sweeping.tables import combinations, measure_tables
@@ -56,6 +61,14 @@ class Case:
             methods, budget or None, self.free,
         )  # fmt: skip
 
+    @cached_property
+    def made(self) -> dict:
+        return self.snap(("joint", "knapsack", "latency_greedy"))
+
+    def true_block_us(self, widths, group: str) -> float:
+        graph = engine_graph(Architecture(self.spec, dict(widths))).block(group)
+        return self.model.cost_us(layers(graph))
+
     def true_ms(self, widths) -> float:
         return joint_choice.true_ms(Architecture(self.spec, dict(widths)), self.model)
 
@@ -69,7 +82,7 @@ def case(request, tmp_path_factory) -> Case:
 
 
 def test_it_keeps_more_than_the_readings_of_hakd_within_the_pruned_networks_latency(case):
-    made = case.snap(("joint", "knapsack", "latency_greedy"))
+    made = case.made
     twin_ms = case.true_ms(case.pruned.widths)
     assert list(made) == ["hakd", "hakd_free", "joint", "knapsack", "latency_greedy"]
     for method, entry in made.items():
@@ -87,6 +100,39 @@ def test_it_keeps_more_than_the_readings_of_hakd_within_the_pruned_networks_late
         assert case.lost(made["joint"]["widths"]) <= case.lost(made[rival]["widths"]) + 0.01, rival
 
 
+def test_every_chosen_width_has_a_certificate_that_the_formula_confirms(case):
+    for method, entry in case.made.items():
+        moved = {c["group"]: c for c in entry["choices"] if c["width_to"] != c["width_from"]}
+        whole, *widths = entry["certificates"]
+        assert [one["group"] for one in widths] == list(moved), method
+        for one in widths:
+            group, before = one["group"], moved[one["group"]]["width_from"]
+            # At the final neighbours: everything else as it was chosen.
+            truth = case.true_block_us(entry["widths"], group) / case.true_block_us(
+                {**entry["widths"], group: before}, group
+            )
+            assert truth <= 1 + one["bound"] and one["ratio"] == pytest.approx(truth, rel=0.03), one["words"]
+            assert one["width_to"] == entry["widths"][group] and one["width_from"] == before
+            assert one["free_channels"] == (max(one["width_to"] - before, 0) if one["shown"] else 0)
+            assert one["processes"] == protocol(Measuring()).processes and one["together"] == len(widths) + 1
+        truth = case.true_ms(entry["widths"]) / case.true_ms(case.pruned.widths)
+        assert whole["scope"] == "network" and truth <= 1 + whole["bound"]
+        assert not widths or "than its twin (95 %) on vdev, onnxruntime virtual-1, 1 thread" in whole["words"]
+    assert any(one["shown"] for entry in case.made.values() for one in entry["certificates"][1:])
+
+
+def test_certificates_share_no_process_with_what_came_before(case):
+    assert case.made
+    purposes: dict[str, set[str]] = {}
+    for path in case.store.rglob("*.jsonl"):
+        for record in map(json.loads, path.read_text().splitlines()):
+            if record["type"] == "burst":
+                purposes.setdefault(record["purpose"].split(":")[0], set()).add(record["process"])
+    fresh = purposes.pop("certify")
+    assert {"sweep", "tiles", "verify"} <= purposes.keys()
+    assert all(fresh.isdisjoint(others) for others in purposes.values())
+
+
 def test_only_what_is_asked_for_is_measured(case):
     assert list(case.snap(())) == ["hakd", "hakd_free"]
 
@@ -98,6 +144,10 @@ def test_other_budgets_are_kept_as_the_truth_has_them(case, budget):
     if "latency_ms" in budget:
         budget = {"latency_ms": limit}
     found = case.snap(**budget)["joint"]
+    whole = found["certificates"][0]
+    if whole["together"] and whole["processes"]:
+        assert case.true_ms(found["widths"]) <= (1 + whole["bound"]) * limit * 1.002
+        assert found["repair"]["budget"] in whole["words"]
     assert found["repair"]["budget_ms"] == pytest.approx(limit, rel=0.03)
     assert 0.7 * limit < case.true_ms(found["widths"]) <= 1.02 * limit
     if "like" in budget:

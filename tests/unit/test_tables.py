@@ -70,10 +70,60 @@ LATENCY_ROW = {
     "reason": None,
 }
 PREDICTION_ROW = {"candidate": "a", "image": 0, "label": 3, "prediction": 4}
-ROWS = {"summary": SUMMARY_ROW, "latency": LATENCY_ROW, "predictions": PREDICTION_ROW}
+HAZARD_ROW = {
+    "device": "local",
+    "network": "m",
+    "level": 0.5,
+    "group": "pw1",
+    "neighbour_widths": '{"stem": 8}',
+    "full_width": 32,
+    "lowest_width": 29,
+    "widths": 3,
+    "timed": 2,
+    "worst_width": 31,
+    "slowdown": 0.4,
+    "any_start": 16,
+    "any_worst": 15,
+    "any_slowdown": 0.6,
+    "any_widths": 1,
+    "any_timed": 1,
+    "trusted": True,
+    "reason": "residual p95 0.5%",
+}
+CERTIFICATE_ROW = {
+    "network": "m",
+    "level": 0.5,
+    "method": "hakd",
+    "scope": "width",
+    "group": "pw1",
+    "width_from": 81,
+    "width_to": 96,
+    "free_channels": 15,
+    "ratio": 1.001,
+    "bound": 0.012,
+    "tolerance": 0.015,
+    "shown": True,
+    "confidence": 0.95,
+    "together": 14,
+    "processes": 8,
+    "device": "pi4",
+    "engine": "onnxruntime",
+    "engine_version": "1.31.1",
+    "threads": 1,
+    "words": "96 is at most 1.2 % slower than 81 (95 %)",
+}
+ROWS = {
+    "summary": SUMMARY_ROW,
+    "latency": LATENCY_ROW,
+    "predictions": PREDICTION_ROW,
+    "hazards": HAZARD_ROW,
+    "certificates": CERTIFICATE_ROW,
+}
 NULL = {
     "summary": {"target_device", "predicted_ms", "memory_bytes", "search_s"},
     "latency": {"level", "width"},
+    "hazards": {"worst_width", "slowdown", "any_start"},
+    "certificates": {"group", "width_from", "free_channels", "bound", "tolerance"},
 }
 
 
@@ -94,7 +144,7 @@ def refused(kind: str, frame: pd.DataFrame, column: str, words: str, path="x.par
 @pytest.mark.parametrize("kind", TABLES)
 def test_reads_what_it_wrote(tmp_path, kind, suffix):
     empty = dict.fromkeys(NULL.get(kind, ()))
-    key = {"summary": "candidate", "latency": "group", "predictions": "candidate"}[kind]
+    key = {"latency": "group", "hazards": "group", "certificates": "network"}.get(kind, "candidate")
     frame = table(kind, {}, {**empty, key: "other"})
     path = tmp_path / f"t{suffix}"
     write_table(path, kind, frame.sample(frac=1, axis=1, random_state=0))
@@ -203,6 +253,9 @@ def test_missing_and_surplus_columns(kind):
         ("latency", "neighbour_widths", "[8]", "JSON object of widths"),
         ("latency", "width", 0, "from 1"),
         ("latency", "processes", 0, "from 1"),
+        ("hazards", "slowdown", -1.5, "a number from -1"),
+        ("certificates", "scope", "layer", "expected one of width, network"),
+        ("certificates", "words", "", "text that is not empty"),
         ("predictions", "label", 40000, "int16"),
         ("predictions", "image", -1, "from 0"),
     ],

@@ -25,7 +25,7 @@ from tests.workflow.study import Job, Study, executed, jobs
 
 BRANCH = {
     "sweep": 1, "snap": 1, "candidates": 1, "benchmark": 1, "score": 1, "device_summary": 1, "device_pareto": 1,
-    "device_staircases": 1, "verification": 1,
+    "device_staircases": 1, "verification": 1, "certificates": 1, "hazards": 1,
 }  # fmt: skip
 JOINT = {"summary": 1, "pareto": 1, "staircases": 1}
 QUICK = {"rounds": 3, "burst_ms": 0.3, "min_step": 1}

@@ -29,6 +29,8 @@ DEVICE_RULES = {
     "device_pareto",
     "device_staircases",
     "verification",
+    "certificates",
+    "hazards",
     "summary",
     "pareto",
     "staircases",
@@ -148,6 +150,25 @@ def test_choices_say_why(finished):
         assert entry["repair"]["ratio_high"] <= entry["repair"]["limit"]
     said = methods["joint"]["repair"]
     assert said["budget"] == "the latency of fisher" and said["budget_ms"] > 0 and said["points"] > 6
+
+
+def test_what_was_chosen_is_certified_and_hazards_are_told(finished):
+    results = finished.directory / "results"
+    snap = json.loads((results / "tiny" / "snap" / "0.8" / "local.json").read_text())
+    table, _ = read_table(results / "devices" / "local" / "certificates.csv", "certificates")
+    assert set(table["method"]) == set(snap["methods"]) and set(table["network"]) == {"tiny"}
+    for method, entry in snap["methods"].items():
+        own = table[table["method"] == method]
+        moved = [c["group"] for c in entry["choices"] if c["width_to"] != c["width_from"]]
+        assert list(own.loc[own["scope"] == "width", "group"]) == moved
+        assert list(own["words"]) == [one["words"] for one in entry["certificates"]]
+        assert (own["scope"] == "network").sum() == 1 and own["device"].eq("local").all()
+    assert isinstance(snap["inversions"], list)
+    hazards, _ = read_table(results / "devices" / "local" / "hazards.csv", "hazards")
+    latency, _ = read_table(results / "tiny" / "latency" / "local.parquet", "latency")
+    blocks = latency[latency["kind"] == "block"]
+    assert set(hazards["group"]) == set(blocks["group"]) and (hazards["timed"] <= hazards["widths"]).all()
+    assert hazards["slowdown"].notna().eq(hazards["timed"] > 0).all()
 
 
 def test_plots_have_their_pages(finished):

@@ -5,8 +5,10 @@ from hakd.records.files import read_json, write_json
 from hakd.records.tables import read_table
 from hakd.saliency.trajectory import read_trajectory
 from hakd.scripting import reporting
+from hakd.staircase.inversions import inversions
 from hakd.sweeping.same_board import seen
 from hakd.sweeping.snapping import snap_network
+from hakd.sweeping.sweep import curves_from_table
 
 
 def main(
@@ -44,7 +46,9 @@ def main(
     for entry in methods.values():
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
+    inverted = [one for curve in curves_from_table(table, level).values() for one in inversions(curve)]
     content = {"level": level, "device": name, "chosen_on": measured_on, "methods": methods}
+    content["inversions"] = [one.to_dict() for one in inverted]
     write_json(path_to_snap, "snap", content)
 
 

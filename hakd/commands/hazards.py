@@ -1,0 +1,60 @@
+"""`hakd hazards`: by how much pruning a few channels of a layer can slow it down."""
+
+import argparse
+
+from hakd.commands.common import FINE, Commands, command
+
+
+def add(commands: Commands) -> None:
+    """The options."""
+    found = command(
+        commands,
+        "hazards",
+        "by how much pruning a few channels of a layer can slow it down, from a latency table",
+        "For each curve of a latency table, the worst slow-down that pruning up to a share of the channels causes:\n"
+        "from the full width, and from whichever width is worst. By the widths that were timed; what was not timed\n"
+        "is not known. Nothing is measured.\n\n"
+        "examples:\n"
+        "  hakd hazards pi4.parquet\n"
+        "  hakd hazards pi4.parquet --share 0.25 --out hazards.csv",
+        device=False,
+    )
+    found.add_argument(
+        "table", metavar="TABLE", help="a latency table: .parquet, .csv, or .json of export-table"
+    )
+    found.add_argument(
+        "--share",
+        type=_share,
+        metavar="X",
+        help="fraction of the channels that is pruned at most (default: 0.12)",
+    )
+    found.add_argument("--out", metavar="FILE", help="write the table: .csv or .parquet")
+    found.set_defaults(run=_run)
+
+
+def _share(text: str) -> float:
+    value = float(text) if text.isascii() else 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and below 1")
+    return value
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hakd.hazard_table import hazard_table, lines
+    from hakd.records.tables import write_table
+    from hakd.staircase.hazards import SHARE
+    from hakd.table_files import check_place, headline, read_latency
+
+    if arguments.out:
+        check_place(arguments.out, (".csv", ".parquet"), "a table")
+    frame, about = read_latency(arguments.table)
+    share = arguments.share or SHARE
+    found = hazard_table([(frame, about)], share, arguments.table)
+    if about:
+        print(f"{about.get('device')} ({headline(about)})")
+    for line in lines(found, share, [str(about.get("mode"))]):
+        print(line)
+    if arguments.out:
+        write_table(arguments.out, "hazards", found, {"share": share})
+        print(f"Written: {arguments.out}")
+    return FINE

@@ -1,0 +1,75 @@
+"""One-sided bounds on ratios of latencies that hold together: for certificates (`hakd.choosing.certificate`).
+
+The process is the unit. Both latencies of a pair are timed in the same processes, so that what a process does to both
+cancels; the differences of their logarithms, one per process, are compared by Student's t. With m pairs each bound has
+the confidence 1 - (1 - confidence) / m (Bonferroni), so that all hold together at `confidence` whatever ties the
+pairs: a shared key, shared processes, a shared clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from hakd.staircase.estimate import CONFIDENCE
+from hakd.staircase.factors import BurstLike, process_medians
+
+CALM_ENOUGH = 5  # processes kept at least: a bound of fewer is hardly ever of use
+
+
+@dataclass(frozen=True)
+class Upper:
+    """A ratio (or, with nothing to compare with, a latency in ms), what it is at most, and by how many processes.
+
+    None: fewer than two processes timed both, so that nothing can be said.
+    """
+
+    middle: float | None
+    upper: float | None
+    processes: int
+
+
+def upper_bounds(gaps: np.ndarray, confidence: float = CONFIDENCE) -> list[Upper]:
+    """Upper ends of the means of each row, which hold together at `confidence`; exponentials of both are returned.
+
+    Args:
+        gaps: pairs x processes, differences of log latencies, NaN where a process lacks one. All pairs that were to be
+            compared: those without data count too, since nobody knew beforehand that they would have none.
+        confidence: of all bounds together.
+    """
+    found = []
+    for row in gaps:
+        values = row[np.isfinite(row)]
+        if values.size < 2:
+            found.append(Upper(None, None, int(values.size)))
+            continue
+        quantile = -stdtrit(values.size - 1, (1 - confidence) / len(gaps))
+        mean, error = values.mean(), values.std(ddof=1) / values.size**0.5
+        found.append(Upper(float(np.exp(mean)), float(np.exp(mean + quantile * error)), int(values.size)))
+    return found
+
+
+def upper_ratios(
+    bursts: Mapping[str, Sequence[BurstLike]],
+    pairs: Sequence[tuple[str, str | None]],
+    confidence: float = CONFIDENCE,
+) -> list[Upper]:
+    """What the latency of each pair's first key over that of its second is at most; of the first alone in ms for None.
+
+    Disturbed processes are set aside only as far as five better ones are left: a process that is slow as a whole slows
+    both sides of a pair, and what it does to them unevenly widens the bound.
+
+    Args:
+        bursts: by key, interleaved.
+        pairs: (key, other key or None).
+        confidence: of all bounds together, one-sided.
+
+    Raises:
+        HakdError: a burst without a positive time.
+    """
+    medians = process_medians(bursts, CALM_ENOUGH)
+    rows = dict(zip(medians.keys, medians.log_ms, strict=True))
+    absent = np.full(len(medians.processes), np.nan)
+    gaps = [rows.get(a, absent) - (0.0 if b is None else rows.get(b, absent)) for a, b in pairs]
+    return upper_bounds(np.array(gaps).reshape(len(pairs), len(medians.processes)), confidence)

@@ -1,0 +1,96 @@
+"""How much slower a layer can get when a few of its channels are pruned (Radu et al., arXiv 2002.08697).
+
+A library picks its kernel by the shape of a layer, so that a narrower one can take longer. Told from the widths that
+were timed, and only from these: what was not timed is not known.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hakd.staircase.curve import Curve
+
+SHARE = 0.12  # of the channels: what the paper pruned
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """The slowest timed width of a range of narrower ones; `ratio` is its latency over that of `start`, minus 1.
+
+    None: none of the range was timed. `timed` of `widths` in the range were. Below 0 all timed ones are faster.
+    """
+
+    start: int
+    worst: int | None
+    ratio: float | None
+    timed: int
+    widths: int
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """A group's curve: pruned from its full width, and from the worst of all timed widths."""
+
+    group: str
+    level: float | None
+    full_width: int
+    from_full: Slowdown
+    from_any: Slowdown | None
+    trusted: bool
+    reason: str
+
+    def to_row(self) -> dict[str, Any]:
+        """As a row of the table `hazards` (`hakd.records.columns`), without the network."""
+        full, anywhere = self.from_full, self.from_any
+        return {
+            "level": self.level,
+            "group": self.group,
+            "full_width": self.full_width,
+            "lowest_width": self.full_width - full.widths,
+            "widths": full.widths,
+            "timed": full.timed,
+            "worst_width": full.worst,
+            "slowdown": full.ratio,
+            "any_start": anywhere and anywhere.start,
+            "any_worst": anywhere and anywhere.worst,
+            "any_slowdown": anywhere and anywhere.ratio,
+            "any_widths": anywhere and anywhere.widths,
+            "any_timed": anywhere and anywhere.timed,
+            "trusted": self.trusted,
+            "reason": self.reason,
+        }
+
+
+def lowest(start: int, share: float) -> int:
+    """The narrowest width that pruning up to `share` of `start` channels leaves; 1 at least."""
+    return max(1, math.ceil((1 - share) * start - 1e-9))
+
+
+def slowdown(curve: Curve, start: int, share: float = SHARE) -> Slowdown:
+    """The worst that pruning up to `share` of `start` channels does, by the widths that were timed.
+
+    `start` itself need not have been timed: then nothing is known.
+    """
+    least = lowest(start, share)
+    if start not in curve.widths:
+        return Slowdown(start, None, None, 0, start - least)
+    found = [(latency, width) for width, latency in _timed(curve) if least <= width < start]
+    if not found:
+        return Slowdown(start, None, None, 0, start - least)
+    latency, width = max(found)
+    return Slowdown(start, width, latency / curve.at(start) - 1, len(found), start - least)
+
+
+def hazard(curve: Curve, full: int, share: float = SHARE) -> Hazard:
+    """Both of a curve: from its full width, and from whichever timed width is worst."""
+    cases = [slowdown(curve, start, share) for start in curve.widths]
+    known = [case for case in cases if case.ratio is not None]
+    worst = max(known, key=lambda case: (case.ratio or 0.0, case.start), default=None)
+    return Hazard(
+        curve.group, curve.level, full, slowdown(curve, full, share), worst, curve.trusted, curve.reason
+    )
+
+
+def _timed(curve: Curve) -> Iterator[tuple[int, float]]:
+    return zip(curve.widths, curve.latency_ms, strict=True)

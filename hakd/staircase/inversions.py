@@ -1,0 +1,70 @@
+"""Inverted steps: widths that are narrower and yet slower than a wider one, as measured."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from hakd.staircase.curve import Curve
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """`narrow` takes longer than `wide` by more than the curve's tolerance; `ratio` is narrow / wide, above 1.
+
+    Of all wider widths that are faster, `wide` is the fastest (the narrowest of equals) and `faster` counts them.
+    """
+
+    group: str
+    level: float | None
+    narrow: int
+    wide: int
+    ratio: float
+    faster: int
+    trusted: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+def inversions(curve: Curve) -> list[Inversion]:
+    """One for each timed width beside which a wider one is faster, from narrow to wide; none of an unknown noise.
+
+    The tolerance is about 5.5 standard deviations of what two widths of a curve differ by (twice the 95th percentile of
+    the difference of two halves of the processes), so that it covers the many pairs of a curve together, as far as its
+    residual p95 is right.
+    """
+    widths, latency = curve.arrays()
+    found = []
+    for i in range(len(widths) - 1):
+        later = latency[i + 1 :]
+        faster = later * (1 + curve.eps) < latency[i]
+        if faster.any():
+            best = i + 1 + int(np.argmin(later))
+            found.append(
+                Inversion(
+                    curve.group,
+                    curve.level,
+                    int(widths[i]),
+                    int(widths[best]),
+                    float(latency[i] / latency[best]),
+                    int(faster.sum()),
+                    curve.trusted,
+                )
+            )
+    return found
+
+
+def in_words(found: Sequence[Inversion], shown: int = 3) -> str:
+    """The largest of one curve in a line, from narrow to wide; empty for none."""
+    if not found:
+        return ""
+    largest = sorted(found, key=lambda one: -one.ratio)[:shown]
+    words = [
+        f"{one.narrow} is {one.ratio - 1:.0%} slower than {one.wide}"
+        for one in sorted(largest, key=lambda one: one.narrow)
+    ]
+    more = f" and {len(found) - shown} more" if len(found) > shown else ""
+    return f"narrower but slower: {', '.join(words)}{more}"

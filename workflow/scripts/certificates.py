@@ -1,0 +1,26 @@
+"""All certificates of the networks chosen on a device, in one table."""
+
+import pandas as pd
+
+from hakd.records.errors import HakdError
+from hakd.records.files import read_json
+from hakd.records.tables import write_table
+from hakd.scripting import reporting
+
+
+def main(snap_paths, path_to_table):
+    """Write a row per certificate."""
+    rows = []
+    for path in snap_paths:
+        snap = read_json(path, "snap")
+        for method, entry in snap["methods"].items():
+            if "certificates" not in entry:
+                raise HakdError(f"no certificates of {method}", where=path, remedy="Delete it and run again")
+            about = {"network": entry["network"]["name"], "level": snap["level"], "method": method}
+            rows += [{**about, **record} for record in entry["certificates"]]
+    write_table(path_to_table, "certificates", pd.DataFrame(rows))
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log):
+        main(snakemake.input.snaps, snakemake.output[0])
