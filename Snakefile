@@ -40,7 +40,7 @@ rule all:
         "results/pareto.pdf",
         "results/staircases.pdf",
         "results/summary.csv",
-        expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
+        expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases", "audit"]),
 
 
 onerror:

@@ -2,7 +2,9 @@ rule pareto:
     input:
         summary="results/summary.parquet",
         # Not read: the joint plot brings each device's own with it, also those of devices that are done while others fail.
-        devices=expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
+        devices=expand(
+            "results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases", "audit"]
+        ),
     output:
         report(
             "results/pareto.pdf",

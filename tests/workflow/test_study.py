@@ -24,6 +24,7 @@ DEVICE_RULES = {
     "snap",
     "candidates",
     "benchmark",
+    "audit",
     "score",
     "device_summary",
     "device_pareto",

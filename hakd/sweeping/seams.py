@@ -1,0 +1,107 @@
+"""Seams: where two tiles meet. What a pair timed as one graph saves against its two tiles timed alone.
+
+A tile timed alone pays for a call of the engine, and for bringing its input into the engine's own layout and its
+output back. Within a network it pays for neither where its neighbour speaks the same layout. Which seams save how
+much depends on engine and widths, so it is measured: saving = t(A) + t(B) - t(AB).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from hakd.boards import Board, Device, Point
+from hakd.records.arch import Architecture
+from hakd.records.graph import Graph
+from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.timing import Measuring, reference_part, tile_points, time_tiles
+
+Seam = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the parts of one network take, in ms: its tiles by name in order, its pairs by the names of both tiles."""
+
+    tiles_ms: Mapping[str, float]
+    pairs_ms: Mapping[Seam, float]
+
+    @property
+    def sum_ms(self) -> float:
+        """The sum of the tiles."""
+        return sum(self.tiles_ms.values())
+
+    @property
+    def savings_ms(self) -> dict[Seam, float]:
+        """What each measured seam saves; around zero, by noise, where it saves nothing."""
+        return {(a, b): self.tiles_ms[a] + self.tiles_ms[b] - ms for (a, b), ms in self.pairs_ms.items()}
+
+    @property
+    def joined_ms(self) -> float:
+        """The sum of the tiles less what the seams between them save; never below the slowest tile.
+
+        A seam without a measurement saves what the measured ones do in the median: a call of the engine at least.
+        """
+        savings = list(self.savings_ms.values())
+        unknown = len(self.tiles_ms) - 1 - len(savings)
+        saved = sum(savings) + (unknown * median(savings) if savings else 0.0)
+        return max(self.sum_ms - saved, *self.tiles_ms.values())
+
+
+def pair_graphs(graph: Graph) -> dict[Seam, Graph]:
+    """Every tile with the one after it as one part, by the names of both, in network order.
+
+    Left out are neighbours in the order that exchange nothing, and those that together have several inputs or
+    outputs: an engine would be given another problem than the network is.
+    """
+    found = {}
+    tiles = graph.tiles()
+    for (a, first), (b, second) in pairwise(tiles.items()):
+        if first.output not in second.inputs:
+            continue
+        try:
+            pair = graph.subgraph([op.name for part in (first, second) for op in part.ops])
+        except ValueError:  # what the first makes is used only by both, or by neither
+            continue
+        outside = {name for other in tiles if other not in (a, b) for name in tiles[other].inputs}
+        if len(pair.inputs) == 1 and not (outside & {op.output for op in pair.ops} - {pair.output}):
+            found[a, b] = pair
+    return found
+
+
+def pair_points(architecture: Architecture, device: Device) -> dict[Seam, Point]:
+    """A point for each pair of an architecture's tiles."""
+    name = architecture.spec.name
+    return {
+        (a, b): point(graph, f"{name} {architecture.arch} {a} + {b}", device)
+        for (a, b), graph in pair_graphs(engine_graph(architecture)).items()
+    }
+
+
+def time_parts(
+    board: Board, architectures: Sequence[Architecture], measuring: Measuring, pairs: bool = True
+) -> dict[str, Parts]:
+    """Time tiles and pairs of networks by the sweep's protocol, interleaved; those in the store are not timed again.
+
+    Returns:
+        Parts by arch, of those networks whose tiles could all be timed; a pair that could not be timed is left out.
+    """
+    by_network: dict[str, list[Architecture]] = {}
+    for found in architectures:
+        by_network.setdefault(found.spec.name, []).append(found)
+    parts = {}
+    for members in by_network.values():
+        tiles = {one.arch: tile_points(one, board.device) for one in members}
+        seams = {one.arch: pair_points(one, board.device) if pairs else {} for one in members}
+        points = [
+            point for one in members for point in (*tiles[one.arch].values(), *seams[one.arch].values())
+        ]
+        reference = reference_part(members[0], board.device)
+        timed = time_tiles(board, points, measuring, reference).estimates
+        for one in members:
+            if all(point.key in timed for point in tiles[one.arch].values()):
+                parts[one.arch] = Parts(
+                    {name: timed[point.key].latency_ms for name, point in tiles[one.arch].items()},
+                    {s: timed[p.key].latency_ms for s, p in seams[one.arch].items() if p.key in timed},
+                )
+    return parts
