@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -25,18 +25,19 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from benchmarks.joint_choice import pruning  # noqa: E402
-from hakd.boards import open_board  # noqa: E402
+from hakd.boards import Board, open_board  # noqa: E402
 from hakd.choosing.device_free import choose_device_free  # noqa: E402
 from hakd.networks.families import full_architecture, full_widths, network_spec  # noqa: E402
 from hakd.networks.onnx_model import stand_in_weights, to_onnx  # noqa: E402
 from hakd.records.arch import Architecture, NetworkSpec  # noqa: E402
+from hakd.records.files import digest  # noqa: E402
 from hakd.records.graph import Graph  # noqa: E402
 from hakd.staircase.correction import correct, correct_left_out, quality  # noqa: E402
 from hakd.staircase.predict import SMALL_MS, predict_left_out  # noqa: E402
-from hakd.sweeping.measuring import device_from  # noqa: E402
-from hakd.sweeping.parts import engine_graph  # noqa: E402
-from hakd.sweeping.seams import time_parts  # noqa: E402
-from hakd.sweeping.tables import time_networks  # noqa: E402
+from hakd.sweeping.measuring import Measuring, device_from  # noqa: E402
+from hakd.sweeping.parts import engine_graph, point  # noqa: E402
+from hakd.sweeping.seams import Parts, tie_points, time_parts  # noqa: E402
+from hakd.sweeping.timing import end_to_end  # noqa: E402
 
 NETWORKS = {
     "mobilenet-0.5": {"family": "mobilenet", "multiplier": 0.5, "input_size": 32},
@@ -76,8 +77,7 @@ def measured(store: Path, settings: dict, seconds: float) -> Iterator[dict]:
         made = networks(network_spec(name, NETWORKS[name], 3, 10), seed)
         archs = {one.arch: one for one in made.values()}
         with open_board(device, store) as board:
-            parts = time_parts(board, list(archs.values()), measuring)
-            whole = time_networks(board, archs, measuring, "prediction")
+            whole, parts = timed(board, archs, measuring)
         for method, one in made.items():
             if one.arch in parts and one.arch in whole:
                 found = parts[one.arch]
@@ -89,23 +89,43 @@ def measured(store: Path, settings: dict, seconds: float) -> Iterator[dict]:
                     "tiles": len(found.tiles_ms),
                     "measured_ms": whole[one.arch],
                     "sum_ms": found.sum_ms,
-                    "seams_ms": found.joined_ms,
+                    "seams_ms": found.joined_ms / found.pace,
+                    "pace": found.pace,
                 }
         print(f"{name} at {LEVELS[seed]}: {time.monotonic() - start:.0f} s", flush=True)
 
 
+def timed(
+    board: Board, archs: Mapping[str, Architecture], measuring: Measuring
+) -> tuple[dict[str, float], dict[str, Parts]]:
+    """Latencies of whole networks, and what their parts take, by arch: timed as a study's benchmark times them."""
+    made = {
+        arch: point(engine_graph(one), f"{one.spec.name} {arch}", board.device) for arch, one in archs.items()
+    }
+    ties = tie_points(list(archs.values()), board.device)
+    points = [*made.values(), *ties]
+    purpose = "prediction:" + digest(sorted({one.key for one in points}))
+    found = end_to_end(board, points, measuring, purpose).estimates
+    beside = {one.key: found[one.key].latency_ms for one in ties if one.key in found}
+    whole = {arch: found[one.key].latency_ms for arch, one in made.items() if one.key in found}
+    return whole, time_parts(board, list(archs.values()), measuring, beside)
+
+
 def predictions(frame: pd.DataFrame) -> pd.DataFrame:
     """Predictions (ms) of all networks by every correction; none is fitted to the network it predicts."""
-    whole, sums, seams = frame["measured_ms"], frame["sum_ms"], frame["seams_ms"]
+    whole, sums, alone = frame["measured_ms"], frame["sum_ms"], frame["seams_ms"]
+    seams = alone * frame["pace"]
     families = list(frame["network"])
     return pd.DataFrame(
         {
             "sum of tiles": sums,
             "one overhead per tile": predict_left_out(sums, whole, list(frame["tiles"])),
             "one factor": predict_left_out(sums, whole),
-            "seams": seams,
-            "seams, refit": correct_left_out(seams, whole),
-            "seams, refit by other networks": correct_left_out(seams, whole, families),
+            "seams": alone,
+            "seams, refit": correct_left_out(alone, whole),
+            "seams and pace": seams,
+            "seams and pace, refit": correct_left_out(seams, whole),
+            "seams and pace, refit by other networks": correct_left_out(seams, whole, families),
         }
     )
 
@@ -125,9 +145,13 @@ def report(frame: pd.DataFrame) -> str:
         if one is not None:
             ends = f"{one.lowest:.2f} | {one.median:.2f} | {one.highest:.2f}"
             lines.append(f"| {name} | {ends} | {one.within_5:.0%} | {one.within_10:.0%} |")
-    lines += ["", f"correction of the seams' predictions: {correct(frame['seams_ms'], frame['measured_ms'])}"]
-    lines += ["", "| network | level | method | us | sum | seams | refit |", "|---|---|---|---|---|---|---|"]
-    shown = ("sum of tiles", "seams", "seams, refit")
+    lines += ["", f"{correct(frame['seams_ms'] * frame['pace'], frame['measured_ms'])}"]
+    lines += [
+        "",
+        "| network | level | method | us | sum | seams | pace | refit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    shown = ("sum of tiles", "seams", "seams and pace", "seams and pace, refit")
     for i in frame.index:
         ratios = [made[name][i] / frame["measured_ms"][i] for name in shown]
         row = frame.loc[i]

@@ -1,6 +1,7 @@
 """How far the predictions of a device are to be trusted: a page of predicted against measured, before and after."""
 
 import os
+import textwrap
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -58,7 +59,8 @@ def _page(benchmark: Mapping[str, Any]) -> Figure:
     figure = style.page()
     threads = f"{device['threads']} thread" + ("s" if device["threads"] != 1 else "")
     title = f"Predicted against measured latency on {device['name']}"
-    style.heading(figure, title, f"{device['engine']}, {threads}; {benchmark['trust']}")
+    trust = textwrap.shorten(str(benchmark["trust"]), 120, placeholder=" ...")
+    style.heading(figure, title, f"{device['engine']}, {threads}; {trust}")
     if not audit:
         figure.text(0.05, 0.8, "No network could be timed with all its tiles: nothing to compare.")
         return figure
@@ -97,6 +99,8 @@ def _words(audit: Mapping[str, Any]) -> str:
         lines.append(f"Overhead: a seam saves {middle:.1f} µs (median of {overhead['seams']};")
         lines.append(f"    {low:.1f} to {high:.1f})")
     lines.append(f"As one overhead per tile: {overhead['one_per_tile_ms'] * 1e3:.1f} µs")
+    paces = ", ".join(f"{pace:.3f}" for pace in audit["paces"])
+    lines.append(f"Pace of the machine, networks / parts: {paces}")
     lines += ["", f"Median of predicted / measured, seams saved: {found['ratio']:.3f}", _verdict(found)]
     return "\n".join(lines)
 

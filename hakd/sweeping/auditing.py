@@ -36,6 +36,7 @@ def audit_device(
     checked = {
         "overhead": _overhead([parts[arch] for arch in archs])
         | {"one_per_tile_ms": fit_overhead(stages["sum_ms"], measured, tiles).value},
+        "paces": sorted({parts[arch].pace for arch in archs}),
         "correction": asdict(correct(stages["seams_ms"], measured)),
         "quality": {
             stage: {size: one and asdict(one) for size, one in qualities(values, measured).items()}

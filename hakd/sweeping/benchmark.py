@@ -17,7 +17,7 @@ from hakd.staircase.estimate import Sweep
 from hakd.sweeping.auditing import audit_device
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.same_board import refuse_change
-from hakd.sweeping.seams import time_parts
+from hakd.sweeping.seams import tie_points, time_parts
 from hakd.sweeping.timing import device_from, end_to_end
 
 log = logging.getLogger(__name__)
@@ -72,16 +72,20 @@ def benchmark(
     points = {entry["candidate"]: candidate_point(entry, device) for entry in entries}
     archs = {entry["arch"]: architecture_from({**entry, "network": entry["network_spec"]}, "candidates")
              for entry in entries}  # fmt: skip
-    purpose = "benchmark:" + digest(sorted({p.key for p in points.values()}))
+    ties = tie_points(list(archs.values()), device)
+    purpose = "benchmark:" + digest(sorted({p.key for p in (*points.values(), *ties)}))
     with open_board(device, Path(store)) as board:
         refuse_change(board, chosen_on)
-        timed = end_to_end(board, list(points.values()), measuring, purpose)
+        timed = end_to_end(board, [*points.values(), *ties], measuring, purpose)
         _refuse_failures(board, points)
-        parts = time_parts(board, list(archs.values()), measuring)
+        beside = {p.key: timed.estimates[p.key].latency_ms for p in ties if p.key in timed.estimates}
+        parts = time_parts(board, list(archs.values()), measuring, beside)
         memory = _memory(board, archs)
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
-    trusted, reason = trust(timed.residual_p95, measuring.min_step)
+    keys = {one.key for one in points.values()}  # the figures' own: ties are no candidates
+    residual_p95 = timed.residual_of(keys)
+    trusted, reason = trust(residual_p95, measuring.min_step)
     if timed.undisturbed < measuring.benchmark_processes:
         trusted = False
         calm = f"{timed.undisturbed} of {measuring.benchmark_processes} wanted processes ran undisturbed"
@@ -96,22 +100,14 @@ def benchmark(
         parts, {arch: float(np.median(ms)) for arch, ms in measured.items()}, names
     )
     rows = [
-        _row(
-            entry,
-            timed,
-            points[entry["candidate"]].key,
-            predicted,
-            memory,
-            trusted,
-        )
-        for entry in entries
+        _row(entry, timed, points[entry["candidate"]].key, predicted, memory, trusted) for entry in entries
     ]
     return {
         "device": info,
         "protocol": PROTOCOL,
-        "residual_p95": timed.residual_p95,
-        "bursts": sum(one.bursts for one in timed.estimates.values()),
-        "dropped": sum(one.dropped for one in timed.estimates.values()),
+        "residual_p95": residual_p95,
+        "bursts": sum(timed.estimates[key].bursts for key in keys),
+        "dropped": sum(timed.estimates[key].dropped for key in keys),
         "trust": reason,
         "audit": checked,
         "rows": rows,

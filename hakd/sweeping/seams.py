@@ -19,12 +19,19 @@ from hakd.sweeping.timing import Measuring, reference_part, tile_points, time_ti
 Seam = tuple[str, str]
 
 
+TIES = 8  # tiles timed on both occasions, per network
+
+
 @dataclass(frozen=True)
 class Parts:
-    """What the parts of one network take, in ms: its tiles by name in order, its pairs by the names of both tiles."""
+    """What the parts of one network take, in ms: its tiles by name in order, its pairs by the names of both tiles.
+
+    `pace`: how long a part took when whole networks were timed, over how long it took when parts were.
+    """
 
     tiles_ms: Mapping[str, float]
     pairs_ms: Mapping[Seam, float]
+    pace: float = 1.0
 
     @property
     def sum_ms(self) -> float:
@@ -38,14 +45,15 @@ class Parts:
 
     @property
     def joined_ms(self) -> float:
-        """The sum of the tiles less what the seams between them save; never below the slowest tile.
+        """The sum of the tiles less what the seams between them save, at the pace of the whole networks.
 
-        A seam without a measurement saves what the measured ones do in the median: a call of the engine at least.
+        A seam without a measurement saves what the measured ones do in the median: a call of the engine at least. The
+        result is never below the slowest tile.
         """
         savings = list(self.savings_ms.values())
         unknown = len(self.tiles_ms) - 1 - len(savings)
         saved = sum(savings) + (unknown * median(savings) if savings else 0.0)
-        return max(self.sum_ms - saved, *self.tiles_ms.values())
+        return self.pace * max(self.sum_ms - saved, *self.tiles_ms.values())
 
 
 def pair_graphs(graph: Graph) -> dict[Seam, Graph]:
@@ -78,30 +86,58 @@ def pair_points(architecture: Architecture, device: Device) -> dict[Seam, Point]
     }
 
 
+def tie_points(architectures: Sequence[Architecture], device: Device) -> list[Point]:
+    """Tiles to be timed beside whole networks too: they tell `time_parts` the machine's pace on both occasions.
+
+    Of each network those that lie evenly among the upper half by multiply-accumulates: short ones tell less.
+    """
+    found = []
+    for members in _by_network(architectures).values():
+        graphs = {graph.shape_key(): graph for one in members for graph in engine_graph(one).tiles().values()}
+        ordered = sorted(graphs.values(), key=lambda graph: (graph.macs(), graph.shape_key()))
+        upper = ordered[len(ordered) // 2 :]
+        step = max(1, len(upper) // TIES)
+        name = members[0].spec.name
+        found += [point(graph, f"{name}, tie", device) for graph in upper[::step][:TIES]]
+    return found
+
+
 def time_parts(
-    board: Board, architectures: Sequence[Architecture], measuring: Measuring, pairs: bool = True
+    board: Board,
+    architectures: Sequence[Architecture],
+    measuring: Measuring,
+    beside_ms: Mapping[str, float] | None = None,
 ) -> dict[str, Parts]:
     """Time tiles and pairs of networks by the sweep's protocol, interleaved; those in the store are not timed again.
+
+    Args:
+        board: open.
+        architectures: of any networks.
+        measuring: how.
+        beside_ms: latencies by key of points that were timed beside the whole networks (`tie_points`).
 
     Returns:
         Parts by arch, of those networks whose tiles could all be timed; a pair that could not be timed is left out.
     """
-    by_network: dict[str, list[Architecture]] = {}
-    for found in architectures:
-        by_network.setdefault(found.spec.name, []).append(found)
     parts = {}
-    for members in by_network.values():
+    for members in _by_network(architectures).values():
         tiles = {one.arch: tile_points(one, board.device) for one in members}
-        seams = {one.arch: pair_points(one, board.device) if pairs else {} for one in members}
-        points = [
-            point for one in members for point in (*tiles[one.arch].values(), *seams[one.arch].values())
-        ]
-        reference = reference_part(members[0], board.device)
-        timed = time_tiles(board, points, measuring, reference).estimates
-        for one in members:
-            if all(point.key in timed for point in tiles[one.arch].values()):
-                parts[one.arch] = Parts(
-                    {name: timed[point.key].latency_ms for name, point in tiles[one.arch].items()},
-                    {s: timed[p.key].latency_ms for s, p in seams[one.arch].items() if p.key in timed},
-                )
+        pairs = {one.arch: pair_points(one, board.device) for one in members}
+        points = [p for one in members for p in (*tiles[one.arch].values(), *pairs[one.arch].values())]
+        sweep = time_tiles(board, points, measuring, reference_part(members[0], board.device))
+        timed = {key: one.latency_ms for key, one in sweep.estimates.items()}
+        ratios = [ms / timed[key] for key, ms in (beside_ms or {}).items() if key in timed]
+        pace = median(ratios) if ratios else 1.0
+        for arch, found in tiles.items():
+            if all(part.key in timed for part in found.values()):
+                own = {name: timed[part.key] for name, part in found.items()}
+                seams = {seam: timed[p.key] for seam, p in pairs[arch].items() if p.key in timed}
+                parts[arch] = Parts(own, seams, pace)
     return parts
+
+
+def _by_network(architectures: Sequence[Architecture]) -> dict[str, list[Architecture]]:
+    found: dict[str, list[Architecture]] = {}
+    for one in architectures:
+        found.setdefault(one.spec.name, []).append(one)
+    return found
