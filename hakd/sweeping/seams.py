@@ -17,8 +17,6 @@ from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.timing import Measuring, reference_part, tile_points, time_tiles
 
 Seam = tuple[str, str]
-
-
 TIES = 8  # tiles timed on both occasions, per network
 
 
@@ -69,7 +67,7 @@ def pair_graphs(graph: Graph) -> dict[Seam, Graph]:
             continue
         try:
             pair = graph.subgraph([op.name for part in (first, second) for op in part.ops])
-        except ValueError:  # what the first makes is used only by both, or by neither
+        except ValueError:  # more than one output
             continue
         outside = {name for other in tiles if other not in (a, b) for name in tiles[other].inputs}
         if len(pair.inputs) == 1 and not (outside & {op.output for op in pair.ops} - {pair.output}):
