@@ -10,6 +10,7 @@ which nodes tiles have that the whole network does not.
 """
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
@@ -46,35 +47,35 @@ NETWORKS = {
     "densenet-22": {"family": "densenet", "depth": 22, "growth": 12, "input_size": 32},
     "densenet-40": {"family": "densenet", "depth": 40, "growth": 12, "input_size": 32},
 }
-LEVELS = (0.5, 0.35)  # the seed of a pruning is the number of its level
+LEVELS = (0.5, 0.35)
 METHODS = ("fisher", "round16", "uniform", "uniform_aligned")
 MULTIPLES = (4, 8, 16)  # a snapped width is a multiple of one of these, drawn by group
 CALLS, WARM = 400, 50  # of a traced part
 PLACES = {"Conv": "conv", "FusedConv": "conv", "ReorderInput": "into", "ReorderOutput": "out"}
 
 
-def networks(spec: NetworkSpec, seed: int) -> dict[str, Architecture]:
-    """Architectures by method at one level: a random pruning and what the methods make of it."""
+def networks(spec: NetworkSpec, number: int, draw: int = 0) -> dict[str, Architecture]:
+    """Architectures by method at one of `LEVELS`: a random pruning (others in every draw) and what becomes of it."""
     full = full_widths(spec)
-    level = LEVELS[seed]
+    level, seed = LEVELS[number], number + len(LEVELS) * draw
     pruned, _ = pruning(spec, seed, level)
     free = choose_device_free(pruned, level, seed)
     rng = np.random.default_rng(seed)
     multiples = {group: int(rng.choice(MULTIPLES)) for group in full}
     snapped = {g: min(-(-w // multiples[g]) * multiples[g], full[g]) for g, w in pruned.widths.items()}
-    found = {"full": full_architecture(spec)} if seed == 0 else {}
+    found = {"full": full_architecture(spec)} if number == 0 else {}
     return found | {m: free[m] for m in METHODS} | {"snapped": Architecture(spec, snapped)}
 
 
-def measured(store: Path, settings: dict, seconds: float) -> Iterator[dict]:
+def measured(store: Path, settings: dict, seconds: float, draw: int = 0) -> Iterator[dict]:
     """A row per network, from the store or timed now; ends early when the time is over."""
     start = time.monotonic()
     device, measuring = device_from("local", settings)
-    for seed, name in ((s, n) for s in range(len(LEVELS)) for n in NETWORKS):
+    for number, name in itertools.product(range(len(LEVELS)), NETWORKS):
         if time.monotonic() - start > seconds:
             print("time is over; run again to go on", flush=True)
             return
-        made = networks(network_spec(name, NETWORKS[name], 3, 10), seed)
+        made = networks(network_spec(name, NETWORKS[name], 3, 10), number, draw)
         archs = {one.arch: one for one in made.values()}
         with open_board(device, store) as board:
             whole, parts = timed(board, archs, measuring)
@@ -83,7 +84,7 @@ def measured(store: Path, settings: dict, seconds: float) -> Iterator[dict]:
                 found = parts[one.arch]
                 yield {
                     "network": name,
-                    "level": LEVELS[seed],
+                    "level": LEVELS[number],
                     "method": method,
                     "arch": one.arch,
                     "tiles": len(found.tiles_ms),
@@ -92,7 +93,7 @@ def measured(store: Path, settings: dict, seconds: float) -> Iterator[dict]:
                     "seams_ms": found.joined_ms / found.pace,
                     "pace": found.pace,
                 }
-        print(f"{name} at {LEVELS[seed]}: {time.monotonic() - start:.0f} s", flush=True)
+        print(f"{name} at {LEVELS[number]}: {time.monotonic() - start:.0f} s", flush=True)
 
 
 def timed(
@@ -247,6 +248,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="folder of measurements, made if it is not there")
     parser.add_argument("--engine", default="onnxruntime")
     parser.add_argument("--seconds", type=float, default=200, help="begin no further network after so long")
+    parser.add_argument("--draw", type=int, default=0, help="number of the set of random prunings")
     parser.add_argument("--out", help="CSV of all cases")
     parser.add_argument("--trace", action="store_true", help="profile tiles and networks instead")
     given = parser.parse_args()
@@ -256,7 +258,7 @@ def main() -> None:
     if given.store is None:
         parser.error("--store is needed")
     settings = {"transport": "local", "engine": given.engine, "threads": 1, "min_step": 0.1}
-    frame = pd.DataFrame(measured(given.store, settings, given.seconds)).drop_duplicates("arch")
+    frame = pd.DataFrame(measured(given.store, settings, given.seconds, given.draw)).drop_duplicates("arch")
     if given.out:
         frame.to_csv(given.out, index=False)
     print(report(frame.reset_index(drop=True)))
