@@ -41,8 +41,7 @@ rule all:
         "results/pareto.pdf",
         "results/staircases.pdf",
         "results/summary.csv",
-        expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
-        expand("results/devices/{device}/{table}.csv", device=DEVICES, table=["certificates", "hazards", "verification"]),
+        expand("results/devices/{device}/{file}", device=DEVICES, file=DEVICE_FILES),
 
 
 onerror:

@@ -63,8 +63,8 @@ def true_ms(architecture: Architecture, model: CostModel) -> float:
     return model.cost_us(layers_of(engine_model("onnxruntime", graph, stand_in_weights(graph), 1))) / 1e3
 
 
-def pruning(spec: NetworkSpec, seed: int) -> tuple[Architecture, pd.DataFrame]:
-    """A network pruned to `LEVEL` in the order of random saliencies, and the trajectory down to one channel a group.
+def pruning(spec: NetworkSpec, seed: int, level: float = LEVEL) -> tuple[Architecture, pd.DataFrame]:
+    """A network pruned to `level` in the order of random saliencies, and the trajectory down to one channel a group.
 
     Groups differ in how much their channels matter, and channels within a group do.
     """
@@ -75,7 +75,7 @@ def pruning(spec: NetworkSpec, seed: int) -> tuple[Architecture, pd.DataFrame]:
         for group, size in full.items()
     }
     order = sorted((score, group, i) for group, some in scores.items() for i, score in enumerate(some))
-    widths, limit = dict(full), LEVEL * build_graph(full_architecture(spec)).macs()
+    widths, limit = dict(full), level * build_graph(full_architecture(spec)).macs()
     rows, pruned = [], None
     for number, (score, group, i) in enumerate(order):
         if pruned is None and build_graph(Architecture(spec, dict(widths))).macs() <= limit:

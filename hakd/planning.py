@@ -6,7 +6,7 @@ the store has seen of the device, else from the multiply-accumulates at an assum
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -25,6 +25,7 @@ from hakd.study import canonical, check_study, level_text
 from hakd.sweeping.following import LENGTHS
 from hakd.sweeping.measuring import Measuring, device_from
 from hakd.sweeping.parts import engine_graph
+from hakd.sweeping.seams import pair_graphs
 from hakd.sweeping.timing import LOOKS
 
 GMACS = 2.0  # assumed: thousand million multiply-accumulates a second and thread, a Raspberry Pi 4's order of magnitude
@@ -184,12 +185,34 @@ def _network_parts(
     tiles = (once, once + places * len(levels) * free)
     seconds = rate.visit_s(fmean(shapes.values()) * device.batch, protocol, device.threads) * looks
     yield Part(f"{network}: tiles", tiles, (tiles[0] * seconds, tiles[1] * seconds * LOOKS))
+    yield _pairs(network, spec, tuple(methods), len(levels), device, measuring, rate)
     snapped = READINGS + sum(method in methods for method in BY_TABLES)
     whole = fmean(build_graph(stand_in(spec, level)).macs() for level in levels)
     once = 2 * snapped * len(levels)
     visits = measuring.benchmark_processes * measuring.rounds
     seconds = rate.visit_s(whole * device.batch, measuring.end_to_end(), device.threads) * visits
     yield Part(f"{network}: verification", (once, once), (once * seconds, once * seconds * LOOKS))
+
+
+def _pairs(
+    network: str,
+    spec: NetworkSpec,
+    methods: Sequence[str],
+    levels: int,
+    device: Device,
+    measuring: Measuring,
+    rate: _Rate,
+) -> Part:
+    """Pairs of tiles, by which the benchmark predicts: those of the full network, up to those of all architectures."""
+    graphs = pair_graphs(engine_graph(full_architecture(spec)))
+    shapes = {graph.shape_key(): graph.macs() for graph in graphs.values()}
+    networks = 1 + levels * sum(method not in ("teacher", "deep_compression") for method in methods)
+    points = (len(shapes), len(graphs) * networks)
+    macs = fmean(shapes.values()) * device.batch
+    seconds = (
+        rate.visit_s(macs, measuring.one_process(), device.threads) * measuring.processes * measuring.rounds
+    )
+    return Part(f"{network}: pairs of tiles", points, (points[0] * seconds, points[1] * seconds * LOOKS))
 
 
 def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, rate: _Rate) -> Part:

@@ -12,6 +12,14 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 
 WHERE = "configuration"
+DEVICE_FILES = (
+    "pareto.pdf",
+    "staircases.pdf",
+    "audit.pdf",
+    "certificates.csv",
+    "hazards.csv",
+    "verification.csv",
+)  # in results/devices/{device}, for people
 # Folders in results/.
 RESERVED = ("architectures", "available", "candidates", "data", "devices", "logs", "measurements")
 

@@ -4,7 +4,7 @@ from hakd.branches import reach, states, tokens, tracked
 from hakd.candidates import baselines, by_tables, student_paths
 from hakd.records.arch import read_architecture
 from hakd.records.code import script_digest
-from hakd.study import level_text, settings
+from hakd.study import DEVICE_FILES, level_text, settings
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
 LEVELS = [level_text(level) for level in config["run"]["levels"]]

@@ -2,12 +2,7 @@ rule pareto:
     input:
         summary="results/summary.parquet",
         # Not read: the joint plot brings each device's own files with it, also those of devices that are done while others fail.
-        devices=expand("results/devices/{device}/{plot}.pdf", device=DEVICES, plot=["pareto", "staircases"]),
-        tables=expand(
-            "results/devices/{device}/{table}.csv",
-            device=DEVICES,
-            table=["certificates", "hazards", "verification"],
-        ),
+        devices=expand("results/devices/{device}/{file}", device=DEVICES, file=DEVICE_FILES),
     output:
         report(
             "results/pareto.pdf",

@@ -95,7 +95,7 @@ def audit(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None) -> Au
     """
     sums, measured = _times(sums_ms, measured_ms)
     overhead = fit_overhead(sums, measured, tiles)
-    ratio = _left_out(sums, measured, tiles, overhead) / measured
+    ratio = predict_left_out(sums, measured, tiles) / measured
     error = np.abs(ratio - 1)
     large = measured >= SMALL_MS
 
@@ -115,8 +115,13 @@ def audit(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None) -> Au
     )
 
 
-def _left_out(sums: np.ndarray, measured: np.ndarray, tiles: Counts | None, overhead: Overhead) -> np.ndarray:
-    """Predictions, each with the overhead of all others; a lone network is predicted by its plain sum."""
+def predict_left_out(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None) -> np.ndarray:
+    """Predictions (ms), each with the overhead of all others; a lone network is predicted by its plain sum.
+
+    Raises:
+        HakdError: as for `fit_overhead`.
+    """
+    sums, measured = _times(sums_ms, measured_ms)
     if len(sums) == 1:
         return sums.copy()
     counts = None if tiles is None else np.asarray(tiles)

@@ -14,10 +14,11 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.curve import trust
 from hakd.staircase.estimate import Sweep
-from hakd.staircase.predict import audit, fit_overhead, predict
+from hakd.sweeping.auditing import audit_device
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.same_board import refuse_change
-from hakd.sweeping.timing import Measuring, device_from, end_to_end, reference_part, tile_points, time_tiles
+from hakd.sweeping.seams import tie_points, time_parts
+from hakd.sweeping.timing import device_from, end_to_end
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def benchmark(
     entries: Sequence[Mapping[str, Any]],
     chosen_on: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Time all candidates of a device end to end, predict each from its tiles, weigh each architecture.
+    """Time all candidates of a device end to end, predict each from its parts, weigh each architecture.
 
     Args:
         name: the device.
@@ -60,7 +61,8 @@ def benchmark(
 
     Returns:
         JSON-able: `rows` (candidate, latency_ms with interval, predicted_ms, memory_bytes, trusted), `audit` of
-        predicted against measured over distinct architectures, `device` (engine, threads, context).
+        predicted against measured over distinct architectures (`hakd.sweeping.auditing`), `device` (engine, threads,
+        context).
 
     Raises:
         HakdError: the device does not answer, or is not the one with the engine that widths were chosen on, or a
@@ -70,16 +72,20 @@ def benchmark(
     points = {entry["candidate"]: candidate_point(entry, device) for entry in entries}
     archs = {entry["arch"]: architecture_from({**entry, "network": entry["network_spec"]}, "candidates")
              for entry in entries}  # fmt: skip
-    purpose = "benchmark:" + digest(sorted({p.key for p in points.values()}))
+    ties = tie_points(list(archs.values()), device)
+    purpose = "benchmark:" + digest(sorted({p.key for p in (*points.values(), *ties)}))
     with open_board(device, Path(store)) as board:
         refuse_change(board, chosen_on)
-        timed = end_to_end(board, list(points.values()), measuring, purpose)
+        timed = end_to_end(board, [*points.values(), *ties], measuring, purpose)
         _refuse_failures(board, points)
-        sums = tile_sums(board, list(archs.values()), measuring)
+        beside = {p.key: timed.estimates[p.key].latency_ms for p in ties if p.key in timed.estimates}
+        parts = time_parts(board, list(archs.values()), measuring, beside)
         memory = _memory(board, archs)
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
-    trusted, reason = trust(timed.residual_p95, measuring.min_step)
+    keys = {one.key for one in points.values()}  # the figures' own: ties are no candidates
+    residual_p95 = timed.residual_of(keys)
+    trusted, reason = trust(residual_p95, measuring.min_step)
     if timed.undisturbed < measuring.benchmark_processes:
         trusted = False
         calm = f"{timed.undisturbed} of {measuring.benchmark_processes} wanted processes ran undisturbed"
@@ -89,24 +95,19 @@ def benchmark(
     measured: dict[str, list[float]] = {entry["arch"]: [] for entry in entries}
     for entry in entries:
         measured[entry["arch"]].append(timed.estimates[points[entry["candidate"]].key].latency_ms)
-    predicted, checked = _predictions(sums, {arch: float(np.median(ms)) for arch, ms in measured.items()})
+    names = {arch: [entry["candidate"] for entry in entries if entry["arch"] == arch] for arch in archs}
+    predicted, checked = audit_device(
+        parts, {arch: float(np.median(ms)) for arch, ms in measured.items()}, names
+    )
     rows = [
-        _row(
-            entry,
-            timed,
-            points[entry["candidate"]].key,
-            predicted,
-            memory,
-            trusted,
-        )
-        for entry in entries
+        _row(entry, timed, points[entry["candidate"]].key, predicted, memory, trusted) for entry in entries
     ]
     return {
         "device": info,
         "protocol": PROTOCOL,
-        "residual_p95": timed.residual_p95,
-        "bursts": sum(one.bursts for one in timed.estimates.values()),
-        "dropped": sum(one.dropped for one in timed.estimates.values()),
+        "residual_p95": residual_p95,
+        "bursts": sum(timed.estimates[key].bursts for key in keys),
+        "dropped": sum(timed.estimates[key].dropped for key in keys),
         "trust": reason,
         "audit": checked,
         "rows": rows,
@@ -124,26 +125,6 @@ def _refuse_failures(board: Board, points: Mapping[str, Point]) -> None:
             )
 
 
-def tile_sums(
-    board: Board, architectures: Sequence[Architecture], measuring: Measuring
-) -> dict[str, tuple[float, int]]:
-    """{arch: (sum of its tiles' latencies in ms, number of tiles)}; tiles in the store are not timed again."""
-    by_network: dict[str, list[Architecture]] = {}
-    for found in architectures:
-        by_network.setdefault(found.spec.name, []).append(found)
-    sums = {}
-    for members in by_network.values():
-        parts = {found.arch: tile_points(found, board.device) for found in members}
-        points = [part for tiles in parts.values() for part in tiles.values()]
-        reference = reference_part(members[0], board.device)
-        tiles_ = time_tiles(board, points, measuring, reference).estimates
-        for arch, tiles in parts.items():
-            if all(part.key in tiles_ for part in tiles.values()):
-                total = sum(tiles_[part.key].latency_ms for part in tiles.values())
-                sums[arch] = (total, len(tiles))
-    return sums
-
-
 def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
     """Peak memory by architecture: it depends on the shapes, not on the weights."""
     points = {
@@ -152,32 +133,6 @@ def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
     }
     weights = board.memory(list(points.values()))
     return {arch: weights[one.key] for arch, one in points.items() if one.key in weights}
-
-
-def _predictions(
-    sums: Mapping[str, tuple[float, int]], measured: Mapping[str, float]
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Predictions by architecture, each with an overhead fitted to the other architectures; and the audit."""
-    archs = [arch for arch in sums if arch in measured]
-    if not archs:
-        return {}, {}
-    totals, tiles = [sums[arch][0] for arch in archs], [sums[arch][1] for arch in archs]
-    times = [measured[arch] for arch in archs]
-    predicted = {}
-    for i, arch in enumerate(archs):
-        rest = [j for j in range(len(archs)) if j != i]
-        if not rest:  # nothing to fit an overhead to but itself: the plain sum
-            predicted[arch] = totals[i]
-            continue
-        overhead = fit_overhead([totals[j] for j in rest], [times[j] for j in rest], [tiles[j] for j in rest])
-        predicted[arch] = float(predict(totals[i], overhead, tiles[i]))
-    checked = audit(totals, times, tiles).to_dict() | {
-        "archs": [
-            {"arch": a, "sum_ms": s, "predicted_ms": predicted[a], "measured_ms": m}
-            for a, s, m in zip(archs, totals, times, strict=True)
-        ]
-    }
-    return predicted, checked
 
 
 def _row(

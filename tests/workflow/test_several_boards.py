@@ -25,7 +25,7 @@ from tests.workflow.study import Job, Study, executed, jobs
 
 BRANCH = {
     "sweep": 1, "snap": 1, "candidates": 1, "benchmark": 1, "score": 1, "device_summary": 1, "device_pareto": 1,
-    "device_staircases": 1, "verification": 1, "certificates": 1, "hazards": 1,
+    "device_staircases": 1, "audit": 1, "verification": 1, "certificates": 1, "hazards": 1,
 }  # fmt: skip
 JOINT = {"summary": 1, "pareto": 1, "staircases": 1}
 QUICK = {"rounds": 3, "burst_ms": 0.3, "min_step": 1}
@@ -129,7 +129,7 @@ def test_a_board_that_is_away_fails_alone(course):
     ended = of_device([job for job in done if not job.failed])
     assert ended["north"] == BRANCH and "south" not in ended
     for name in ("local", "north"):
-        for plot in ("pareto", "staircases"):
+        for plot in ("pareto", "staircases", "audit"):
             assert course.kept[f"results/devices/{name}/{plot}.pdf"].startswith(b"%PDF")
     assert not [path for path in course.kept if path.startswith("results/devices/south")]
     assert "Traceback" not in course.first

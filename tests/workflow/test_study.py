@@ -24,6 +24,7 @@ DEVICE_RULES = {
     "snap",
     "candidates",
     "benchmark",
+    "audit",
     "score",
     "device_summary",
     "device_pareto",
@@ -115,6 +116,21 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     assert students["train_images"].nunique() == 1  # the same number of training images for every recipe
 
 
+def test_the_audit_says_how_good_the_summarys_predictions_are(finished, summary):
+    folder = finished.directory / "results" / "devices" / "local"
+    audit = json.loads((folder / "benchmark.json").read_text())["audit"]
+    frame = pd.read_csv(folder / "audit.csv")
+    assert set(frame["arch"]) == set(summary["arch"]) and len(frame) == len(audit["archs"])
+    own = summary.groupby("arch")["predicted_ms"].first()
+    assert frame.set_index("arch")["predicted_ms"].to_dict() == pytest.approx(own.to_dict())
+    assert set("; ".join(frame["candidates"]).split("; ")) == set(summary["candidate"])
+    # A tile alone pays for a call of the engine, which the whole network pays once.
+    assert 0 < audit["overhead"]["median_ms"] < frame["sum_ms"].min() and len(audit["paces"]) == 1
+    assert audit["quality"]["predicted_ms"]["all"]["networks"] == len(frame)
+    (page,) = pypdfium2.PdfDocument(folder / "audit.pdf")
+    assert "latency on local" in page.get_textpage().get_text_range()
+
+
 def test_exported_networks_are_their_checkpoints(finished, summary):
     for row in summary.drop_duplicates("onnx_path").itertuples():
         if row.method == "deep_compression":
@@ -183,7 +199,8 @@ def test_the_report_holds_the_plots_and_the_table(copied):
     done = copied.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stdout[-2000:]
     text = (copied.directory / "report.html").read_text()
-    assert all(name in text for name in ("pareto.pdf", "staircases.pdf", "summary.csv", "95 % intervals"))
+    plots = {"pareto.pdf", "staircases.pdf", "audit.pdf"}
+    assert all(name in text for name in plots | {"audit.csv", "summary.csv", "95 % intervals"})
 
 
 def test_only_the_score_rule_reads_the_test_split(finished):

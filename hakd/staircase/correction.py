@@ -1,0 +1,112 @@
+"""Are predictions biased, and by what factor: told by networks whose latency is known, never by the one predicted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom
+
+from hakd.records.errors import HakdError
+from hakd.staircase.predict import SMALL_MS, Times, fit_overhead
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How predictions compare with measurements, and what they are multiplied by.
+
+    `ratio` is the median of predicted / measured over `networks` networks. `low` and `high` are the ends of an interval
+    that holds the true median with at least 95 % (order statistics, no assumption about the scatter); None below six
+    networks, where there is no such interval. `biased`: 1 lies outside it. `factor` is 1 unless biased.
+    """
+
+    networks: int
+    ratio: float
+    low: float | None
+    high: float | None
+    biased: bool
+    factor: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Ratios predicted / measured of some networks: how far they spread, and the shares (0 to 1) that are close."""
+
+    networks: int
+    lowest: float
+    median: float
+    highest: float
+    within_5: float
+    within_10: float
+
+
+def correct(predicted_ms: Times, measured_ms: Times) -> Correction:
+    """The correction that these networks ask for: none where their median ratio may well be 1.
+
+    Raises:
+        HakdError: no networks, lengths that differ, or times that are not positive.
+    """
+    fitted = fit_overhead(predicted_ms, measured_ms)  # also checks both
+    ratios = np.sort(np.asarray(predicted_ms, dtype=float) / np.asarray(measured_ms, dtype=float))
+    below = _rank(len(ratios))
+    ratio = float(np.median(ratios))
+    if below < 1:
+        return Correction(len(ratios), ratio, None, None, False, 1.0)
+    low, high = float(ratios[below - 1]), float(ratios[-below])
+    biased = low > 1 or high < 1
+    return Correction(len(ratios), ratio, low, high, biased, fitted.value if biased else 1.0)
+
+
+def correct_left_out(
+    predicted_ms: Times, measured_ms: Times, groups: Sequence[str] | None = None
+) -> np.ndarray:
+    """Every prediction (ms) corrected by what all *other* networks ask for, or the networks of all other `groups`.
+
+    A network for which nothing is left to learn from keeps its prediction.
+
+    Raises:
+        HakdError: as for `correct`, or not one group per network.
+    """
+    predicted = np.asarray(predicted_ms, dtype=float)
+    measured = np.asarray(measured_ms, dtype=float)
+    correct(predicted, measured)  # refuses what is no list of times
+    labels = np.arange(len(predicted)) if groups is None else np.asarray(groups)
+    if len(labels) != len(predicted):
+        raise HakdError("one group is needed for every network", key="groups")
+    found = predicted.copy()
+    for label in np.unique(labels):
+        own = labels == label
+        if not own.all():
+            found[own] *= correct(predicted[~own], measured[~own]).factor
+    return found
+
+
+def quality(predicted_ms: Times, measured_ms: Times, least_ms: float = 0.0) -> Quality | None:
+    """How close predictions are, over networks that take at least `least_ms`; None when there is none."""
+    measured = np.asarray(measured_ms, dtype=float)
+    ratios = (np.asarray(predicted_ms, dtype=float) / measured)[measured >= least_ms]
+    if not ratios.size:
+        return None
+    error = np.abs(ratios - 1)
+    return Quality(
+        int(ratios.size),
+        float(ratios.min()),
+        float(np.median(ratios)),
+        float(ratios.max()),
+        float(np.mean(error <= 0.05)),
+        float(np.mean(error <= 0.10)),
+    )
+
+
+def qualities(predicted_ms: Times, measured_ms: Times) -> dict[str, Quality | None]:
+    """`quality` of all networks, and of those large enough (0.2 ms) to expect much of."""
+    return {
+        "all": quality(predicted_ms, measured_ms),
+        "large": quality(predicted_ms, measured_ms, SMALL_MS),
+    }
+
+
+def _rank(networks: int) -> int:
+    """The largest k for which the k-th smallest and the k-th largest enclose the median in 95 % of cases; 0: none."""
+    return int(binom.ppf((1 - CONFIDENCE) / 2, networks, 0.5))  # P(fewer than k below the median) < 2.5 %
