@@ -92,13 +92,18 @@ class Case:
         return lost_share(widths, self.full, self.trajectory)
 
 
-def one_case(network: str, seed: int, fleets: Sequence[Sequence[str]] = tuple(FLEETS)) -> list[dict]:
+def one_case(
+    network: str,
+    seed: int,
+    fleets: Sequence[Sequence[str]] = tuple(FLEETS),
+    budgets: Mapping[str, dict] = BUDGETS,
+) -> list[dict]:
     """All fleets and budgets on one random pruning: a row per member."""
     rows = []
     devices = [name for name in DEVICES if any(name in fleet for fleet in fleets)]
     with tempfile.TemporaryDirectory() as store:
         case = Case(network, seed, store, devices)
-        for words, budget in BUDGETS.items():
+        for words, budget in budgets.items():
             own = {device: case.alone(device, budget) for device in devices}
             for fleet in fleets:
                 made = case.together(fleet, budget)
