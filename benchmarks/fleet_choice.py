@@ -140,11 +140,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="random prunings of each network")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--budgets", nargs="*", default=list(BUDGETS), choices=list(BUDGETS))
     parser.add_argument("--out", help="CSV of all cases")
     given = parser.parse_args()
     rows: list[dict] = []
     for network, seed in itertools.product(given.networks, range(given.first, given.first + given.seeds)):
-        rows += one_case(network, seed)
+        rows += one_case(network, seed, budgets={words: BUDGETS[words] for words in given.budgets})
         print(f"{network}, seed {seed}: done", flush=True)
     table = pd.DataFrame(rows)
     if given.out:
