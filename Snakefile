@@ -20,12 +20,14 @@ check_study(config, where=", ".join(map(str, workflow.configfiles)))
 
 
 include: "rules/common.smk"
+include: "rules/common_fleets.smk"
 include: "rules/data.smk"
 include: "rules/teacher.smk"
 include: "rules/prune.smk"
 include: "rules/widths.smk"
 include: "rules/sweep.smk"
 include: "rules/snap.smk"
+include: "rules/fleet.smk"
 include: "rules/students.smk"
 include: "rules/deep_compression.smk"
 include: "rules/export.smk"

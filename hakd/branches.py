@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hakd.boards.device import REACH_KEYS
+from hakd.fleets import fleets_of, members, waiting_for
 from hakd.records.files import file_digest
 from hakd.study import level_text, settings
 
@@ -39,6 +40,16 @@ def reach(config: Mapping[str, Any], device: str) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key in REACH_KEYS}
 
 
+def fleet_tracked(config: Mapping[str, Any], fleet: str) -> dict[str, Any]:
+    """`tracked` of every member of a fleet."""
+    return {device: tracked(config, device) for device in members(config, fleet)}
+
+
+def fleet_reach(config: Mapping[str, Any], fleet: str) -> dict[str, Any]:
+    """`reach` of every member of a fleet."""
+    return {device: reach(config, device) for device in members(config, fleet)}
+
+
 def summary_path(device: str) -> str:
     """The end of a device's branch."""
     return f"results/devices/{device}/summary.parquet"
@@ -60,9 +71,13 @@ def states(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
 
 def trouble(config: Mapping[str, Any], device: str, since: float) -> str | None:
     """The last error of the jobs that drive a device, out of the logs written after `since` (seconds, as mtime)."""
-    networks, levels = config["run"]["networks"], map(level_text, config["run"]["levels"])
+    networks, levels = config["run"]["networks"], list(map(level_text, config["run"]["levels"]))
     names = [f"sweep/{network}-{device}" for network in networks]
     names += [f"snap/{network}-{level}-{device}" for level in levels for network in networks]
+    fleets = fleets_of(config, device)
+    names += [
+        f"fleet/{network}-{level}-{fleet}" for fleet in fleets for level in levels for network in networks
+    ]
     logs = [Path(f"results/logs/{name}.log") for name in [*names, f"benchmark/{device}"]]
     written = {path: path.stat().st_mtime for path in logs if path.exists()}
     for path in sorted(written, key=lambda path: written[path], reverse=True):
@@ -76,12 +91,14 @@ def closing_words(config: Mapping[str, Any], since: float) -> str:
     """What to say at the end of a failed run: each board's error once more, and what to do. Empty: no board failed."""
     devices = config["run"]["devices"]
     found = {device: trouble(config, device, since) for device in devices}
-    errors = [text for text in found.values() if text is not None]
+    errors = {device: text for device, text in found.items() if text is not None}
     if not errors:
         return ""
+    waiting = waiting_for(config, errors)
     lines = [
         f"{len(errors)} of {len(devices)} devices failed; what they have measured is kept:",
-        *(f"  {text}" for text in errors),
+        *(f"  {text}" for text in dict.fromkeys(errors.values())),
+        *(f"  {device} waits for its fleet: {', '.join(fleets)}" for device, fleets in waiting.items()),
         "The same command makes what is missing, and nothing else.",
         "With the target `available` it plots the devices that have results.",
     ]

@@ -11,6 +11,7 @@ from hakd.study import level_text
 DEVICE_FREE = ("fisher", "round8", "round16", "round32", "uniform", "uniform_aligned", "random")
 BY_TABLES = ("joint", "knapsack", "latency_greedy")
 SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
+FLEET = "fleet"  # its target is a fleet; selected by `run.fleets`, trained as `joint` is
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,37 @@ def students(
     config: Mapping[str, Any], network: str, level: float | str, device: str, archs: Mapping[str, str]
 ) -> list[Candidate]:
     """The candidates of (network, level, device) for the chosen architectures."""
-    level = float(level)
     found = []
     for method in (m for m in config["run"]["methods"] if m in archs):
         target = device if method in SNAPPED else None
-        for recipe, loss in _recipes(config, method):
-            for seed in config["run"]["seeds"]:
-                name = f"tuned-{level_text(level)}" if recipe == "tuned" else f"{recipe}-{loss}"
-                path = f"results/{network}/students/{archs[method]}/{name}-{seed}.safetensors"
-                found.append(
-                    Candidate(network, method, recipe, loss, level, target, seed, archs[method], path)
-                )
+        recipes = _recipes(config, method)
+        found += _trained(config, network, float(level), method, target, archs[method], recipes)
+    return found
+
+
+def fleet_students(
+    config: Mapping[str, Any], network: str, level: float | str, fleet: str, arch: str
+) -> list[Candidate]:
+    """The candidates of the network that was chosen for a fleet."""
+    return _trained(config, network, float(level), FLEET, fleet, arch, _recipes(config, "joint"))
+
+
+def _trained(
+    config: Mapping[str, Any],
+    network: str,
+    level: float,
+    method: str,
+    target: str | None,
+    arch: str,
+    recipes: Iterable[tuple[str, str]],
+) -> list[Candidate]:
+    """A candidate for each recipe, loss and seed."""
+    found = []
+    for recipe, loss in recipes:
+        for seed in config["run"]["seeds"]:
+            name = f"tuned-{level_text(level)}" if recipe == "tuned" else f"{recipe}-{loss}"
+            path = f"results/{network}/students/{arch}/{name}-{seed}.safetensors"
+            found.append(Candidate(network, method, recipe, loss, level, target, seed, arch, path))
     return found
 
 
@@ -114,7 +135,18 @@ def student_paths(
     config: Mapping[str, Any], network: str, level: str, device: str, chosen_path: str, widths_path: str
 ) -> list[str]:
     """Files of those candidates, each once: methods that chose alike share a student."""
-    found = students(config, network, level, device, choices(chosen_path, widths_path))
+    return _files(students(config, network, level, device, choices(chosen_path, widths_path)))
+
+
+def fleet_student_paths(
+    config: Mapping[str, Any], network: str, level: str, fleet: str, chosen_path: str
+) -> list[str]:
+    """Files of a fleet's candidates, each once."""
+    arch = read_json(chosen_path, FLEET)["arch"]
+    return _files(fleet_students(config, network, level, fleet, arch))
+
+
+def _files(found: Iterable[Candidate]) -> list[str]:
     return list(dict.fromkeys(path for candidate in found for path in candidate.files))
 
 

@@ -52,9 +52,9 @@ def compare(
 
     Args:
         frame: a `summary` table, a row per candidate and device. Networks that were chosen for another device
-            than the one they were timed on are left out.
-        a: a method, `method/recipe` or `method/recipe/loss`, e.g. `hakd/distilled/at+logits`; as much of it
-            as names one.
+            than the one they were timed on are left out; those of a fleet are timed on its devices only.
+        a: a method, `method/recipe` or `method/recipe/loss`, e.g. `hakd/distilled/at+logits` or, of a fleet,
+            `fleet pis/distilled/logits`; as much of it as names one.
         b: the rival, likewise.
         tolerance: latencies within this fraction of each other count as equal where lines cannot be read off.
         predictions: a `predictions` table; with it come intervals over test images.
@@ -75,8 +75,10 @@ def compare(
     _need(frame, NEEDED)
     if predictions is not None:
         _need(predictions, ("candidate", "image", "label", "prediction"))
-    own = frame["target_device"].isna() | (frame["target_device"] == frame["device"])
-    frame = frame[own]
+    fleets = frame["method"] == "fleet"
+    own = frame["target_device"].isna() | (frame["target_device"] == frame["device"]) | fleets
+    names = frame["method"].where(~fleets, "fleet " + frame["target_device"].astype("string").fillna(""))
+    frame = frame.assign(method=names)[own]
     chosen = [_select(frame, spec) for spec in (a, b)]
     rights = None if predictions is None else _rights(predictions)
     rows: list[dict[str, Any]] = []

@@ -14,9 +14,10 @@ from typing import Any
 
 from hakd.boards import Device, Protocol
 from hakd.boards.journal import read
-from hakd.candidates import BY_TABLES, SNAPPED, baselines, students
+from hakd.candidates import BY_TABLES, SNAPPED, baselines, fleet_students, students
 from hakd.choosing.rivals import uniform
 from hakd.device_file import Configuration, study_schema
+from hakd.fleets import fleets_of, selected
 from hakd.networks.families import build_graph, full_architecture, full_widths, network_spec
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
@@ -225,6 +226,8 @@ def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, r
         for level in study["run"]["levels"]:
             archs = {method: method for method in study["run"]["methods"] if method in _with_students(study)}
             made = students(study, network, level, device.name, archs)
+            for fleet in fleets_of(study, device.name):
+                made += fleet_students(study, network, level, fleet, fleet)
             found += [whole * level] * len(made)
     visits = measuring.benchmark_processes * measuring.rounds
     times = [
@@ -288,6 +291,7 @@ def not_counted(study: Mapping[str, Any]) -> str:
     """What the minutes leave out."""
     own = [method for method in BY_TABLES if method in study["run"]["methods"]]
     tables = [f"tables that {', '.join(own)} time for themselves"] if own else []
+    tables += [f"tables and verification of fleets ({', '.join(selected(study))})"] if selected(study) else []
     checks = ["repairs after a verification", "certificates"]
     return f"Not counted: {', '.join([*checks, *tables, 'waiting for a board'])}."
 

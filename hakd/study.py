@@ -6,6 +6,7 @@ from typing import Any
 
 from hakd.boards.device import Device
 from hakd.data.settings import complete
+from hakd.fleets import check_fleets
 from hakd.networks.families import build_graph, full_widths, network_spec
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
@@ -34,7 +35,7 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
 
     Raises:
         HakdError: a name in `run` that its registry does not hold, impossible network options, names that differ in
-            case only.
+            case only, a fleet that is none.
     """
     os.environ["HAKD_CONFIG_HASH"] = config_digest(config)  # jobs inherit the environment
     complete(config["data"], where)
@@ -65,6 +66,7 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
             raise HakdError(
                 "is a folder of the results", where=where, key=f"networks.{name}", remedy="Rename it"
             )
+    check_fleets(config, where)
     densities = config.get("deep_compression", {}).get("densities", [])
     for key, values in (("run.levels", config["run"]["levels"]), ("deep_compression.densities", densities)):
         texts = [level_text(value) for value in values]

@@ -107,6 +107,11 @@ def join_devices(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return _sorted(joined)
 
 
+def series_name(method: str, target: object) -> str:
+    """How a method's rows are called: those for fleets by the fleet as well, since a device may belong to several."""
+    return f"{method} {target}" if method == "fleet" else method
+
+
 def pareto_front(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy") -> np.ndarray:
     """Which rows no other row beats: none with less (or equal) `x` and more (or equal) `y`, one of them
     strictly.

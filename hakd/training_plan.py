@@ -7,10 +7,12 @@ multiply-accumulates, distillation to cost a forward pass of the teacher (a thir
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from hakd.candidates import students
+from hakd.candidates import fleet_students, students
+from hakd.fleets import selected
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.planning import spec_of, stand_in
 from hakd.records.errors import HakdError
@@ -54,13 +56,14 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
         made.append(Job("pruning", 1, _pruning_images(study, network)))
     archs = {method: method for method in run["methods"] if method in study["students"]["recipes"]}
     found: dict[tuple[str, str, float, str], float] = {}
-    for device in run["devices"]:
-        for level in run["levels"]:
-            for one in students(study, network, level, device, archs):
-                place = (one.checkpoint_path, one.method, level, one.target_device or "")
-                extra = 4 / 3 if one.recipe == "distilled" else 1.0
-                dearer = 1 / 3 if one.recipe == "distilled" else 0.0  # the teacher's pass is at full width
-                found[place] = study["students"]["epochs"] * epoch * (level * (extra - dearer) + dearer)
+    for level in run["levels"]:
+        made_for = [students(study, network, level, device, archs) for device in run["devices"]]
+        made_for += [fleet_students(study, network, level, fleet, fleet) for fleet in selected(study)]
+        for one in chain.from_iterable(made_for):
+            place = (one.checkpoint_path, one.method, level, one.target_device or "")
+            extra = 4 / 3 if one.recipe == "distilled" else 1.0
+            dearer = 1 / 3 if one.recipe == "distilled" else 0.0  # the teacher's pass is at full width
+            found[place] = study["students"]["epochs"] * epoch * (level * (extra - dearer) + dearer)
     if found:
         made.append(Job("students", len(found), sum(found.values()) / len(found)))
     if "deep_compression" in run["methods"]:

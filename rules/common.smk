@@ -2,6 +2,7 @@
 from hakd.boards.points import PROTOCOL
 from hakd.branches import reach, states, tokens, tracked
 from hakd.candidates import baselines, by_tables, student_paths
+from hakd.fleets import fleets_of, members
 from hakd.records.arch import read_architecture
 from hakd.records.code import script_digest
 from hakd.study import DEVICE_FILES, level_text, settings
@@ -59,17 +60,26 @@ def device_states(wildcards):
     return states(config)
 
 
+def job_devices(wildcards):
+    """The devices that a job drives: its own, or all of its fleet."""
+    return members(config, wildcards.fleet) if "fleet" in wildcards.keys() else [wildcards.device]
+
+
 def board_tokens():
     """One resource per board, of which there is one: at most one job at a time on a board."""
     names = sorted(set(TOKENS.values()))
     for name in names:
         workflow.global_resources.setdefault(name, 1)
-    return {n: (lambda wildcards, n=n: 1 if TOKENS[wildcards.device] == n else None) for n in names}
+    return {
+        n: (lambda wildcards, n=n: 1 if any(TOKENS[d] == n for d in job_devices(wildcards)) else None)
+        for n in names
+    }
 
 
 def measuring_threads(wildcards):
     """A job that times this machine has it alone; over any other transport the work is the board's."""
-    return 10000 if config["devices"][wildcards.device]["transport"] == "local" else 1
+    transports = [config["devices"][device]["transport"] for device in job_devices(wildcards)]
+    return 10000 if "local" in transports else 1
 
 
 def candidate_files(wildcards):
@@ -90,10 +100,11 @@ def student_widths(wildcards):
 
 
 def device_candidates(wildcards):
-    """The lists of all candidates that a device times: its own, and those chosen for none."""
+    """The lists of all candidates that a device times: its own, its fleets', and those chosen for none."""
+    lists = [wildcards.device, *(f"fleets/{fleet}" for fleet in fleets_of(config, wildcards.device))]
     return expand(
-        "results/candidates/{network}/{level}/{device}.json",
+        "results/candidates/{network}/{level}/{chosen_for}.json",
         network=NETWORKS,
         level=LEVELS,
-        device=wildcards.device,
+        chosen_for=lists,
     ) + expand("results/candidates/{network}/baselines.json", network=NETWORKS)

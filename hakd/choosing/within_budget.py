@@ -88,14 +88,8 @@ def within_budget(
             ended = f"nothing in the tables keeps {asked:.4g} ms" if steps else str(error.problem)
             break
         (predicted,), (upper,) = found.latency_ms.values(), found.upper_ms.values()
-        ms, ratio, low, high = map(float, time_fresh(dict(found.widths)))
-        if not (0 < low <= ratio <= high and math.isfinite(high)):
-            raise HakdError(
-                f"a ratio of {ratio} in [{low}, {high}] is no measurement",
-                key="verification",
-                remedy="Time the networks in two processes at least",
-            )
-        tighter = min(asked, upper) / max(high, _LEAST_TIGHTENING)
+        ms, ratio, low, high = checked(time_fresh(dict(found.widths)))
+        tighter = tightened(asked, upper, high)
         word = "accepted" if high <= 1 else f"not shown to keep the budget: next one {tighter:.4g} ms"
         steps.append(Try(found.widths, asked, predicted, upper, ms, ratio, low, high, word))
         if high <= 1:
@@ -113,6 +107,27 @@ def within_budget(
     return Kept(
         best.widths, tuple(steps), best.ratio, best.ratio_low, best.ratio_high, 1.0, shrinkage, reason
     )
+
+
+def checked(fresh: Fresh) -> Fresh:
+    """The same as plain numbers.
+
+    Raises:
+        HakdError: a ratio that is no measurement.
+    """
+    ms, ratio, low, high = map(float, fresh)
+    if not (0 < low <= ratio <= high and math.isfinite(high)):
+        raise HakdError(
+            f"a ratio of {ratio} in [{low}, {high}] is no measurement",
+            key="verification",
+            remedy="Time the networks in two processes at least",
+        )
+    return ms, ratio, low, high
+
+
+def tightened(asked_ms: float, upper_ms: float, ratio_high: float) -> float:
+    """What to ask of the tables next, when the upper end of latency / budget is `ratio_high`."""
+    return min(asked_ms, upper_ms) / max(ratio_high, _LEAST_TIGHTENING)
 
 
 def _shrinkage(steps: list[Try], budget_ms: float) -> float | None:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hakd.plots import style
+from hakd.summary import series_name
 
 KEY_ROWS = 32  # candidates that fit under the plots, in two columns
 KEY_ROWS_FULL_PAGE = 84
@@ -55,7 +56,7 @@ def _row(figure: Figure, row: Any, left: float, y: float) -> None:
     """One candidate: number, marker, what it is, its figures."""
     width, height = figure.get_size_inches()
     for text, (_, x, align) in zip(cells(row), _CELLS, strict=True):
-        # Only "METHOD for DEVICE" can be longer than its place.
+        # Only "METHOD for DEVICE" and "fleet NAME" can be longer than their place.
         font = _FONT if x != _CELLS[1][1] else min(_FONT, _FONT * _METHOD_LETTERS / len(text))
         figure.text((left + x) / width, y / height, text, fontsize=font, ha=align, va="center_baseline")
     x = (left + 0.26) / width
@@ -64,8 +65,8 @@ def _row(figure: Figure, row: Any, left: float, y: float) -> None:
 
 def cells(row: Any) -> tuple[str, ...]:
     """The texts of one candidate's row, in the order of the headings."""
-    method = row.method
-    if isinstance(row.target_device, str) and row.target_device != row.device:
+    method = series_name(row.method, row.target_device)
+    if method == row.method and isinstance(row.target_device, str) and row.target_device != row.device:
         method += f" for {row.target_device}"
     mark = "" if row.trusted else "*"
     fronts = ["L"] * bool(row.on_latency_front) + ["S"] * bool(row.on_size_front)

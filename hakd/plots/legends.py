@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from hakd.plots import style
 from hakd.plots.steps import step_handles
+from hakd.summary import series_name
 
 # Concentric, so that all are seen where they fall together: size in points, line style, line width.
 PRUNED = ("o", 9.0, (0, (4, 2)), 0.9)
@@ -61,9 +62,10 @@ def pareto_legend(figure: Figure, page: pd.DataFrame, y: float) -> None:
 
 def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
     """Colours and shapes, for a page whose key is on the next one."""
+    series = page[["method", "target_device"]].drop_duplicates().itertuples(index=False)
+    named = {series_name(method, target): method for method, target in series}
     handles = [
-        Line2D([], [], label=method, **style.marker(method, "distilled", 6.5))
-        for method in page["method"].unique()
+        Line2D([], [], label=name, **style.marker(method, "distilled", 6.5)) for name, method in named.items()
     ]
     figure.legend(
         handles=handles,

@@ -24,7 +24,7 @@ from hakd.plots.key import KEY_PITCH, KEY_ROWS, KEY_ROWS_FULL_PAGE, draw_key
 from hakd.plots.labels import Box, place
 from hakd.plots.legends import methods_legend, pareto_legend
 from hakd.records.errors import HakdError
-from hakd.summary import aggregate, pareto_front
+from hakd.summary import aggregate, pareto_front, series_name
 
 _MARKER = 7.0  # points
 _LABEL = 7.5
@@ -170,7 +170,9 @@ def _label(row: Any, below: bool, candidates: int) -> str:
     """The number, with the name where few candidates leave room for it, and with the value at the lower edge."""
     text = str(row.number)
     if candidates <= _NAMED:
-        text += f" {row.method}" + ("" if row.method == "teacher" else f" {style.plain(row.level)}")
+        text += f" {series_name(row.method, row.target_device)}" + (
+            "" if row.method == "teacher" else f" {style.plain(row.level)}"
+        )
     return f"{text} ({row.accuracy * 100:.1f} %)" if below else text
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from hakd.boards import Board, Burst
 from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, choose
-from hakd.choosing.rivals import round_to
 from hakd.choosing.snap import Choice
 from hakd.choosing.table_rivals import knapsack, latency_greedy
 from hakd.choosing.width_candidates import SHARES, width_candidates
@@ -23,7 +22,7 @@ from hakd.saliency.trajectory import regained_saliency
 from hakd.staircase.curve import Curve
 from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
 from hakd.sweeping.parts import engine_graph, point
-from hakd.sweeping.tables import Tables, measure_tables, time_networks
+from hakd.sweeping.tables import Tables, fitted_networks, measure_tables, time_networks
 from hakd.sweeping.timing import LOOKS, Measuring, merge
 
 log = logging.getLogger(__name__)
@@ -159,9 +158,7 @@ def choose_by_tables(
     start = board.clock_s()
     pruned = question.pruned
     candidates = question.candidates(budget)
-    rounded = Architecture(pruned.spec, round_to(pruned.widths, question.full))
-    networks = [full_architecture(pruned.spec), pruned, rounded, budget.reference or pruned]
-    tables = measure_tables(board, pruned, candidates, {one.arch: one for one in networks}, measuring)
+    tables = measure_tables(board, pruned, candidates, fitted_networks(pruned, budget.reference), measuring)
     values = question.values(candidates)
     tables_s = board.clock_s() - start
     made = {}
@@ -212,11 +209,11 @@ def _one(
     except NoneFits:
         pass
     else:
-        shift_ms = _calibrated(board, measuring, pruned, first, tables)
+        shift_ms = calibrated(board, measuring, pruned, first, tables)
     fallback = budget.reference.widths if budget.reference is not None and budget.same else None
     kept = within_budget(
         lambda asked_ms: solve(asked_ms, shift_ms),
-        _fresh_timer(board, measuring, pruned, budget, budget_ms),
+        fresh_timer(board, measuring, pruned, budget, budget_ms),
         budget_ms,
         fallback,
     )
@@ -237,7 +234,7 @@ def _or_reference(kept: Kept, budget: Budget, values: Values) -> Kept:
     return replace(kept, widths=dict(widths), ratio=1.0, ratio_low=1.0, ratio_high=1.0, reason=reason)
 
 
-def _calibrated(
+def calibrated(
     board: Board, measuring: Measuring, pruned: Architecture, first: Joint, tables: Tables
 ) -> float:
     """What (ms) the first choice takes beyond its prediction, on the scale of the pruned network's latency.
@@ -249,19 +246,19 @@ def _calibrated(
     found = time_networks(board, {one.arch: one for one in (chosen, pruned)}, measuring, "calibrate")
     if chosen.arch not in found or pruned.arch not in found or pruned.arch not in tables.measured_ms:
         return 0.0
-    (predicted,) = first.latency_ms.values()
+    predicted = first.latency_ms[board.device.name]
     return found[chosen.arch] / found[pruned.arch] * tables.measured_ms[pruned.arch] - predicted
 
 
-def _fresh_timer(
-    board: Board, measuring: Measuring, pruned: Architecture, budget: Budget, budget_ms: float
+def fresh_timer(
+    board: Board, measuring: Measuring, pruned: Architecture, budget: Budget, budget_ms: float, calls: int = 0
 ) -> Callable[[dict[str, int]], Fresh]:
     """Times widths against the budget in fresh processes: interleaved with its reference, or in ms where it has none.
 
-    Looks as the verification of single moves does (`hakd.sweeping.snapping`), and pays for them alike.
+    Looks as the verification of single moves does (`hakd.sweeping.snapping`), and pays for them alike. `calls`: how
+    often it was done before, for no two timings share bursts.
     """
     confidence = 1 - (1 - CONFIDENCE) / LOOKS
-    calls = 0
 
     def time_fresh(widths: dict[str, int]) -> Fresh:
         nonlocal calls

@@ -9,6 +9,8 @@ import numpy as np
 
 from hakd.boards import Board, Burst, Point
 from hakd.choosing.joint import TileTable
+from hakd.choosing.rivals import round_to
+from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
@@ -54,6 +56,13 @@ def combinations(
             },
         )
     return found
+
+
+def fitted_networks(pruned: Architecture, reference: Architecture | None) -> dict[str, Architecture]:
+    """By arch, the networks to fit an overhead to: full, pruned, rounded, and the one that gives the budget."""
+    full = full_architecture(pruned.spec)
+    rounded = Architecture(pruned.spec, round_to(pruned.widths, full.widths))
+    return {one.arch: one for one in (full, pruned, rounded, reference or pruned)}
 
 
 def measure_tables(

@@ -10,11 +10,11 @@ def main(name, device, store, candidates_paths, path_to_benchmark):
     """Write latency, prediction and memory of each."""
     lists = {path: read_json(path, "candidates") for path in candidates_paths}
     entries = [entry for content in lists.values() for entry in content["candidates"]]
-    chosen_on = {
-        path: seen(content["chosen_on"], path)
-        for path, content in lists.items()
-        if content["chosen_on"] is not None
-    }
+    chosen_on = {}
+    for path, content in lists.items():
+        about = content["members"][name] if "members" in content else content["chosen_on"]
+        if about is not None:
+            chosen_on[path] = seen(about, path)
     write_json(path_to_benchmark, "benchmark", benchmark(name, device, store, entries, chosen_on))
 
 

@@ -1,0 +1,47 @@
+localrules:
+    fleet,
+
+
+checkpoint fleet:
+    input:
+        latency=fleet_tables,
+        widths="results/{network}/widths/{level}.json",
+        trajectory="results/{network}/fisher/trajectory.csv",
+        snaps=fleet_snaps,
+    output:
+        "results/{network}/fleet/{level}/{fleet}.json",
+    log:
+        "results/logs/fleet/{network}-{level}-{fleet}.log",
+    conda:
+        "../envs/study.yaml"
+    threads: measuring_threads
+    resources:
+        **board_tokens(),
+    params:
+        devices=fleet_settings,
+        reach=fleet_reach_settings,
+        store=setting("store"),
+        protocol=PROTOCOL,
+        budgets=fleet_budgets,
+        code=code("fleet", skip=MEASURING),
+    script:
+        "../workflow/scripts/fleet.py"
+
+
+rule fleet_candidates:
+    input:
+        files=fleet_candidate_files,
+        choice="results/{network}/fleet/{level}/{fleet}.json",
+    output:
+        "results/candidates/{network}/{level}/fleets/{fleet}.json",
+    log:
+        "results/logs/fleet_candidates/{network}-{level}-{fleet}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        recipes=setting("students/recipes/joint"),
+        losses=setting("students/losses"),
+        seeds=setting("run/seeds"),
+        code=code("fleet_candidates"),
+    script:
+        "../workflow/scripts/fleet_candidates.py"
