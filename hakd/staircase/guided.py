@@ -1,9 +1,9 @@
 """What to time next where other devices' curves say beforehand what a curve may look like.
 
-A forecast (`hakd.transfer` makes it) only orders what is timed, and lets a plan stop early where timed points bear it out:
-both sides of every end that it foretells are timed, and choices read timed points alone. Where the forecast errs by more
-than it allows itself, the plan without one takes over (`hakd.staircase.plan`, `hakd.staircase.mapping`). What that costs,
-and what a good forecast saves: docs/transfer.md.
+A forecast (`hakd.transfer` makes it) only orders what is timed, and lets a plan stop early where timed points bear it
+out: both sides of every end that it foretells are timed, and choices read timed points alone. Where the forecast errs
+by more than it allows itself, the plan without one takes over (`hakd.staircase.plan`, `hakd.staircase.mapping`). What
+that costs, and what a good forecast saves: docs/transfer.md.
 """
 
 import math
@@ -179,9 +179,9 @@ def guided_map_start(forecast: Forecast, width: int, full: int) -> list[int]:
 def guided_map_more(forecast: Forecast, curve: Curve, full: int, points: int | None = None) -> list[int]:
     """Widths to time next for a whole curve, ascending; empty when it is as foretold, and that surely.
 
-    Both sides of the largest likely step that was not timed, and where the forecast is least sure. A forecast that errs,
-    or is still unsure after `map_points` widths, gives way to the plan without one; with `points` given it goes on to
-    so many whatever it is worth.
+    Both sides of the largest likely step that was not timed, and where the forecast is least sure. A forecast that
+    errs, or is still unsure after `map_points` widths, gives way to the plan without one; with `points` given it goes
+    on to so many whatever it is worth.
     """
     if curve.residual_p95 is None:
         return []

@@ -1,9 +1,9 @@
 """The Gaussian process behind the few-shot prior, and how its shared parts are learned from other devices.
 
-Deep kernel transfer (Patacchiola et al., arXiv 1910.05199, section 3): a task is a device; the marginal likelihood of all
-tasks is maximised over what they share, and a new device is a conditioned process, with nothing fitted to it. Shared are
-the mean, the scales of every part of the kernel, and a small network whose outputs a smooth kernel works on. Log latency
-of curve c of a device at features x is
+Deep kernel transfer (Patacchiola et al., arXiv 1910.05199, section 3): a task is a device; the marginal likelihood of
+all tasks is maximised over what they share, and a new device is a conditioned process, with nothing fitted to it.
+Shared are the mean, the scales of every part of the kernel, and a small network whose outputs a smooth kernel works
+on. Log latency of curve c of a device at features x is
 
     offset_c + m.x + u.x + v_c.x + r_c(net(x))      m learned; u (the device's) and v_c, r_c, offset_c Gaussian
 
@@ -11,6 +11,7 @@ Torch and gpytorch are loaded with this module: nothing but `hakd.transfer.prior
 """
 
 import importlib
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.linear_model import Lasso
 from torch import Tensor, nn
 
 from hakd.records.errors import HakdError
@@ -25,8 +27,12 @@ from hakd.records.errors import HakdError
 OFFSET_VARIANCE = 9.0  # of a curve's level, in log latency: nothing is known of it beforehand
 HIDDEN, LATENT = 32, 4
 LEARNING_RATE = 0.05
+WEIGHTS_RATE = 0.0005  # of the mean's weights, whose start is close
 SPARSE = 0.01  # what a standard deviation of 1 costs, in log likelihood of a point: most moduli are none
 RIDGE = 1e-3
+START_PENALTY = 2e-4
+LEAST_SPREAD = 0.003  # of a weight between devices
+OWN_SHARE = 0.3  # of it between the curves of a device, to start with
 FILL_NOISE = 1e6  # variance of the points that fill up shorter tasks: they say nothing
 
 
@@ -143,8 +149,36 @@ def learn(tasks: Sequence[Task], smooth: int, seed: int, steps: int) -> Learned:
         torch.manual_seed(seed)
         likelihood = gpytorch.likelihoods.FixedNoiseGaussianLikelihood(noise)
         model = Model(inputs, targets, likelihood, smooth).train()
+        weights, spread = _start(tasks, smooth)
+        model.weights.data = torch.from_numpy(weights)
+        model.kernel.shared.data = torch.from_numpy(np.log(np.maximum(spread, LEAST_SPREAD)))
+        model.kernel.own.data = model.kernel.shared.data + math.log(OWN_SHARE)
         _maximise(model, gpytorch.mlls.ExactMarginalLogLikelihood(likelihood, model), steps)
     return Learned(model.weights.detach().numpy(), model.kernel.eval())
+
+
+def _start(tasks: Sequence[Task], smooth: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights from sparse fits to each device alone, whose steps cost and never gain: mean and spread over devices.
+
+    Features of several moduli look alike; a dense start would share a step out among them and foretell all of theirs.
+    """
+    fits = []
+    for task in tasks:
+        _, place = np.unique(task.curve, return_inverse=True)
+        count = np.bincount(place)[:, None]
+        sums = np.zeros((len(count), task.design.shape[1]))
+        np.add.at(sums, place, task.design)
+        centred = task.design - (sums / count)[place]
+        both = np.hstack([centred, -centred[:, -smooth:]])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a start need not have converged
+            fit = Lasso(START_PENALTY, positive=True, fit_intercept=False, max_iter=3000).fit(
+                both, task.log_ms
+            )
+        weights = fit.coef_[: task.design.shape[1]].copy()
+        weights[-smooth:] -= fit.coef_[-smooth:]
+        fits.append(weights)
+    return np.mean(fits, axis=0), np.std(fits, axis=0)
 
 
 def _filled(values: Tensor, rows: int) -> Tensor:
@@ -157,7 +191,8 @@ def _filled(values: Tensor, rows: int) -> Tensor:
 
 def _maximise(model: Model, likelihood: Any, steps: int) -> None:
     inputs, targets = model.train_inputs[0], model.train_targets
-    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    groups = [{"params": [model.weights], "lr": WEIGHTS_RATE}, {"params": model.kernel.parameters()}]
+    optimiser = torch.optim.Adam(groups, lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     with gpytorch.settings.max_cholesky_size(10**5):
         for _ in range(steps):

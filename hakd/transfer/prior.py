@@ -16,7 +16,7 @@ from hakd.transfer.shapes import SMOOTH, STEPS, BlockShape, block_shape, feature
 if TYPE_CHECKING:
     from hakd.transfer.kernel import Learned, Task
 
-STEPS_OF_LEARNING = 80
+STEPS_OF_LEARNING = 40
 DEVICE_POINTS = 170  # of a device, about, are learned from: the time it takes goes with their cube
 CURVE_POINTS = (6, 24)  # of a curve, at least and at most
 SEED = 20260101
@@ -137,7 +137,9 @@ class Session:
         return {
             "devices": list(self.prior.devices),
             "likely_steps": {
-                name: [[one.before, one.after, round(one.ratio, 4), round(one.probability, 3)] for one in found]
+                name: [
+                    [one.before, one.after, round(one.ratio, 4), round(one.probability, 3)] for one in found
+                ]
                 for name, found in self.steps().items()
             },
         }
@@ -181,9 +183,7 @@ class BlockGuide:
 
     def note(self, curve: Curve) -> None:
         """Keep what was timed of it so far."""
-        self.session.seen[self.name] = Timed(
-            self.shape, curve.widths, curve.latency_ms, curve.residual_p95
-        )
+        self.session.seen[self.name] = Timed(self.shape, curve.widths, curve.latency_ms, curve.residual_p95)
 
     def forecast(self) -> Forecast:
         """What all that was noted says of it."""

@@ -15,7 +15,10 @@ OUT_MODULI = (2, 4, 8, 16, 32, 64)  # outputs padded up to their multiples
 IN_MODULI = (4, 8, 16)  # inputs padded up to their multiples
 OFF_IN = (2, 4, 8)  # inputs that are no multiple of them cost more
 OFF_OUT = (4, 8, 16)  # outputs that are no multiple of them cost more
-HIDING = (0.0, 3e5)  # multiply-accumulates that a call's overhead is worth: it hides the steps of small blocks
+HIDING = (
+    0.0,
+    3e5,
+)  # multiply-accumulates that a call's overhead is worth: it hides the steps of small blocks
 OVERHEADS = (0.0, 3e4, 1e5, 3e5, 1e6, 3e6)  # and bends the slope
 STEPS = len(HIDING) * (len(OUT_MODULI) + len(IN_MODULI) + len(OFF_IN) + len(OFF_OUT))
 SMOOTH = len(OVERHEADS) + 8  # features that change without a step
@@ -61,9 +64,7 @@ def block_shape(group: str, full: int, graph: Callable[[int], Graph]) -> BlockSh
     for (cout, cin, area, depthwise), (cout_before, cin_before, _, _) in zip(wide, narrow, strict=True):
         steps = (cout - cout_before, cin - cin_before)
         layers.append(
-            LayerShape(
-                (cout - steps[0] * high, steps[0]), (cin - steps[1] * high, steps[1]), area, depthwise
-            )
+            LayerShape((cout - steps[0] * high, steps[0]), (cin - steps[1] * high, steps[1]), area, depthwise)
         )
     return BlockShape(group, full, tuple(layers))
 
@@ -90,12 +91,12 @@ def _sizes(graph: Graph) -> list[tuple[int, int, int, bool]]:
 def features(shape: BlockShape, widths: Sequence[int] | np.ndarray) -> np.ndarray:
     """Features of a block at some widths.
 
-    The first `STEPS` columns: the logarithm of what the block's multiply-accumulates grow by when the outputs of its dense
-    layers are padded to a multiple (`OUT_MODULI`), or their inputs (`IN_MODULI`); then the share of the
-    multiply-accumulates in layers whose inputs (`OFF_IN`) or outputs (`OFF_OUT`) are no multiple; all of these for each
-    overhead of `HIDING`. Then what is smooth: log multiply-accumulates beyond each overhead of `OVERHEADS`, log width and
-    its square, shares of depthwise layers, of layers over the input and over the output, logarithms of the largest
-    width, of the mean kernel-and-pixel area, of the weights read.
+    The first `STEPS` columns: the logarithm of what the block's multiply-accumulates grow by when the outputs of its
+    dense layers are padded to a multiple (`OUT_MODULI`), or their inputs (`IN_MODULI`); then the share of the
+    multiply-accumulates in layers whose inputs (`OFF_IN`) or outputs (`OFF_OUT`) are no multiple; all of these for
+    each overhead of `HIDING`. Then what is smooth: log multiply-accumulates beyond each overhead of `OVERHEADS`, log
+    width and its square, shares of depthwise layers, of layers over the input and over the output, logarithms of the
+    largest width, of the mean kernel-and-pixel area, of the weights read.
 
     Returns:
         an array of (number of widths, `FEATURES`).
@@ -115,7 +116,9 @@ def features(shape: BlockShape, widths: Sequence[int] | np.ndarray) -> np.ndarra
     for hidden in HIDING:
         beside = alone + hidden
         whole = macs.sum(axis=0) + beside
-        columns += [np.log((macs * _padded(cout, m)).sum(axis=0) + beside) - np.log(whole) for m in OUT_MODULI]
+        columns += [
+            np.log((macs * _padded(cout, m)).sum(axis=0) + beside) - np.log(whole) for m in OUT_MODULI
+        ]
         columns += [np.log((macs * _padded(cin, m)).sum(axis=0) + beside) - np.log(whole) for m in IN_MODULI]
         columns += [(macs * (cin % m != 0)).sum(axis=0) / whole for m in OFF_IN]
         columns += [(macs * (cout % m != 0)).sum(axis=0) / whole for m in OFF_OUT]
