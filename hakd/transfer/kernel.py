@@ -82,7 +82,7 @@ class DeviceKernel(gpytorch.kernels.Kernel):
         super().__init__()
         self.shared = nn.Parameter(torch.full((columns,), -3.0, dtype=torch.double))
         self.own = nn.Parameter(torch.full((columns,), -4.0, dtype=torch.double))
-        self.rest = nn.Parameter(torch.tensor(-3.0, dtype=torch.double))
+        self.rest = nn.Parameter(torch.tensor(-4.5, dtype=torch.double))
         self.smooth = smooth
         self.net = nn.Sequential(nn.Linear(smooth, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, LATENT)).double()
 
