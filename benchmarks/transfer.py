@@ -165,8 +165,8 @@ def _decided(
         mode = guided("targets", guide) if guide else MODES["targets"]
         first = _first(width, block.full)
         if guide and cap:
-            ends = guide.forecast().ends(None, width, block.full, TOLERANCE_FLOOR)
-            first = [width, *(end + more for end in dict.fromkeys(ends) for more in (0, 1)), block.full]
+            run, _ = guide.forecast().ends(None, width, block.full, TOLERANCE_FLOOR)
+            first = [width, run, run + 1, block.full]
         modes.append(capped(mode, cap, first) if cap else mode)
     lines = _follow(truth, parts, widths, modes, seed)
     cases = []

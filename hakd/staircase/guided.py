@@ -18,7 +18,9 @@ from hakd.staircase.plan import POINTS, beside_multiples, extend, open_run, targ
 
 STEP = math.log(1.03)  # a step worth naming: as docs/planner.md counts them
 AROUND = 4  # channels to each side that say what the slope is
+CLEARLY = 0.01  # log ratio beyond a limit
 SURPRISE = 3.0  # standard deviations by which a point may be off
+VAGUE = 0.1  # standard deviation of a log ratio that is no forecast any more
 FEW = 8  # timed widths after which a doubtful forecast is given up
 LINE_POINTS = 4  # on a foretold slope; `plan.SLOPE_POINTS` on others
 MAP_FIRST = 4
@@ -69,14 +71,22 @@ class Forecast:
         return self.mean - self.mean[i], np.sqrt(np.maximum(spread, 0.0))
 
     def ends(self, curve: Curve | None, width: int, full: int, eps: float) -> tuple[int, int]:
-        """Where the run from a width ends, and the widest width that is not slower: timed ones as they were timed."""
-        logs = self.mean.copy()
+        """Where the run from a width ends, and the widest width that is not slower: timed ones as they were timed.
+
+        A width that was not timed ends the run only if it is surely slower: beyond the limit by its standard deviation
+        and by `CLEARLY`. A tread's slope is not foretold to the last percent, its end is.
+        """
+        mean, spread = self.relative(width)
+        limit = np.full(len(mean), math.log1p(eps))
+        slack = np.maximum(spread, CLEARLY)
         if curve is not None:
-            logs[np.array(curve.widths) - 1] = np.log(curve.latency_ms)
-        fast = logs[width - 1 : full] <= logs[width - 1] + math.log1p(eps)
-        slow = np.flatnonzero(~fast)
-        run = width + (int(slow[0]) - 1 if slow.size else len(fast) - 1)
-        return run, width + int(np.flatnonzero(fast)[-1])
+            timed = np.array(curve.widths) - 1
+            mean[timed] = np.log(curve.latency_ms) - math.log(curve.at(width))
+            slack[timed] = 0
+        slow = np.flatnonzero((mean > limit + slack)[width - 1 : full])
+        fast = np.flatnonzero((mean <= limit)[width - 1 : full])
+        run = width + int(slow[0]) - 1 if slow.size else full
+        return run, max(run, width + int(fast[-1]))
 
     def is_line(self, width: int, full: int, eps: float) -> bool:
         """Whether it foretells a slope without steps from a width on."""
@@ -116,13 +126,13 @@ class Forecast:
 
 
 def guided_targets(forecast: Forecast, width: int, full: int) -> list[int]:
-    """Widths to time first for one choice, ascending: the width, both sides of the ends foretold, the full width."""
+    """Widths to time first for one choice, ascending: the width, both sides of where its run ends, the full width."""
     if width == full:
         return [width]
-    eps = TOLERANCE_FLOOR
-    if forecast.is_line(width, full, eps):
+    if forecast.is_line(width, full, TOLERANCE_FLOOR):
         return sorted({width, full, *beside_multiples(width, full)[:1], (width + full) // 2})
-    return sorted({width, full, *_brackets(forecast, None, width, full, eps)})
+    run, _ = forecast.ends(None, width, full, TOLERANCE_FLOOR)
+    return sorted({width, run, min(run + 1, full), full})
 
 
 def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> list[int]:
@@ -131,7 +141,8 @@ def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> li
     if curve.residual_p95 is None or room <= 0 or width == full:
         return []
     count = sum(width <= w <= full for w in curve.widths)
-    if not forecast.agrees(curve.eps):
+    _, spread = forecast.relative(width)
+    if not forecast.agrees(curve.eps) or np.percentile(spread[width - 1 : full], 90) > VAGUE:
         return _without(curve, width, full)
     line = shape_from(curve, width) == "line"
     if forecast.is_line(width, full, curve.eps):
@@ -139,23 +150,18 @@ def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> li
             return _without(curve, width, full)
         more = [w for w in beside_multiples(width, full) if w not in curve.widths]
         return sorted(more[: max(0, LINE_POINTS - count)])
-    wanted = [w for w in _brackets(forecast, curve, width, full, curve.eps) if w not in curve.widths]
+    run, widest = forecast.ends(curve, width, full, curve.eps)
+    wanted = [w for w in dict.fromkeys((run, run + 1, widest)) if w <= full and w not in curve.widths]
     if wanted:
         return sorted(wanted[:room])
     if line:  # steps are foretold, and points that look like a line hide them
         return _without(curve, width, full)
     if wanted := open_run(curve, width, full):
         return wanted[:room]
-    doubt = forecast.doubtful(width, full, curve.eps, forecast.ends(curve, width, full, curve.eps)[1])
+    doubt = forecast.doubtful(width, full, curve.eps, widest)
     if doubt is None:
         return []
-    return [doubt] if count < FEW else _without(curve, width, full)
-
-
-def _brackets(forecast: Forecast, curve: Curve | None, width: int, full: int, eps: float) -> list[int]:
-    run, widest = forecast.ends(curve, width, full, eps)
-    found = (run, run + 1, widest, widest + 1)
-    return [w for w in dict.fromkeys(found) if width < w <= full]
+    return [doubt] if count < FEW else extend(curve, width, full)
 
 
 def _without(curve: Curve, width: int, full: int) -> list[int]:
