@@ -72,7 +72,7 @@ class Task:
         return torch.from_numpy(np.column_stack([self.design, self.curve]).astype(float))
 
 
-class DeviceKernel(gpytorch.kernels.Kernel):
+class DeviceKernel(gpytorch.kernels.Kernel):  # type: ignore[name-defined]
     """Covariance of two points of one device; the last input is the number of the curve.
 
     The network sees the last `smooth` columns only: what is left over is smooth, steps are for the linear parts.
@@ -103,7 +103,7 @@ class DeviceKernel(gpytorch.kernels.Kernel):
         return shared + own * same
 
 
-class Model(gpytorch.models.ExactGP):
+class Model(gpytorch.models.ExactGP):  # type: ignore[name-defined]
     """The process over a batch of tasks."""
 
     def __init__(self, inputs: Tensor, targets: Tensor, likelihood: Any, smooth: int) -> None:

@@ -103,39 +103,40 @@ def features(shape: BlockShape, widths: Sequence[int] | np.ndarray) -> np.ndarra
     """
     w = np.asarray(widths, dtype=float)
     dense = [layer for layer in shape.layers if not layer.depthwise]
-    cout = np.array([layer.cout[0] + layer.cout[1] * w for layer in dense]).reshape(len(dense), len(w))
-    cin = np.array([layer.cin[0] + layer.cin[1] * w for layer in dense]).reshape(len(dense), len(w))
-    area = np.array([[float(layer.area)] for layer in dense]).reshape(len(dense), 1)
-    macs = cout * cin * area
-    alone = sum(
-        ((layer.cout[0] + layer.cout[1] * w) * layer.area for layer in shape.layers if layer.depthwise),
-        np.zeros(len(w)),
-    )
+    cout = _rows([layer.cout[0] + layer.cout[1] * w for layer in dense], len(w))
+    cin = _rows([layer.cin[0] + layer.cin[1] * w for layer in dense], len(w))
+    macs = cout * cin * _rows([np.full(len(w), float(layer.area)) for layer in dense], len(w))
+    alone = np.zeros(len(w))
+    for layer in shape.layers:
+        if layer.depthwise:
+            alone += (layer.cout[0] + layer.cout[1] * w) * layer.area
     total = macs.sum(axis=0) + alone
+    over_in = sum((m for m, layer in zip(macs, dense, strict=True) if layer.cin[1]), np.zeros(len(w)))
+    over_out = sum((m for m, layer in zip(macs, dense, strict=True) if layer.cout[1]), np.zeros(len(w)))
+    area = sum(layer.area for layer in shape.layers) / max(1, len(shape.layers))
+    columns = _steps(macs, cout, cin, alone)
+    columns += [np.log(total + overhead) for overhead in OVERHEADS]
+    columns += [np.log(w), np.log(w) ** 2, alone / total, over_in / total, over_out / total]
+    columns += [np.full(len(w), np.log(shape.full)), np.full(len(w), np.log(max(1.0, area)))]
+    columns += [np.log((cout * cin).sum(axis=0) + 1)]
+    return np.stack(columns, axis=1)
+
+
+def _rows(values: list[np.ndarray], columns: int) -> np.ndarray:
+    return np.array(values).reshape(len(values), columns)
+
+
+def _steps(macs: np.ndarray, cout: np.ndarray, cin: np.ndarray, alone: np.ndarray) -> list[np.ndarray]:
+    """The columns that step; macs, cout, cin: (dense layers, widths), alone: those of depthwise layers (widths,)."""
     columns = []
     for hidden in HIDING:
         beside = alone + hidden
         whole = macs.sum(axis=0) + beside
-        columns += [
-            np.log((macs * _padded(cout, m)).sum(axis=0) + beside) - np.log(whole) for m in OUT_MODULI
-        ]
-        columns += [np.log((macs * _padded(cin, m)).sum(axis=0) + beside) - np.log(whole) for m in IN_MODULI]
-        columns += [(macs * (cin % m != 0)).sum(axis=0) / whole for m in OFF_IN]
-        columns += [(macs * (cout % m != 0)).sum(axis=0) / whole for m in OFF_OUT]
-    varies_in = np.array([[float(layer.cin[1] > 0)] for layer in dense]).reshape(len(dense), 1)
-    varies_out = np.array([[float(layer.cout[1] > 0)] for layer in dense]).reshape(len(dense), 1)
-    columns += [np.log(total + overhead) for overhead in OVERHEADS]
-    columns += [
-        np.log(w),
-        np.log(w) ** 2,
-        alone / total,
-        (macs * varies_in).sum(axis=0) / total,
-        (macs * varies_out).sum(axis=0) / total,
-        np.full(len(w), np.log(shape.full)),
-        np.full(len(w), np.log(max(1.0, np.mean([layer.area for layer in shape.layers] or [1])))),
-        np.log((cout * cin).sum(axis=0) + 1),
-    ]
-    return np.stack(columns, axis=1)
+        for channels, moduli in ((cout, OUT_MODULI), (cin, IN_MODULI)):
+            columns += [np.log(((macs * _padded(channels, m)).sum(axis=0) + beside) / whole) for m in moduli]
+        for channels, moduli in ((cin, OFF_IN), (cout, OFF_OUT)):
+            columns += [(macs * (channels % m != 0)).sum(axis=0) / whole for m in moduli]
+    return columns
 
 
 def _padded(channels: np.ndarray, modulus: int) -> np.ndarray:
