@@ -23,6 +23,7 @@ SURPRISE = 3.0  # standard deviations by which a point may be off
 VAGUE = 0.1  # standard deviation of a log ratio that is no forecast any more
 FEW = 8  # timed widths after which a doubtful forecast is given up
 LINE_POINTS = 4  # on a foretold slope; `plan.SLOPE_POINTS` on others
+OPEN = 0.03  # of a map's widths may be left open
 MAP_FIRST = 4
 MAP_BATCH = 3
 MAP_POINTS = 12  # of a group of up to 160 channels; more for wider ones
@@ -100,6 +101,13 @@ class Forecast:
 
         A step is a change from one width to the next of over 3 %, and by so much off the median change around it.
         """
+        change, chance = np.diff(self.mean), self._chances()
+        places = np.flatnonzero(chance > 0.5).tolist()
+        found = [LikelyStep(i + 1, i + 2, math.exp(change[i]), float(chance[i])) for i in places]
+        return sorted(found, key=lambda step: -abs(math.log(step.ratio)))
+
+    def _chances(self) -> np.ndarray:
+        """Of a step from each width to the next."""
         change = np.diff(self.mean)
         variance = np.diag(self.covariance)
         spread = np.sqrt(np.maximum(variance[1:] + variance[:-1] - 2 * np.diag(self.covariance, 1), 1e-12))
@@ -107,15 +115,13 @@ class Forecast:
         for i, value in enumerate(change):
             slope = float(np.median(change[max(0, i - AROUND) : i + AROUND + 1]))
             beyond = min(abs(value), abs(value - slope)) - STEP
-            chance = 0.5 * math.erfc(-beyond / spread[i] / math.sqrt(2))
-            if chance > 0.5:
-                found.append(LikelyStep(i + 1, i + 2, math.exp(value), chance))
-        return sorted(found, key=lambda step: -abs(math.log(step.ratio)))
+            found.append(0.5 * math.erfc(-beyond / spread[i] / math.sqrt(2)))
+        return np.array(found)
 
-    def unsure(self, full: int) -> float:
-        """The 90th percentile over the widths of the standard deviation of log latency."""
-        variance = np.diag(self.covariance)[:full]
-        return float(np.percentile(np.sqrt(np.maximum(variance, 0.0)), 90))
+    def open_share(self) -> float:
+        """Share of the widths of which it is not sure whether a step follows: a chance of 5 to 95 %."""
+        chance = self._chances()
+        return float(np.mean((chance > 0.05) & (chance < 0.95))) if chance.size else 0.0
 
     def doubtful(self, width: int, full: int, eps: float, above: int) -> int | None:
         """The width above another that is likeliest to be as fast as `width` although the mean says it is not."""
@@ -193,7 +199,7 @@ def guided_map_more(forecast: Forecast, curve: Curve, full: int, points: int | N
         return []
     room = (points or map_points(full)) - len(curve.widths)
     if points is None:
-        sure = forecast.agrees(curve.eps) and forecast.unsure(full) <= curve.eps
+        sure = forecast.agrees(curve.eps) and forecast.open_share() <= OPEN
         if sure and len(curve.widths) >= FEW:
             return []
         if room <= 0 or not forecast.agrees(curve.eps):

@@ -115,6 +115,7 @@ def test_a_map_as_foretold_ends_early_and_another_is_mapped_without_a_forecast()
 
 def test_likely_steps_are_ranked_and_a_slope_has_none():
     found = surely(staircase(16)).steps()
+    assert {type(one.before) for one in found} == {int}  # as files and hashes hold them
     assert {(one.before, one.after) for one in found} == {(w, w + 1) for w in range(16, FULL, 16)}
     assert [one.ratio for one in found] == sorted((one.ratio for one in found), reverse=True)
     assert all(one.probability > 0.9 for one in found)
