@@ -24,6 +24,9 @@ VAGUE = 0.1  # standard deviation of a log ratio that is no forecast any more
 FEW = 8  # timed widths after which a doubtful forecast is given up
 LINE_POINTS = 4  # on a foretold slope; `plan.SLOPE_POINTS` on others
 OPEN = 0.03  # of a map's widths may be left open
+NARROWEST = (
+    3  # nothing is learned from one or two channels: a depthwise layer of one is a dense one to engines
+)
 MAP_FIRST = 4
 MAP_BATCH = 3
 MAP_POINTS = 12  # of a group of up to 160 channels; more for wider ones
@@ -57,10 +60,10 @@ class Forecast:
     errors: tuple[float, ...]
     spreads: tuple[float, ...]
 
-    def agrees(self, eps: float) -> bool:
-        """Whether every timed width is where the others foretell it, within its spread or the tolerance."""
+    def agrees(self) -> bool:
+        """Whether every timed width is where the others foretell it: within its spread, or nearer than a step."""
         return all(
-            abs(error) <= max(eps, SURPRISE * spread)
+            abs(error) <= max(STEP, SURPRISE * spread)
             for error, spread in zip(self.errors, self.spreads, strict=True)
         )
 
@@ -148,7 +151,7 @@ def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> li
         return []
     count = sum(width <= w <= full for w in curve.widths)
     _, spread = forecast.relative(width)
-    if not forecast.agrees(curve.eps) or np.percentile(spread[width - 1 : full], 90) > VAGUE:
+    if not forecast.agrees() or np.percentile(spread[width - 1 : full], 90) > VAGUE:
         return _without(curve, width, full)
     line = shape_from(curve, width) == "line"
     if forecast.is_line(width, full, curve.eps):
@@ -199,10 +202,10 @@ def guided_map_more(forecast: Forecast, curve: Curve, full: int, points: int | N
         return []
     room = (points or map_points(full)) - len(curve.widths)
     if points is None:
-        sure = forecast.agrees(curve.eps) and forecast.open_share() <= OPEN
+        sure = forecast.agrees() and forecast.open_share() <= OPEN
         if sure and len(curve.widths) >= FEW:
             return []
-        if room <= 0 or not forecast.agrees(curve.eps):
+        if room <= 0 or not forecast.agrees():
             return _map_without(curve, full)
     sides = [w for step in forecast.steps() for w in (step.before, step.after) if w <= full]
     sides = [w for w in dict.fromkeys(sides) if w not in curve.widths][:2]
@@ -229,6 +232,7 @@ def _least_sure(forecast: Forecast, timed: Sequence[int], count: int, full: int)
     found: list[int] = []
     for _ in range(max(0, count)):
         variance = np.diag(rest).copy()
+        variance[: NARROWEST - 1] = -1
         variance[[w - 1 for w in (*timed, *found)]] = -1
         best = int(np.argmax(variance)) + 1
         found.append(best)

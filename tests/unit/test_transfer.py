@@ -123,7 +123,7 @@ def test_a_related_devices_steps_are_told_from_four_points(related):
     forecast = guide.forecast()
     assert {one.before for one in forecast.steps() if one.before > 8} == steps
     error = forecast.mean - np.log(exact.latency_ms)
-    assert np.abs(error[3:]).max() < 0.1 and forecast.agrees(0.02)
+    assert np.abs(error[3:]).max() < 0.1 and forecast.agrees()
 
 
 def swept(truth: Truth, prior, mode: str = "targets"):
