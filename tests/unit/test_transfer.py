@@ -13,6 +13,7 @@ from benchmarks.planner import true_curve
 from hakd.boards import Device
 from hakd.boards.cost_model import cost_model_from
 from hakd.choosing.snap import READINGS, snap
+from hakd.cli import main
 from hakd.networks.families import full_widths, network_spec
 from hakd.prior_tables import likely, prior_session, timed_curves
 from hakd.records.arch import Architecture
@@ -175,6 +176,20 @@ def test_without_the_extra_one_line_names_it(monkeypatch):
     with pytest.raises(HakdError, match=r"^--prior: needs gpytorch .*pip install 'hakd\[transfer\]'$"):
         learned(16, steps=1)
     monkeypatch.delitem(sys.modules, "hakd.transfer.kernel", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["mobilenet", "--mode", "exhaustive"], "--prior: has nothing to say where every width is timed"),
+        (["mine.nets:small"], "--prior: goes with networks of the configuration only"),
+        (["mobilenet"], "no such file"),
+    ],
+)
+def test_a_prior_that_cannot_help_is_refused_before_anything_is_timed(tmp_path, capsys, words, message):
+    out = str(tmp_path / "t.csv")
+    assert main(["sweep", "local", *words, "--prior", str(tmp_path / "x.parquet"), "--out", out]) == 1
+    assert message in capsys.readouterr().err
 
 
 # --- tables
