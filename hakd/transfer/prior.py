@@ -136,6 +136,7 @@ class Session:
         """What a table's metadata say of it."""
         return {
             "devices": list(self.prior.devices),
+            "seed": SEED,
             "likely_steps": {
                 name: [
                     [one.before, one.after, round(one.ratio, 4), round(one.probability, 3)] for one in found

@@ -24,7 +24,7 @@ from hakd.sweeping.following import follow
 from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES, guided
 from hakd.sweeping.parts import engine_graph
-from hakd.transfer.prior import Session, Timed, learn_prior
+from hakd.transfer.prior import SEED, Session, Timed, learn_prior
 from hakd.transfer.shapes import FEATURES, STEPS, block_shape, features, plain_shape
 
 SPEEDS = ((3.0, 12.0), (6.0, 30.0), (2.0, 50.0))  # overhead_us, us_per_mmac
@@ -235,7 +235,7 @@ def test_a_prior_of_tables_names_its_devices_and_its_likely_steps(tmp_path):
         paths.append(str(tmp_path / name))
     session = prior_session(paths, said.append)
     assert said == ["Prior: learned from 2 curves of 2 devices."]
-    assert session.about() == {"devices": ["pi f00", paths[1]], "likely_steps": {}}
+    assert session.about() == {"devices": ["pi f00", paths[1]], "seed": SEED, "likely_steps": {}}
     (curve,) = timed_curves(*frame(), "t")
     session.seen["mobilenet 1 block2"] = Timed(curve.shape, (1, 17, 64), (0.012, 0.014, 0.018), 0.004)
     (line,) = likely(session, "mobilenet")
