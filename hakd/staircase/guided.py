@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, line_shape, shape_from
+from hakd.staircase.curve import OWN_RESIDUAL_KEYS, TOLERANCE_FLOOR, Curve, line_shape, shape_from
 from hakd.staircase.mapping import map_more, map_start
 from hakd.staircase.plan import POINTS, beside_multiples, extend, open_run, targets
 
@@ -135,13 +135,21 @@ class Forecast:
 
 
 def guided_targets(forecast: Forecast, width: int, full: int) -> list[int]:
-    """Widths to time first for one choice, ascending: the width, both sides of where its run ends, the full width."""
+    """Widths to time first for one choice, ascending: the width, both sides of where its run ends, the full width.
+
+    And what the plan without a forecast starts with, up to the five widths by which a curve's own noise is judged: with
+    fewer that of the whole sweep counts, and a curve is left untrusted that would have been trusted.
+    """
     if width == full:
         return [width]
     if forecast.is_line(width, full, TOLERANCE_FLOOR):
         return sorted({width, full, *beside_multiples(width, full)[:1], (width + full) // 2})
     run, _ = forecast.ends(None, width, full, TOLERANCE_FLOOR)
-    return sorted({width, run, min(run + 1, full), full})
+    found = {width, run, min(run + 1, full), full}
+    for more in targets(width, full):
+        if len(found) < OWN_RESIDUAL_KEYS:
+            found.add(more)
+    return sorted(found)
 
 
 def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> list[int]:
