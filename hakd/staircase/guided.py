@@ -22,7 +22,7 @@ CLEARLY = 0.01  # log ratio beyond a limit
 SURPRISE = 3.0  # standard deviations by which a point may be off
 VAGUE = 0.1  # standard deviation of a log ratio that is no forecast any more
 FEW = 8  # timed widths after which a doubtful forecast is given up
-LINE_POINTS = 4  # on a foretold slope; `plan.SLOPE_POINTS` on others
+LINE_POINTS = 5  # on a foretold slope; `plan.SLOPE_POINTS` on others
 OPEN = 0.03  # of a map's widths may be left open
 NARROWEST = (
     3  # nothing is learned from one or two channels: a depthwise layer of one is a dense one to engines
@@ -143,9 +143,10 @@ def guided_targets(forecast: Forecast, width: int, full: int) -> list[int]:
     if width == full:
         return [width]
     if forecast.is_line(width, full, TOLERANCE_FLOOR):
-        return sorted({width, full, *beside_multiples(width, full)[:1], (width + full) // 2})
-    run, _ = forecast.ends(None, width, full, TOLERANCE_FLOOR)
-    found = {width, run, min(run + 1, full), full}
+        found = {width, full, *beside_multiples(width, full)[:1], (width + full) // 2}
+    else:
+        run, _ = forecast.ends(None, width, full, TOLERANCE_FLOOR)
+        found = {width, run, min(run + 1, full), full}
     for more in targets(width, full):
         if len(found) < OWN_RESIDUAL_KEYS:
             found.add(more)

@@ -74,7 +74,7 @@ def test_a_slope_stays_whatever_was_foretold_and_foretold_it_costs_less():
     right, wrong = planned(cost, cost, 70), planned(cost, staircase(16), 70)
     for curve in (right, wrong):
         assert all(snap(curve, 70, FULL, reading).width_to == 70 for reading in READINGS)
-    assert len(right.widths) == 4 < len(wrong.widths)
+    assert len(right.widths) == 5 < len(wrong.widths)
 
 
 def test_a_step_where_a_slope_was_foretold_is_found():
