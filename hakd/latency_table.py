@@ -10,6 +10,7 @@ from hakd.choosing.rivals import uniform
 from hakd.device_file import STORE as STORE
 from hakd.device_file import Configuration, Entry, check_entry
 from hakd.networks.families import FAMILIES, build_graph, full_architecture, full_widths, network_spec
+from hakd.prior_tables import likely, prior_session
 from hakd.records.arch import Architecture, NetworkSpec, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
@@ -40,6 +41,7 @@ class Request:
         widths: files of widths that a study chose, instead of levels.
         groups: width groups to time; empty: all, and the tiles.
         channels, classes: of the images; None: as the configuration's data set has them.
+        priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
     """
 
     network: str
@@ -51,6 +53,7 @@ class Request:
     groups: Collection[str] = ()
     channels: int | None = None
     classes: int | None = None
+    priors: Sequence[str] = ()
 
 
 def make_table(
@@ -71,11 +74,20 @@ def make_table(
             remedy = f"Known: {', '.join(known)}"
             raise HakdError(f"no such width group: {group!r}", where=spec.name, key="groups", remedy=remedy)
     store = request.store or config.store()
+    session = prior_session(request.priors, say) if request.priors else None
     frame, metadata = sweep(
-        entry.device.name, entry.settings, store, levels, mode=request.mode, groups=request.groups
+        entry.device.name,
+        entry.settings,
+        store,
+        levels,
+        mode=request.mode,
+        groups=request.groups,
+        guiding=session.guiding if session else None,
     )
     # What the rows alone do not say, for those who read the table elsewhere.
     metadata |= {"network": spec.to_dict(), "batch": entry.device.batch}
+    if session:
+        metadata["prior"] = session.about()
     if frame.empty:
         failures = metadata["failures"]
         reason = next(iter(failures.values()), "nothing was timed")
@@ -86,7 +98,7 @@ def make_table(
         problem = f"cannot write ({error.strerror})"
         remedy = "Make room or give another path, and run it again: what was measured is kept"
         raise HakdError(problem, where=request.out, key="--out", remedy=remedy) from None
-    for line in summary(frame, metadata):
+    for line in [*summary(frame, metadata), *(likely(session, spec.name) if session else ())]:
         say(line)
     say(f"Written: {request.out} ({len(frame)} rows). Every burst is in {store}.")
 

@@ -24,6 +24,7 @@ def add(commands: Commands) -> None:
         "  hakd sweep local mobilenet --mode map --out mobilenet.parquet\n"
         "  hakd sweep pi4.yaml densenet --mode map --groups dense1 dense2 --out pi4.csv\n"
         "  hakd sweep pi4 mobilenet --mode targets --level 0.5 0.25 --out pi4.parquet\n"
+        "  hakd sweep pi5 mobilenet --prior pi4.parquet pi3.parquet --out pi5.parquet\n"
         "  hakd sweep pi4 torchvision.models:resnet18 --input 3,224,224 --out resnet18.parquet",
     )
     found.add_argument("device", metavar="DEVICE", help="where to time")
@@ -41,6 +42,14 @@ def add(commands: Commands) -> None:
         help="map: the whole curve, coarse first, then narrowed down where neighbours differ (the default); "
         "targets: what choosing a width near the network's own needs, as in a study; "
         "exhaustive: every width, the truth that the other two are checked against",
+    )
+    found.add_argument(
+        "--prior",
+        nargs="+",
+        default=[],
+        metavar="TABLE",
+        help="latency tables of other devices: what they have in common orders what is timed, so that fewer points do "
+        "where the device is like them (docs/transfer.md; needs the optional extra `transfer`)",
     )
     start = found.add_mutually_exclusive_group()
     start.add_argument(
@@ -89,6 +98,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.input is not None:
         remedy = "Leave it out: `input_size` of the network's settings and --channels say it"
         raise HakdError("belongs to package.module:function", key="--input", remedy=remedy)
+    if arguments.prior and arguments.mode == "exhaustive":
+        remedy = "Leave it out, or use --mode map or targets"
+        raise HakdError("has nothing to say where every width is timed", key="--prior", remedy=remedy)
     request = Request(
         arguments.network,
         arguments.mode,
@@ -99,6 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.groups,
         arguments.channels,
         arguments.classes,
+        arguments.prior,
     )
     try:
         make_table(entry, configuration(arguments.config), request)
@@ -118,6 +131,7 @@ def _own(arguments: argparse.Namespace, entry: "Entry") -> int:
         "--widths": bool(arguments.widths),
         "--channels": arguments.channels is not None,
         "--classes": arguments.classes is not None,
+        "--prior": bool(arguments.prior),
     }
     for key, given in other.items():
         if given:

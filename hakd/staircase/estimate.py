@@ -7,14 +7,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from hakd.records.errors import HakdError
-from hakd.staircase.factors import (
-    BurstLike,
-    ProcessMedians,
-    process_medians,
-    reference_factors,
-    residual_p95,
-    scales,
-)
+from hakd.staircase.factors import BurstLike, ProcessMedians, process_medians, reference_factors, scales
+from hakd.staircase.repeats import residual_p95
 
 CONFIDENCE = 0.95
 

@@ -59,7 +59,7 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
         return []
     known = {w: ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width <= w <= full}
     if shape_from(curve, width) == "line":
-        wanted = [w for w in _beside_multiples(width, full) if w not in known]
+        wanted = [w for w in beside_multiples(width, full) if w not in known]
         return sorted(wanted[: min(room, SLOPE_POINTS - len(known))]) if len(known) < SLOPE_POINTS else []
     doubt = _second_tooth(known, curve.eps, full)
     if doubt:
@@ -70,11 +70,17 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     return sorted(wanted[:room])
 
 
-def _beside_multiples(width: int, full: int) -> list[int]:
+def beside_multiples(width: int, full: int) -> list[int]:
     """Where a staircase that looks like a line so far would rise: right after the next multiples, and half-way up."""
     nexts = [(width // modulus + 1) * modulus for modulus in (8, 16, 32)]
     found = [*(w + 1 for w in nexts), *nexts, (width + full) // 2]
     return [w for w in dict.fromkeys(found) if w <= full]
+
+
+def open_run(curve: Curve, width: int, full: int) -> list[int]:
+    """What the run from `width` still needs, ascending: its part of `extend`."""
+    limit = (1 + curve.eps) * curve.at(width)
+    return [w for w in _run(curve, curve.index(width), limit, full) if w not in curve.widths]
 
 
 def settled(curve: Curve, width: int, full: int) -> bool:

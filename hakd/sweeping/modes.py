@@ -1,9 +1,18 @@
 """What of a curve a sweep times: what one choice of widths needs, the steps of the whole, or every width."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Protocol
 
 from hakd.staircase.curve import Curve
+from hakd.staircase.guided import (
+    Forecast,
+    guided_extend,
+    guided_map_more,
+    guided_map_start,
+    guided_targets,
+)
 from hakd.staircase.mapping import map_more, map_start
 from hakd.staircase.plan import extend, settled, targets
 
@@ -42,3 +51,34 @@ MODES: Mapping[str, Mode] = {
         untrusted=True,
     ),
 }
+
+
+class Guide(Protocol):
+    """Foretells one curve of a sweep (`hakd.transfer.prior`)."""
+
+    def note(self, curve: Curve) -> None:
+        """Keep what was timed of it so far."""
+
+    def forecast(self) -> Forecast:
+        """What all that was noted says of it."""
+
+
+def guided(mode: str, guide: Guide) -> Mode:
+    """A mode of `MODES` that goes by a guide where that proves right; `exhaustive` has nothing to be guided in."""
+    plain = MODES[mode]
+    if mode == "exhaustive":
+        return plain
+    first = guided_targets if mode == "targets" else guided_map_start
+
+    @cache  # every look starts from the same widths
+    def start(width: int, full: int) -> list[int]:
+        return first(guide.forecast(), width, full)
+
+    def more(curve: Curve, width: int, full: int) -> list[int]:
+        guide.note(curve)
+        forecast = guide.forecast()
+        if mode == "map":
+            return guided_map_more(forecast, curve, full)
+        return guided_extend(forecast, curve, width, full)
+
+    return replace(plain, start=start, more=more)

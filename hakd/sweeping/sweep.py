@@ -16,14 +16,18 @@ from hakd.boards import PROTOCOL, Board, Device, Point, open_board
 from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
+from hakd.records.graph import Graph
 from hakd.staircase.curve import Curve, trust
 from hakd.staircase.estimate import Sweep
 from hakd.sweeping.following import Line, follow
-from hakd.sweeping.modes import MODES
+from hakd.sweeping.modes import MODES, Guide, guided
 from hakd.sweeping.parts import engine_graph, neighbours, point
 from hakd.sweeping.timing import Measuring, device_from, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
+
+Guiding = Callable[[str, int, Callable[[int], Graph]], Guide]
+"""Makes a guide of a curve's name, its full width and its decision block at a width."""
 
 
 @dataclass
@@ -44,10 +48,18 @@ class _Line(Line):
     def around(self) -> Mapping[str, int]:
         return neighbours(engine_graph(self.architecture).block(self.group), self.group)
 
-    def point(self, channels: int, device: Device) -> Point:
+    @property
+    def name(self) -> str:
+        """Network, level and group."""
+        return f"{self.architecture.spec.name} {self.level:g} {self.group}"
+
+    def block(self, channels: int) -> Graph:
+        """The decision block at a width."""
         widened = Architecture(self.architecture.spec, {**self.architecture.widths, self.group: channels})
-        name = f"{self.architecture.spec.name} {self.level:g} {self.group}"
-        return point(engine_graph(widened).block(self.group), f"{name} = {channels}", device, curve=name)
+        return engine_graph(widened).block(self.group)
+
+    def point(self, channels: int, device: Device) -> Point:
+        return point(self.block(channels), f"{self.name} = {channels}", device, curve=self.name)
 
 
 def sweep(
@@ -58,6 +70,7 @@ def sweep(
     mode: str = "targets",
     groups: Collection[str] = (),
     opened: Callable[[Device, Path], AbstractContextManager[Board]] = open_board,
+    guiding: Guiding | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Time a network on a device; returns the latency table and the metadata that belongs to it.
 
@@ -69,6 +82,7 @@ def sweep(
         mode: what of each curve is timed, a key of `MODES`.
         groups: the width groups to time, without any tiles; all of them, and the tiles, for none.
         opened: opens the device; another than the default is for boards that are computed in this process.
+        guiding: makes guides that order what the mode times (`hakd.sweeping.modes.guided`); None for none.
 
     Raises:
         HakdError: the device does not answer or its engine fails.
@@ -80,6 +94,9 @@ def sweep(
         for group in methods["fisher"].widths
         if not groups or group in groups
     ]
+    if guiding is not None:
+        for line in lines:
+            line.mode = guided(mode, guiding(line.name, line.full, line.block))
     reference = reference_part(lines[0].architecture, device)
     with opened(device, Path(store)) as board:
         start = board.clock_s()

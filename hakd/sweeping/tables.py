@@ -16,8 +16,8 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.curve import trust
 from hakd.staircase.estimate import Sweep, estimate
-from hakd.staircase.factors import process_sigma
 from hakd.staircase.predict import fit_overhead
+from hakd.staircase.repeats import process_sigma
 from hakd.sweeping.parts import engine_graph, neighbours, point
 from hakd.sweeping.timing import Measuring, collect, end_to_end, reference_part, tile_points
 

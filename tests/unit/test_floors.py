@@ -18,7 +18,7 @@ FLOORS = (
     {"records"},
     {"boards", "networks", "data"},
     {"staircase", "saliency", "evaluation"},
-    {"choosing", "training", "deep_compression", "sweeping"},
+    {"choosing", "training", "deep_compression", "sweeping", "transfer"},
     {"plots", "report", "doctor", "commands", "explaining"}
     | {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"},
 )

@@ -11,7 +11,8 @@ from scipy import optimize, stats
 from hakd.boards.points import Burst
 from hakd.records.errors import HakdError
 from hakd.staircase.estimate import estimate, ratio
-from hakd.staircase.factors import common_factors, process_medians, process_sigma, residual_p95, scales
+from hakd.staircase.factors import common_factors, process_medians, scales
+from hakd.staircase.repeats import process_sigma, residual_p95
 
 
 def simulate(truth, factors, *, rounds=10, noise=0.0, point=0.0, drift=0.0, spikes=0.0, hidden=0.0, seed=0):
