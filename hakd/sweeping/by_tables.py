@@ -24,15 +24,14 @@ from hakd.saliency.trajectory import regained_saliency
 from hakd.staircase.curve import Curve
 from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
 from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.screening import best_of, measure_on, screen
 from hakd.sweeping.tables import Tables, measure_tables, time_networks
 from hakd.sweeping.timing import LOOKS, Measuring, merge
 
 log = logging.getLogger(__name__)
 
-TIGHT_SHARES = (
-    0.7,
-    0.4,
-)  # of the pruned width: a budget of another network's time may need much narrower ones
+# Of the pruned width: a budget of another network's time may need much narrower ones.
+TIGHT_SHARES = (0.7, 0.4)
 
 Solver = Callable[[Values, Cost, Mapping[str, int], float], Joint]
 
@@ -197,7 +196,7 @@ def _one(
     tables: Tables,
     values: Values,
 ) -> Kept:
-    """One method: choose, calibrate the prediction at what was chosen, choose again, verify."""
+    """One method: choose, calibrate the prediction at what was chosen, time what it chooses near there, verify."""
     pruned, name = question.pruned, board.device.name
     budget_ms = budget.ms(tables.measured_ms)
 
@@ -212,9 +211,11 @@ def _one(
         pass
     else:
         shift_ms = _calibrated(board, measuring, pruned, first, tables)
+    timer = measure_on(board, measuring, pruned, budget.reference, budget_ms / budget.share)
+    answers = screen(lambda asked_ms: solve(asked_ms, shift_ms), timer, budget_ms)
     fallback = budget.reference.widths if budget.reference is not None and budget.same else None
     kept = within_budget(
-        lambda asked_ms: solve(asked_ms, shift_ms),
+        lambda asked_ms: best_of(answers, asked_ms) or solve(asked_ms, shift_ms),
         _fresh_timer(board, measuring, pruned, budget, budget_ms),
         budget_ms,
         fallback,
