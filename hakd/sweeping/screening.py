@@ -6,6 +6,7 @@ what is verified is the answer of most value that was measured to keep the budge
 the time of such a session: many networks cost little more than one.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from hakd.records.files import digest
 from hakd.staircase.estimate import estimate, ratio
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.timing import Measuring
+
+log = logging.getLogger(__name__)
 
 SCALES = (0.76, 0.83, 0.89, 0.94, 0.98, 1.03, 1.08, 1.14, 1.22)  # of the budget, in the first session
 BETWEEN = (0.25, 0.5, 0.75)  # of the way from what kept it to what did not, in the second
@@ -48,6 +51,8 @@ def screen(solve: Solve, measure: Measure, budget_ms: float) -> list[Answer]:
     if keeping and any(asked > max(keeping) for asked in missing):
         low, high = max(keeping), min(asked for asked in missing if asked > max(keeping))
         answers += _timed([low + share * (high - low) for share in BETWEEN], solve, measure, answers)
+    fitting = sum(_upper(one) <= budget_ms for one in answers)
+    log.info("%d answers timed whole, %d of them keep %.4g ms", len(answers), fitting, budget_ms)
     return answers
 
 
