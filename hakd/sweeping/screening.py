@@ -1,18 +1,19 @@
 """Several answers of a method, timed whole and interleaved, before one of them is verified.
 
 The sum of tiles tells networks apart that differ by much; among those near the budget, where a choice goes, its own
-error decides. So a method is asked under several budgets around the wanted one, all its answers are timed together, and
-what is verified is the answer of most value that was measured to keep the budget. Starting processes takes most of
-the time of such a session: many networks cost little more than one.
+error decides. So a method is asked under several budgets around the wanted one, all its answers are timed together, the
+tables learn from what these took (`hakd.choosing.learning`), and it is asked again. What is verified is the answer of
+most value that was measured to keep the budget. Starting processes takes most of the time of such a session: many
+networks cost little more than one.
 """
 
 import logging
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hakd.boards import Board, Burst, Point
-from hakd.choosing.joint import Joint, NoneFits
+from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, judged
+from hakd.choosing.learning import Seen, learned
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
@@ -22,70 +23,87 @@ from hakd.sweeping.timing import Measuring
 
 log = logging.getLogger(__name__)
 
-SCALES = (0.76, 0.83, 0.89, 0.94, 0.98, 1.03, 1.08, 1.14, 1.22)  # of the budget, in the first session
-BETWEEN = (0.25, 0.5, 0.75)  # of the way from what kept it to what did not, in the second
+# Budgets asked for in each session, in shares of the wanted one: closer as the tables learn.
+SESSIONS = (
+    (0.80, 0.88, 0.94, 0.98, 1.02, 1.07, 1.14),
+    (0.95, 0.975, 1.0, 1.02, 1.045),
+    (0.975, 0.99, 1.005, 1.02, 1.035),
+)
 
-Solve = Callable[[float], Joint]  # widths for a budget in ms
+Solve = Callable[[Cost], Joint]
 Measure = Callable[[list[Joint]], list[tuple[float, float] | None]]  # latency and its upper end in ms
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a method chose when asked for `asked_ms`, with its measured latency in place of the predicted one."""
-
-    asked_ms: float
-    found: Joint
-
-
-def screen(solve: Solve, measure: Measure, budget_ms: float) -> list[Answer]:
-    """Ask around the budget, time the answers, ask again between the last that kept it and the first that did not.
+def screen(
+    solve: Solve, measure: Measure, cost: Cost, values: Values, known: Seen = ()
+) -> tuple[list[Joint], Cost]:
+    """Ask around the budget, time the answers, learn, ask again.
 
     Args:
         solve: raises `NoneFits` where nothing fits; such budgets have no answer.
         measure: None for a network that could not be timed, which is left out.
-        budget_ms: what is to be kept.
+        cost: what the tables say, with the wanted budget.
+        values: of all widths in the tables.
+        known: networks with their latencies in ms; they are timed again with the first answers, where the tables have
+            their widths.
+
+    Returns:
+        All that was timed, with measured latencies in place of predicted ones; what the tables say in the end.
     """
-    answers = _timed([scale * budget_ms for scale in SCALES], solve, measure, [])
-    keeping = [one.asked_ms for one in answers if _upper(one) <= budget_ms]
-    missing = [one.asked_ms for one in answers if _upper(one) > budget_ms]
-    if keeping and any(asked > max(keeping) for asked in missing):
-        low, high = max(keeping), min(asked for asked in missing if asked > max(keeping))
-        answers += _timed([low + share * (high - low) for share in BETWEEN], solve, measure, answers)
-    fitting = sum(_upper(one) <= budget_ms for one in answers)
-    log.info("%d answers timed whole, %d of them keep %.4g ms", len(answers), fitting, budget_ms)
-    return answers
+    held = [judged(values, [cost], widths, PROBABILITY) for widths, _ in known if _inside(values, widths)]
+    timed: list[Joint] = []
+    now = _learned(cost, known)
+    for shares in SESSIONS:
+        fresh = _new([*held, *_asked(solve, now, cost.budget_ms, shares)], timed)
+        if not fresh:
+            continue
+        times = measure(fresh)
+        timed += [_with(one, *time) for one, time in zip(fresh, times, strict=True) if time is not None]
+        seen = [(one.widths, max(one.latency_ms.values())) for one in timed]
+        now = _learned(cost, seen)
+    fitting = sum(_upper(one) <= cost.budget_ms for one in timed)
+    log.info("%d networks timed whole, %d of them keep %.4g ms", len(timed), fitting, cost.budget_ms)
+    return timed, now
 
 
-def best_of(answers: Iterable[Answer], asked_ms: float) -> Joint | None:
-    """The answer of most value whose measured upper end keeps `asked_ms`; of equal ones the faster. None: none does."""
-    fitting = [one.found for one in answers if _upper(one) <= asked_ms]
+def _learned(cost: Cost, seen: Seen) -> Cost:
+    tiles, overhead_ms = learned(cost.tiles, cost.overhead_ms, seen, cost.budget_ms)
+    return Cost(cost.name, tiles, cost.budget_ms, overhead_ms)
+
+
+def _inside(values: Values, widths: Mapping[str, int]) -> bool:
+    return all(width in values[group] for group, width in widths.items())
+
+
+def _asked(solve: Solve, now: Cost, budget_ms: float, shares: Sequence[float]) -> list[Joint]:
+    found = []
+    for share in shares:
+        try:
+            found.append(solve(Cost(now.name, now.tiles, share * budget_ms, now.overhead_ms)))
+        except NoneFits:
+            continue
+    return found
+
+
+def _new(found: Iterable[Joint], known: Iterable[Joint]) -> list[Joint]:
+    """Each network once, those that are known not again."""
+    seen = {_name(one) for one in known}
+    fresh = []
+    for one in found:
+        if _name(one) not in seen:
+            seen.add(_name(one))
+            fresh.append(one)
+    return fresh
+
+
+def best_of(timed: Iterable[Joint], asked_ms: float) -> Joint | None:
+    """What has most value of all whose measured upper end keeps `asked_ms`; of equal ones the faster; None: none."""
+    fitting = [one for one in timed if _upper(one) <= asked_ms]
     return max(fitting, key=lambda one: (one.value, -max(one.latency_ms.values())), default=None)
 
 
-def _upper(answer: Answer) -> float:
-    return max(answer.found.upper_ms.values())
-
-
-def _timed(asked: list[float], solve: Solve, measure: Measure, known: list[Answer]) -> list[Answer]:
-    """The answers to several budgets, each network once, those that are known not again."""
-    seen = {_name(one.found) for one in known}
-    fresh: list[Answer] = []
-    for budget_ms in asked:
-        try:
-            found = solve(budget_ms)
-        except NoneFits:
-            continue
-        if _name(found) not in seen:
-            seen.add(_name(found))
-            fresh.append(Answer(budget_ms, found))
-    if not fresh:
-        return []
-    times = measure([one.found for one in fresh])
-    return [
-        replace(one, found=_with(one.found, *time))
-        for one, time in zip(fresh, times, strict=True)
-        if time is not None
-    ]
+def _upper(one: Joint) -> float:
+    return max(one.upper_ms.values())
 
 
 def _name(found: Joint) -> tuple[tuple[str, int], ...]:
@@ -95,7 +113,7 @@ def _name(found: Joint) -> tuple[tuple[str, int], ...]:
 def _with(found: Joint, latency_ms: float, upper_ms: float) -> Joint:
     """The same choice with measured times (of one device)."""
     (device,) = found.latency_ms
-    return replace(found, latency_ms={device: latency_ms}, upper_ms={device: upper_ms})
+    return Joint(found.widths, found.value, {device: latency_ms}, {device: upper_ms}, found.gap)
 
 
 def measure_on(
