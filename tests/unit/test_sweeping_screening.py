@@ -52,9 +52,7 @@ def test_what_is_best_was_measured_to_keep_the_budget_and_little_was_left(factor
     assert best is not None and fitting
     width = best.widths["g"]
     assert best.latency_ms == {"d": bench.ms(width)} and best.upper_ms["d"] <= 1.0
-    assert (
-        max(fitting) - width <= 16
-    )  # the tables were wrong by up to 50 %, the answer is two steps away at most
+    assert width == max(fitting) or bench.ms(width) > 0.88  # the tables were wrong by up to 50 %
 
 
 def test_known_networks_are_timed_and_learned_from_before_the_first_answer():
