@@ -31,7 +31,7 @@ from hakd.choosing.rivals import round_to  # noqa: E402
 from hakd.choosing.snap import READINGS  # noqa: E402
 from hakd.networks.families import full_architecture, full_widths, network_spec  # noqa: E402
 from hakd.records.arch import Architecture, architecture_from  # noqa: E402
-from hakd.records.files import read_json, write_json  # noqa: E402
+from hakd.records.files import digest, read_json, write_json  # noqa: E402
 from hakd.records.tables import read_table, write_table  # noqa: E402
 from hakd.saliency.trajectory import read_trajectory, regained_saliency, write_trajectory  # noqa: E402
 from hakd.staircase.estimate import estimate, ratio  # noqa: E402
@@ -212,11 +212,10 @@ def _time_afresh(case: Case, path: Path) -> None:
     by_arch = {one.arch: one for one in networks.values()}
     with open_board(device, case.folder / "store") as board:
         points = {arch: point(engine_graph(one), f"report {arch}", device) for arch, one in by_arch.items()}
+        purpose = f"report:{case.own.name}:{digest(sorted(by_arch))}"  # all of them together, never a part
         bursts: dict[str, list[Burst]] = {}
         for look in range(1, LOOKS + 1):
-            timed = board.measure(
-                list(points.values()), measuring.end_to_end(), f"report:{case.own.name}:{look}"
-            )
+            timed = board.measure(list(points.values()), measuring.end_to_end(), f"{purpose}:look{look}")
             merge(bursts, timed)
             found = estimate(bursts, absolute=True)
             if found.undisturbed >= REPORT_PROCESSES:
