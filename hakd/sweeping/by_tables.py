@@ -212,18 +212,16 @@ def _one(
     pruned, name = question.pruned, board.device.name
     budget_ms = budget.ms(tables.measured_ms)
 
-    def solver(name_: str) -> Callable[[Cost], Joint]:
-        return lambda cost: SOLVERS[name_](values, cost, pruned.widths, PROBABILITY)
+    def solve(cost: Cost) -> Joint:
+        return SOLVERS[method](values, cost, pruned.widths, PROBABILITY)
 
-    # Where the tables are wrong, another method's answer may be the better one: `joint` has them all timed.
-    solves = [solver(one) for one in (SOLVERS if method == "joint" else [method])]
     timer = measure_on(board, measuring, pruned, budget.reference, budget_ms / budget.share)
     measured = tables.measured_ms
     known = [(one.widths, measured[one.arch]) for one in _networks(question, budget) if one.arch in measured]
-    timed, now = screen(solves, timer, Cost(name, tables.tiles, budget_ms, tables.overhead_ms), values, known)
+    timed, now = screen(solve, timer, Cost(name, tables.tiles, budget_ms, tables.overhead_ms), values, known)
     fallback = budget.reference.widths if budget.reference is not None and budget.same else None
     kept = within_budget(
-        lambda asked_ms: best_of(timed, asked_ms) or solver(method)(replace(now, budget_ms=asked_ms)),
+        lambda asked_ms: best_of(timed, asked_ms) or solve(replace(now, budget_ms=asked_ms)),
         _fresh_timer(board, measuring, pruned, budget, budget_ms),
         budget_ms,
         fallback,

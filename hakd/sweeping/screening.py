@@ -7,7 +7,6 @@ most value that was measured to keep the budget. Starting processes takes most o
 networks cost little more than one.
 """
 
-import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,12 +35,12 @@ Measure = Callable[[list[Joint]], list[tuple[float, float] | None]]  # latency a
 
 
 def screen(
-    solves: Sequence[Solve], measure: Measure, cost: Cost, values: Values, known: Seen = ()
+    solve: Solve, measure: Measure, cost: Cost, values: Values, known: Seen = ()
 ) -> tuple[list[Joint], Cost]:
     """Ask around the budget, time the answers, learn, ask again.
 
     Args:
-        solves: each is asked; raises `NoneFits` where nothing fits: such budgets have no answer.
+        solve: raises `NoneFits` where nothing fits; such budgets have no answer.
         measure: None for a network that could not be timed, which is left out.
         cost: what the tables say, with the wanted budget.
         values: of all widths in the tables.
@@ -55,7 +54,7 @@ def screen(
     timed: list[Joint] = []
     now = _learned(cost, known)
     for shares in SESSIONS:
-        fresh = _new([*held, *_asked(solves, now, cost.budget_ms, shares)], timed)
+        fresh = _new([*held, *_asked(solve, now, cost.budget_ms, shares)], timed)
         if not fresh:
             continue
         times = measure(fresh)
@@ -76,9 +75,9 @@ def _inside(values: Values, widths: Mapping[str, int]) -> bool:
     return all(width in values[group] for group, width in widths.items())
 
 
-def _asked(solves: Sequence[Solve], now: Cost, budget_ms: float, shares: Sequence[float]) -> list[Joint]:
+def _asked(solve: Solve, now: Cost, budget_ms: float, shares: Sequence[float]) -> list[Joint]:
     found = []
-    for share, solve in itertools.product(shares, solves):
+    for share in shares:
         try:
             found.append(solve(Cost(now.name, now.tiles, share * budget_ms, now.overhead_ms)))
         except NoneFits:
