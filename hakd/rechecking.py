@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
-from hakd.boards import Board, Burst, Point, open_board
+from hakd.boards import Board, Burst, Device, Point, open_board
 from hakd.device_file import Entry
 from hakd.plots.steps import curve_of
 from hakd.records.arch import NetworkSpec
@@ -25,11 +25,14 @@ from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
 from hakd.staircase.mapping import changes
 from hakd.sweeping.parts import point
 from hakd.sweeping.timing import merge
-from hakd.table_parts import Part, parts_of
+from hakd.table_parts import parts_of
 
 LOOKS = 2
 HOLDS, STALE, UNCLEAR = "holds", "STALE", "unclear"
 SHOWN = ("fingerprint", "engine", "engine_version")
+
+# The points of a table's rows on a device, in the rows' order; a HakdError where the rows do not fit the network.
+PointsOf: TypeAlias = Callable[[pd.DataFrame, Device], Sequence[Point]]
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def recheck(
     entry: Entry,
     frame: pd.DataFrame,
     about: Mapping[str, Any],
-    spec: NetworkSpec,
+    points_of: PointsOf,
     where: str,
     store: str,
     steps: int = 2,
@@ -130,7 +133,7 @@ def recheck(
         entry: the device.
         frame: the latency table.
         about: its metadata; empty where it has none.
-        spec: the network that it belongs to.
+        points_of: makes points of its rows: `known_points`, or those of a network of the user's own.
         where: the table's path, for messages.
         store: the measurement store, which keeps the bursts.
         steps: changes of each curve to look at.
@@ -147,16 +150,23 @@ def recheck(
         raise HakdError("no trusted curve", where=where, remedy="Sweep the network again")
     choices = _choices(chosen)
     wanted = _wanted(frame, pairs)
-    parts = {
-        _place(part_row): part
-        for part_row, part in zip(wanted.itertuples(), parts_of(wanted, spec, where), strict=True)
-    }
+    made = points_of(wanted, entry.device)
+    points = {_place(row): one for row, one in zip(wanted.itertuples(), made, strict=True)}
     with open_board(entry.device, Path(store)) as board:
         say(_then_and_now(about, board))
-        points = {place: _point(part, board) for place, part in parts.items()}
         verdicts, bursts = _time(board, entry, pairs, points)
         say(f"{len(points)} points, {len(pairs)} ratios, {_scale(frame, bursts)}")
     return _report(verdicts, choices, where, say)
+
+
+def known_points(spec: NetworkSpec, where: object) -> PointsOf:
+    """Points of the rows of a network of hakd's."""
+
+    def points(rows: pd.DataFrame, device: Device) -> list[Point]:
+        parts = parts_of(rows, spec, where)
+        return [point(part.graph, f"recheck {part.group}", device) for part in parts]
+
+    return points
 
 
 def _place(row: Any) -> tuple[float | None, str, int]:
@@ -168,10 +178,6 @@ def _wanted(frame: pd.DataFrame, pairs: Sequence[TellTale]) -> pd.DataFrame:
     places = {(*pair.curve, width) for pair in pairs for width in (pair.before, pair.after)}
     blocks = frame[frame["kind"] == "block"]
     return blocks[[_place(row) in places for row in blocks.itertuples()]]
-
-
-def _point(part: Part, board: Board) -> Point:
-    return point(part.graph, f"recheck {part.group}", board.device)
 
 
 def _time(

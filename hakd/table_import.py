@@ -20,6 +20,7 @@ from hakd.table_parts import parts_of, spec_from
 # What makes two boards the same model: all of the hardware but the serial number (hakd/boards/agent.py).
 MODEL = ("machine", "cpu_model", "isa_flags", "cpus")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # becomes part of a path, and comes from elsewhere
+FUNCTION = re.compile(r"[A-Za-z_][\w.]{0,99}:[A-Za-z_]\w{0,62}", re.ASCII)  # a network of its author's own
 ASK = "Ask for the table as `hakd sweep` (.parquet) or `hakd export-table --format json` wrote it"
 
 
@@ -55,10 +56,11 @@ def import_table(path: str, wanted: Wanted, out: str | None, say: Callable[[str]
     shapes = _check_shapes(frame, about, path)
     name = str(about.get("device") or Path(path).stem)
     network = str(frame["network"].iloc[0])
-    if not NAME.fullmatch(name) or not NAME.fullmatch(network):
+    own = FUNCTION.fullmatch(network) is not None
+    if not NAME.fullmatch(name) or not (own or NAME.fullmatch(network)):
         problem = f"{_shown(name)} or {_shown(network)} is no name of a device or network"
         raise HakdError(problem, where=path, key="device", remedy=ASK)
-    place = Path(out or f"tables/{name}-{network}.parquet")
+    place = Path(out or f"tables/{name}-{network.replace(':', '-')}.parquet")
     check_place(str(place), (".parquet",), "an imported table")
     if place.exists():
         raise HakdError(
@@ -82,6 +84,8 @@ def _engine(about: Mapping[str, Any]) -> str:
 
 def _check_shapes(frame: pd.DataFrame, about: Mapping[str, Any], path: str) -> str:
     """Build every part again, where the table says of which network."""
+    if ":" in str(frame["network"].iloc[0]):
+        return "shapes not (the network is its author's own: code that is not in the table)"
     spec = spec_from(about, path)
     if spec is None:
         return "shapes not (the table does not describe its network)"

@@ -49,13 +49,14 @@ def fraction(text: str) -> float:
     return value
 
 
-def from_(least: int) -> Callable[[str], int]:
-    """An option that is a whole number from `least`."""
+def from_(least: int, most: int | None = None) -> Callable[[str], int]:
+    """An option that is a whole number from `least`, and up to `most` where that is given."""
 
     def number(text: str) -> int:
         value = int(text)
-        if not least <= value <= 10**6:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least}")
+        if not least <= value <= (10**6 if most is None else most):
+            upto = "" if most is None else f" to {most}"
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least}{upto}")
         return value
 
     return number

@@ -66,10 +66,19 @@ def _run(arguments: argparse.Namespace) -> int:
 def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]) -> None:
     """Write one of the other tools' shapes, and say what is not in it."""
     from hakd.device_file import configuration
+    from hakd.explaining.own_rows import own_name
     from hakd.latency_table import Request, network_of
+    from hakd.records.errors import HakdError
     from hakd.table_exports import FORMATS, write_export
     from hakd.table_parts import parts_of, spec_from
 
+    own = own_name(frame)
+    if own is not None:
+        problem = (
+            f"{arguments.format} adds up layers, and the table of {own} has no tiles, only decision blocks"
+        )
+        remedy = "Write csv or json"
+        raise HakdError(problem, where=arguments.table, key="--format", remedy=remedy)
     kind = "tile" if arguments.format == "ofa" else arguments.of
     spec = spec_from(about, arguments.table)
     if spec is None:

@@ -1,8 +1,16 @@
 """`hakd recheck`: does a latency table still hold?"""
 
 import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from hakd.commands.common import FINDING, FINE, Commands, command, from_
+from hakd.commands.common import FINDING, FINE, Commands, command, from_, sizes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hakd.device_file import Configuration
+    from hakd.rechecking import PointsOf
 
 
 def add(commands: Commands) -> None:
@@ -17,7 +25,8 @@ def add(commands: Commands) -> None:
         "examples:\n"
         "  hakd recheck pi4 --table pi4.parquet\n"
         "  hakd recheck pi4 --table latency/pi4.parquet --choices snap/0.3/pi4.json snap/0.6/pi4.json\n"
-        "  hakd recheck pi4.yaml --table pi4.parquet --group block6 block13 --steps 4",
+        "  hakd recheck pi4.yaml --table pi4.parquet --group block6 block13 --steps 4\n"
+        "  hakd recheck pi4 --table mine.parquet --network mine.nets:small",
     )
     found.add_argument("device", metavar="DEVICE", help="the device that the table is of")
     found.add_argument("--table", required=True, metavar="TABLE", help="its latency table")
@@ -35,29 +44,63 @@ def add(commands: Commands) -> None:
     found.add_argument(
         "--processes", type=from_(3), metavar="N", help="fresh processes in a look (default: 5)"
     )
+    found.add_argument(
+        "--network",
+        metavar="NETWORK",
+        help="package.module:function, for the table of a network of yours: it is built again",
+    )
+    found.add_argument(
+        "--input", type=sizes, metavar="C,H,W", help="an image of that network (default: as the table says)"
+    )
     found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
     found.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from hakd.device_file import changed, configuration, find_device
-    from hakd.latency_table import Request, network_of
     from hakd.rechecking import recheck
     from hakd.records.errors import HakdError
     from hakd.table_files import read_latency, select
-    from hakd.table_parts import spec_from
 
     config = configuration(arguments.config)
     entry = find_device(arguments.device, arguments.config)
     entry = changed(entry, {"benchmark_processes": arguments.processes})
     frame, about = read_latency(arguments.table)
     frame = select(frame, arguments.table, arguments.group)
-    spec = spec_from(about, arguments.table)
-    if spec is None:
-        spec = network_of(config, Request(str(frame["network"].iloc[0]), "map", "none.csv"))
+    points_of = _points_of(arguments, frame, about, config)
     store = arguments.store or config.store()
     try:
-        fine = recheck(entry, frame, about, spec, arguments.table, store, arguments.steps, arguments.choices)
+        fine = recheck(
+            entry, frame, about, points_of, arguments.table, store, arguments.steps, arguments.choices
+        )
     except HakdError as error:
         raise entry.respelled(error) from None
     return FINE if fine else FINDING
+
+
+def _points_of(
+    arguments: argparse.Namespace, frame: "pd.DataFrame", about: Mapping[str, Any], config: "Configuration"
+) -> "PointsOf":
+    """How the table's rows become points: a network of hakd's, or one that a function of the user's builds."""
+    from hakd.explaining.own_rows import OwnNetwork, own_name
+    from hakd.latency_table import Request, network_of
+    from hakd.rechecking import known_points
+    from hakd.records.errors import HakdError
+    from hakd.table_parts import spec_from
+
+    table, own = arguments.table, own_name(frame)
+    if own is None:
+        for key, given in (("--network", arguments.network), ("--input", arguments.input)):
+            if given is not None:
+                remedy = "Leave it out: it belongs to the table of a network of your own"
+                raise HakdError(
+                    f"the table is of {frame['network'].iloc[0]}", where=table, key=key, remedy=remedy
+                )
+        spec = spec_from(about, table)
+        if spec is None:
+            spec = network_of(config, Request(str(frame["network"].iloc[0]), "map", "none.csv"))
+        return known_points(spec, table)
+    if arguments.network is None:
+        problem = f"the table is of {own}, which has to be built again, and a table calls no code by itself"
+        raise HakdError(problem, where=table, key="--network", remedy=f"Give --network {own}")
+    return OwnNetwork(arguments.network, arguments.input, about, table).points

@@ -10,6 +10,8 @@ from hakd.records.errors import HakdError
 if TYPE_CHECKING:
     from hakd.device_file import Entry
 
+CHANNELS = 1024  # of an image: hyperspectral ones have some hundred
+
 
 def add(commands: Commands) -> None:
     """The options."""
@@ -74,7 +76,10 @@ def add(commands: Commands) -> None:
     found.add_argument("--processes", type=from_(2), metavar="N", help="fresh processes in a look, 2 or more")
     found.add_argument("--rounds", type=from_(3), metavar="N", help="rounds in a process, 3 or more")
     found.add_argument(
-        "--channels", type=from_(1), metavar="N", help="of an image (default: the data set's, or 3)"
+        "--channels",
+        type=from_(1, CHANNELS),
+        metavar="N",
+        help=f"of an image, up to {CHANNELS} (default: the data set's, or 3)",
     )
     found.add_argument("--classes", type=from_(2), metavar="N", help="(default: the data set's, or 10)")
     found.add_argument(

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from hakd.boards import Board, Burst
-from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, choose
+from hakd.choosing.joint import PROBABILITY, Cost, Joint, Values, choose
+from hakd.choosing.rivals import round_to
 from hakd.choosing.snap import Choice
 from hakd.choosing.table_rivals import knapsack, latency_greedy
 from hakd.choosing.width_candidates import SHARES, width_candidates
@@ -22,15 +23,14 @@ from hakd.saliency.trajectory import regained_saliency
 from hakd.staircase.curve import Curve
 from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
 from hakd.sweeping.parts import engine_graph, point
-from hakd.sweeping.tables import Tables, fitted_networks, measure_tables, time_networks
+from hakd.sweeping.screening import best_of, measure_on, screen
+from hakd.sweeping.tables import Tables, fitted_networks, measure_tables
 from hakd.sweeping.timing import LOOKS, Measuring, merge
 
 log = logging.getLogger(__name__)
 
-TIGHT_SHARES = (
-    0.7,
-    0.4,
-)  # of the pruned width: a budget of another network's time may need much narrower ones
+# Of the pruned width: a budget of another network's time may need much narrower ones.
+TIGHT_SHARES = (0.7, 0.4)
 
 Solver = Callable[[Values, Cost, Mapping[str, int], float], Joint]
 
@@ -110,10 +110,15 @@ class Question:
         """Widths before pruning."""
         return full_widths(self.pruned.spec)
 
+    @property
+    def rounded(self) -> dict[str, int]:
+        """The pruned widths rounded up to 16."""
+        return round_to(self.pruned.widths, self.full)
+
     def candidates(self, budget: Budget) -> dict[str, list[int]]:
         """Widths worth timing by group; narrower than pruned where the trajectory goes on to lower levels.
 
-        Where the budget is another network's latency, that network's widths are among them.
+        The rounded network's widths are among them and, where the budget is a network's latency, that one's.
         """
         removed, full = self.trajectory["group"].value_counts(), self.full
         lowest = {group: full[group] - int(removed.get(group, 0)) for group in full}
@@ -122,8 +127,9 @@ class Question:
             group: width_candidates(self.curves[group], width, full[group], lowest[group], shares=shares)
             for group, width in self.pruned.widths.items()
         }
-        if budget.reference is not None and budget.same:
-            for group, width in budget.reference.widths.items():
+        reference = budget.reference.widths if budget.reference is not None and budget.same else {}
+        for widths in (self.rounded, reference):
+            for group, width in widths.items():
                 if width >= lowest[group]:
                     found[group] = sorted({*found[group], width})
         return found
@@ -195,24 +201,21 @@ def _one(
     tables: Tables,
     values: Values,
 ) -> Kept:
-    """One method: choose, calibrate the prediction at what was chosen, choose again, verify."""
+    """One method: what it chooses around the budget is timed whole, the best of it verified."""
     pruned, name = question.pruned, board.device.name
     budget_ms = budget.ms(tables.measured_ms)
 
-    def solve(asked_ms: float, shift_ms: float = 0.0) -> Joint:
-        cost = Cost(name, tables.tiles, asked_ms, tables.overhead_ms + shift_ms)
+    def solve(cost: Cost) -> Joint:
         return SOLVERS[method](values, cost, pruned.widths, PROBABILITY)
 
-    shift_ms = 0.0
-    try:
-        first = solve(budget_ms)
-    except NoneFits:
-        pass
-    else:
-        shift_ms = calibrated(board, measuring, pruned, first, tables)
+    timer = measure_on(board, measuring, pruned, budget.reference, budget_ms / budget.share)
+    measured = tables.measured_ms
+    fitted = fitted_networks(pruned, budget.reference)
+    known = [(one.widths, measured[arch]) for arch, one in fitted.items() if arch in measured]
+    timed, now = screen(solve, timer, Cost(name, tables.tiles, budget_ms, tables.overhead_ms), values, known)
     fallback = budget.reference.widths if budget.reference is not None and budget.same else None
     kept = within_budget(
-        lambda asked_ms: solve(asked_ms, shift_ms),
+        lambda asked_ms: best_of(timed, asked_ms) or solve(replace(now, budget_ms=asked_ms)),
         fresh_timer(board, measuring, pruned, budget, budget_ms),
         budget_ms,
         fallback,
@@ -232,22 +235,6 @@ def _or_reference(kept: Kept, budget: Budget, values: Values) -> Kept:
         return kept
     reason = f"{kept.reason}; {budget.words.removeprefix('the latency of ')} itself loses less"
     return replace(kept, widths=dict(widths), ratio=1.0, ratio_low=1.0, ratio_high=1.0, reason=reason)
-
-
-def calibrated(
-    board: Board, measuring: Measuring, pruned: Architecture, first: Joint, tables: Tables
-) -> float:
-    """What (ms) the first choice takes beyond its prediction, on the scale of the pruned network's latency.
-
-    One overhead for all networks is right on average; where the choice goes, among fast widths, the sum of tiles can be
-    off by more (docs/findings.md). Also undoes what the choice gained by picking favourable errors.
-    """
-    chosen = Architecture(pruned.spec, dict(first.widths))
-    found = time_networks(board, {one.arch: one for one in (chosen, pruned)}, measuring, "calibrate")
-    if chosen.arch not in found or pruned.arch not in found or pruned.arch not in tables.measured_ms:
-        return 0.0
-    predicted = first.latency_ms[board.device.name]
-    return found[chosen.arch] / found[pruned.arch] * tables.measured_ms[pruned.arch] - predicted
 
 
 def fresh_timer(

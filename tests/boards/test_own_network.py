@@ -12,6 +12,7 @@ import yaml
 from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
+from hakd.commands.common import FINDING, FINE, USAGE
 from hakd.device_file import CHECKOUT
 from hakd.explaining.blocks import Taken
 from hakd.explaining.own_network import exported
@@ -42,6 +43,14 @@ class Net(nn.Module):
 
 def small():
     return Net()
+
+def other():
+    net = Net()
+    net.inner, net.back = nn.Conv2d(12, 40, 3, 1, 1), nn.Conv2d(40, 12, 1)
+    return net
+
+def bare():
+    return nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 8, 1))
 
 def nothing():
     return None
@@ -138,6 +147,116 @@ def test_a_mistake_is_one_line(words, message, project, capsys):
     said = capsys.readouterr()
     assert re.match(rf"error: .*{message}", said.err), said.err
     assert said.err.count("\n") == 1 and not said.out and not Path("table.csv").exists()
+
+
+@pytest.fixture
+def table(project) -> str:
+    """The map of the group that can be changed."""
+    assert main(["sweep", *ASKED, "--groups", "inner", "--out", "table.parquet"]) == FINE
+    return "table.parquet"
+
+
+def test_its_table_can_be_drawn_rechecked_exported_and_imported(table, capsys):
+    assert main(["export-table", table, "--format", "json", "--out", "table.json"]) == FINE
+    assert main(["export-table", table, "--format", "csv", "--out", "table.csv"]) == FINE
+    for form in ("table.parquet", "table.json", "table.csv"):
+        assert main(["staircase", form, "--group", "inner", "--out", "steps.png"]) == FINE
+        assert Path("steps.png").stat().st_size > 10_000
+        Path("steps.png").unlink()
+        words = [
+            "recheck",
+            "device.yaml",
+            "--table",
+            form,
+            "--store",
+            "store",
+            "--network",
+            "mine.nets:small",
+        ]
+        assert main([*words, "--input", "3,16,16"]) == FINE
+    assert main([*words[:3], table, *words[4:]]) == FINE  # the table says the input
+    assert capsys.readouterr().out.count("level 1 inner  holds    step 8->9, step 16->17") == 4
+    assert main(["import-table", "table.json", "--device", "device.yaml"]) == FINE
+    assert "shapes not (the network is its author's own" in capsys.readouterr().out
+    again = read_table("tables/vdev-mine.nets-small.parquet", "latency")[0]
+    assert again.equals(read_table(table, "latency")[0])
+
+
+def test_a_recheck_finds_what_has_become_stale(table, capsys):
+    cost = {**MODEL, "tile_out": 16}
+    Path("new.yaml").write_text(yaml.safe_dump({"vdev": {"transport": "virtual", "cost_model": cost}}))
+    assert main(["recheck", "new.yaml", "--table", table, "--network", "mine.nets:small"]) == FINDING
+    assert "level 1 inner  STALE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), r"--network: the table is of mine\.nets:small.* Give --network mine\.nets:small"),
+        (("--network", "mine.nets:big"), r"mine\.nets:big: no such function"),
+        (("--network", "mine.nets:other"), r"inner: the table is not of mine\.nets:other .*: its block at width"),
+        (("--network", "mine.nets:bare"), r"inner: the table is not of mine\.nets:bare .*it has no such width group"),
+        (("--network", "mine.nets:small", "--input", "3,8,8"), r"for an input of 3,8,8: its block at width"),
+    ],
+)  # fmt: skip
+def test_a_recheck_with_another_network_is_refused(words, message, table, capsys):
+    assert main(["recheck", "device.yaml", "--table", table, "--store", "store", *words]) == FINDING
+    assert re.match(rf"error: .*{message}", said := capsys.readouterr().err), said
+    assert said.count("\n") == 1
+
+
+def test_a_table_of_another_batch_or_without_an_input_says_so(table, capsys):
+    settings = yaml.safe_load(Path("device.yaml").read_text())["vdev"]
+    Path("two.yaml").write_text(yaml.safe_dump({"vdev": {**settings, "batch": 2}}))
+    words = ["--store", "store", "--network", "mine.nets:small"]
+    assert main(["recheck", "two.yaml", "--table", table, *words]) == FINDING
+    assert "timed with batch 1, vdev has 2" in capsys.readouterr().err
+    assert main(["export-table", table, "--format", "csv", "--out", "t.csv"]) == FINE
+    assert main(["recheck", "device.yaml", "--table", "t.csv", *words]) == FINDING
+    assert "--input: the table does not say the shape of an image" in capsys.readouterr().err
+    assert main(["export-table", table, "--format", "json", "--out", "t.json"]) == FINE
+    Path("t.json").write_text(re.sub(r'"input": \[[^]]*\]', '"input": ["3"]', Path("t.json").read_text()))
+    assert main(["recheck", "device.yaml", "--table", "t.json", *words]) == FINDING
+    assert "t.json: input: is no shape of an image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["halp", "ofa", "netadapt"])
+def test_a_format_of_layers_has_no_place_for_it(form, table, capsys):
+    out = f"out.{'yaml' if form == 'ofa' else 'json'}"
+    assert main(["export-table", table, "--format", form, "--out", out]) == FINDING
+    assert re.search(
+        rf"--format: {form} adds up layers.* has no tiles.* Write csv or json", capsys.readouterr().err
+    )
+    assert not Path(out).exists()
+
+
+def test_a_function_belongs_to_a_table_of_ones_own(table, capsys):
+    assert (
+        main(
+            [
+                "sweep",
+                "device.yaml",
+                "densenet",
+                "--groups",
+                "block1.layer1",
+                "--store",
+                "store",
+                "--out",
+                "d.csv",
+            ]
+        )
+        == FINE
+    )
+    capsys.readouterr()
+    assert main(["recheck", "device.yaml", "--table", "d.csv", "--network", "mine.nets:small"]) == FINDING
+    assert "--network: the table is of densenet" in capsys.readouterr().err
+
+
+def test_an_image_has_a_sensible_number_of_channels(project, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", "device.yaml", "mobilenet", "--channels", "99999", "--out", "t.csv"])
+    assert stop.value.code == USAGE
+    assert "argument --channels: 99999 is not a whole number from 1 to 1024" in capsys.readouterr().err
 
 
 def test_an_engine_that_takes_no_onnx_is_refused(project, capsys):

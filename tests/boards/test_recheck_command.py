@@ -13,7 +13,7 @@ from hakd.cli import FINDING, FINE, main
 from hakd.device_file import find_device
 from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
-from hakd.rechecking import TellTale, Verdict, recheck, tell_tales
+from hakd.rechecking import TellTale, Verdict, known_points, recheck, tell_tales
 from hakd.records.files import write_json
 from hakd.records.tables import read_table, write_table
 from hakd.table_parts import parts_of, spec_from
@@ -98,8 +98,8 @@ def test_noise_raises_no_alarm(seed, tmp_path):
     device = write_device(tmp_path / "noisy.yaml", noise=noise, seed=seed)
     frame, about = read_table("table.parquet", "latency")
     said: list[str] = []
-    spec = spec_from(about, "t")
-    recheck(find_device(device), frame, about, spec, "table.parquet", "bursts", say=said.append)
+    points_of = known_points(spec_from(about, "t"), "table.parquet")
+    recheck(find_device(device), frame, about, points_of, "table.parquet", "bursts", say=said.append)
     assert not any("STALE" in line for line in said)
 
 

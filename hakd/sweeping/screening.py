@@ -1,0 +1,164 @@
+"""Several answers of a method, timed whole and interleaved, before one of them is verified.
+
+The sum of tiles tells networks apart that differ by much; among those near the budget, where a choice goes, its own
+error decides. So a method is asked under several budgets around the wanted one, all its answers are timed together, the
+tables learn from what these took (`hakd.choosing.learning`), and it is asked again. What is verified is the answer of
+most value that was measured to keep the budget. Starting processes takes most of the time of such a session: many
+networks cost little more than one.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from hakd.boards import Board, Burst, Point
+from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, judged
+from hakd.choosing.learning import Seen, learned
+from hakd.records.arch import Architecture
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+from hakd.staircase.estimate import estimate, ratio
+from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.timing import Measuring
+
+log = logging.getLogger(__name__)
+
+# Budgets asked for in each session, in shares of the wanted one: closer as the tables learn.
+SESSIONS = (
+    (0.80, 0.88, 0.94, 0.98, 1.02, 1.07, 1.14),
+    (0.95, 0.975, 1.0, 1.02, 1.045),
+    (0.975, 0.99, 1.005, 1.02, 1.035),
+)
+
+Solve = Callable[[Cost], Joint]
+Measure = Callable[[list[Joint]], list[tuple[float, float] | None]]  # latency and its upper end in ms
+
+
+def screen(
+    solve: Solve, measure: Measure, cost: Cost, values: Values, known: Seen = ()
+) -> tuple[list[Joint], Cost]:
+    """Ask around the budget, time the answers, learn, ask again.
+
+    Args:
+        solve: raises `NoneFits` where nothing fits; such budgets have no answer.
+        measure: None for a network that could not be timed, which is left out.
+        cost: what the tables say, with the wanted budget.
+        values: of all widths in the tables.
+        known: networks with their latencies in ms; they are timed again with the first answers, where the tables have
+            their widths.
+
+    Returns:
+        All that was timed, with measured latencies in place of predicted ones; what the tables say in the end.
+    """
+    held = [judged(values, [cost], widths, PROBABILITY) for widths, _ in known if _inside(values, widths)]
+    timed: list[Joint] = []
+    now = _learned(cost, known)
+    for shares in SESSIONS:
+        fresh = _new([*held, *_asked(solve, now, cost.budget_ms, shares)], timed)
+        if not fresh:
+            continue
+        times = measure(fresh)
+        timed += [_with(one, *time) for one, time in zip(fresh, times, strict=True) if time is not None]
+        seen = [(one.widths, max(one.latency_ms.values())) for one in timed]
+        now = _learned(cost, seen)
+    fitting = sum(_upper(one) <= cost.budget_ms for one in timed)
+    log.info("%d networks timed whole, %d of them keep %.4g ms", len(timed), fitting, cost.budget_ms)
+    return timed, now
+
+
+def _learned(cost: Cost, seen: Seen) -> Cost:
+    tiles, overhead_ms = learned(cost.tiles, cost.overhead_ms, seen, cost.budget_ms)
+    return Cost(cost.name, tiles, cost.budget_ms, overhead_ms)
+
+
+def _inside(values: Values, widths: Mapping[str, int]) -> bool:
+    return all(width in values[group] for group, width in widths.items())
+
+
+def _asked(solve: Solve, now: Cost, budget_ms: float, shares: Sequence[float]) -> list[Joint]:
+    found = []
+    for share in shares:
+        try:
+            found.append(solve(Cost(now.name, now.tiles, share * budget_ms, now.overhead_ms)))
+        except NoneFits:
+            continue
+    return found
+
+
+def _new(found: Iterable[Joint], known: Iterable[Joint]) -> list[Joint]:
+    """Each network once, those that are known not again."""
+    seen = {_name(one) for one in known}
+    fresh = []
+    for one in found:
+        if _name(one) not in seen:
+            seen.add(_name(one))
+            fresh.append(one)
+    return fresh
+
+
+def best_of(timed: Iterable[Joint], asked_ms: float) -> Joint | None:
+    """What has most value of all whose measured upper end keeps `asked_ms`; of equal ones the faster; None: none."""
+    fitting = [one for one in timed if _upper(one) <= asked_ms]
+    return max(fitting, key=lambda one: (one.value, -max(one.latency_ms.values())), default=None)
+
+
+def _upper(one: Joint) -> float:
+    return max(one.upper_ms.values())
+
+
+def _name(found: Joint) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(found.widths.items()))
+
+
+def _with(found: Joint, latency_ms: float, upper_ms: float) -> Joint:
+    """The same choice with measured times (of one device)."""
+    (device,) = found.latency_ms
+    return Joint(found.widths, found.value, {device: latency_ms}, {device: upper_ms}, found.gap)
+
+
+def measure_on(
+    board: Board, measuring: Measuring, pruned: Architecture, reference: Architecture | None, scale_ms: float
+) -> Measure:
+    """Times answers on a board, interleaved in fresh processes that nothing else is taken from.
+
+    Args:
+        board: where.
+        measuring: how often.
+        pruned: says which network it is.
+        reference: latencies are taken as ratios to this network's, which is timed with them; None: in ms as they are.
+        scale_ms: the latency of `reference`.
+    """
+
+    def timed(answers: list[Joint]) -> list[tuple[float, float] | None]:
+        networks = [Architecture(pruned.spec, dict(one.widths)) for one in answers]
+        wanted = [*networks, *([reference] if reference is not None else [])]
+        points = {one.arch: _point(one, board) for one in wanted}
+        keys = [point.key for point in points.values()]
+        bursts = board.measure(
+            list(points.values()), measuring.end_to_end(), f"screen:{digest(sorted(keys))}:{measuring.visits}"
+        )
+        base = points[reference.arch].key if reference is not None else None
+        return [_time(bursts, points[one.arch].key, base, scale_ms) for one in networks]
+
+    return timed
+
+
+def _point(network: Architecture, board: Board) -> Point:
+    return point(engine_graph(network), f"{network.spec.name} {network.arch}", board.device)
+
+
+def _time(
+    bursts: dict[str, list[Burst]], key: str, base: str | None, scale_ms: float
+) -> tuple[float, float] | None:
+    if key == base:
+        return scale_ms, scale_ms
+    if not bursts.get(key):
+        return None
+    if base is None:
+        own = estimate(bursts, absolute=True).estimates[key]
+        return own.latency_ms, own.latency_high_ms or math.inf
+    try:
+        middle, _, high = ratio(bursts, key, base)
+    except HakdError:
+        return None  # it failed in all processes but one
+    return middle * scale_ms, high * scale_ms
