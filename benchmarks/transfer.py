@@ -7,14 +7,13 @@ Families are pairs of moduli (outputs padded, inputs aligned); devices of one fa
 penalty, noise and humps (`benchmarks.computed.draw_device`, numbers from 1000 on: neither the tests nor
 docs/planner.md use them). A prior is learned from maps of four devices: `related` ones of the same family, `mixed`
 ones of four families, the device's own among them, `unrelated` ones of another family. --tables takes latency tables
-of hakd, or CSV with the columns engine, family, width, latency_ms.
+of hakd, or benchmarks/truth/*.csv.
 """
 
 import argparse
 import json
 import multiprocessing
 import random
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ import pandas as pd
 
 from benchmarks.computed import Block, BlockLine, ComputedBoard, Truth, block_point, blocks, draw_device
 from benchmarks.planner import MAPPED, STEP, _slope, judge, score_map, true_curve
+from benchmarks.real_engines import families
 from hakd.boards import Device
 from hakd.boards.cost_model import CostModel
 from hakd.choosing.snap import READINGS, snap
@@ -39,7 +39,7 @@ from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES, Mode, guided
 from hakd.table_files import read_latency
 from hakd.transfer.prior import Prior, Session, Timed, learn_prior
-from hakd.transfer.shapes import block_shape, plain_shape
+from hakd.transfer.shapes import block_shape
 
 FAMILIES = ((16, 4), (8, 1), (32, 8), (4, 2))  # tile_out, tile_in
 FIRST = 1000  # number of the first device
@@ -269,29 +269,21 @@ def _stopping(block: Block, session: Session | None, snapshots: dict[Any, Any]) 
 
 
 def load_tables(paths: Sequence[str]) -> dict[str, list[Timed]]:
-    """Curves by engine or device, of latency tables or of CSV with engine, family, width, latency_ms."""
+    """Curves by engine or device: of hakd's latency tables, or of the recorded curves in `benchmarks/truth`."""
+    blocks = {block.name: block for block in families()}
     found: dict[str, list[Timed]] = defaultdict(list)
     for path in paths:
         frame = pd.read_csv(path) if Path(path).suffix == ".csv" else None
-        if frame is None or "family" not in frame:
+        if frame is None or "block" not in frame:
             frame, about = read_latency(path)
             found[str(about.get("fingerprint") or path)] += list(timed_curves(frame, about, path))
             continue
-        for (engine, family), rows in frame.groupby(["engine", "family"], sort=True):
-            by_width = rows.groupby("width")["latency_ms"].median()
-            widths = tuple(int(w) for w in by_width.index)
-            shape = _named_shape(str(family), widths[-1])
-            found[str(engine)].append(Timed(shape, widths, tuple(by_width.tolist()), RECORDED_RESIDUAL))
+        for (engine, name), rows in frame.groupby(["engine", "block"], sort=False):
+            block = blocks[str(name)]
+            shape = block_shape(block.name, block.full, block.graph)
+            widths, times = tuple(map(int, rows["width"])), tuple(map(float, rows["latency_ms"]))
+            found[str(engine)].append(Timed(shape, widths, times, RECORDED_RESIDUAL))
     return dict(found)
-
-
-def _named_shape(family: str, full: int) -> Any:
-    """The block of a family called like c3o16 or p1_i_8: kernel, the side whose width it is, pixels a side."""
-    words = re.match(r"[a-z]*(\d)[_-]?(?:over[_-]?)?([oi])[a-z]*[_-]?(\d*)", family)
-    if not words:
-        return plain_shape(family, full)
-    side = {"o": "out", "i": "in"}[words[2]]
-    return plain_shape(family, full, int(words[1]), int(words[3] or 16), side)
 
 
 def recorded_cases(devices: Mapping[str, list[Timed]]) -> list[dict[str, Any]]:
