@@ -12,8 +12,10 @@ from hakd.boards.journal import read
 from hakd.cli import FINDING, FINE, USAGE, main
 from hakd.device_file import configuration
 from hakd.planning import checked_study, device_plans, spec_of, stand_in
+from hakd.sweeping.following import LENGTHS
 from hakd.sweeping.measuring import device_from
 from hakd.sweeping.sweep import sweep
+from hakd.sweeping.timing import LOOKS
 from hakd.training_plan import train_images, training_jobs
 from tests.boards.conftest import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL, NETWORKS
@@ -83,7 +85,8 @@ def test_minutes_come_from_the_store_where_it_knows_the_device():
         if part.what in ("benchmark", "small: verification"):
             once = measuring.benchmark_processes * measuring.rounds
         assert part.seconds[0] == pytest.approx(part.points[0] * once * visit_s)
-        assert part.seconds[1] == pytest.approx(part.points[1] * once * visit_s * 4)
+        looks = sum(LENGTHS) if part.what == "small: curves" else LOOKS
+        assert part.seconds[1] == pytest.approx(part.points[1] * once * visit_s * looks)
     assert [part.points for part in seen.parts] == [part.points for part in assumed.parts]
 
 

@@ -109,6 +109,7 @@ def test_once_for_all_has_no_dense_layers(capsys):
 
 
 def test_netadapt_adds_up_after_the_documented_conversion(capsys):
+    export("small.parquet", "halp", "halp.json")  # the page converts both
     export("small.parquet", "netadapt", "netadapt.json")
     assert "one pair of widths" in capsys.readouterr().out
     page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
