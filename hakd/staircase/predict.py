@@ -1,8 +1,7 @@
 """Latency of a network from the times of its tiles, with one overhead coefficient per device and engine."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -64,57 +63,6 @@ def predict(sum_ms: float | Times, overhead: Overhead, tiles: int | Counts | Non
     return np.maximum(sums - overhead.value * joints, sums / (joints + 1))
 
 
-@dataclass(frozen=True)
-class Audit:
-    """How good predictions are; shares are 0 to 1 and None when no network qualifies.
-
-    Ratios are predicted / measured: `before` the sum alone, `after` with an overhead fitted to all *other*
-    networks.
-    """
-
-    networks: int
-    networks_large: int  # of at least 0.2 ms
-    overhead: Overhead
-    ratio_before: tuple[float, float, float]  # smallest, median, largest
-    ratio_after: tuple[float, float, float]
-    within_10: float
-    within_10_large: float | None
-    within_5_large: float | None
-    misses: tuple[int, ...]  # networks of at least 0.2 ms that miss 10 %
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
-
-
-def audit(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None) -> Audit:
-    """Predicted against measured, each network predicted by an overhead that was fitted without it.
-
-    Raises:
-        HakdError: as for `fit_overhead`.
-    """
-    sums, measured = _times(sums_ms, measured_ms)
-    overhead = fit_overhead(sums, measured, tiles)
-    ratio = predict_left_out(sums, measured, tiles) / measured
-    error = np.abs(ratio - 1)
-    large = measured >= SMALL_MS
-
-    def share(limit: float) -> float | None:
-        return float(np.mean(error[large] <= limit)) if large.any() else None
-
-    return Audit(
-        len(sums),
-        int(large.sum()),
-        overhead,
-        _spread(sums / measured),
-        _spread(ratio),
-        float(np.mean(error <= 0.10)),
-        share(0.10),
-        share(0.05),
-        tuple(int(i) for i in np.flatnonzero(large & (error > 0.10))),
-    )
-
-
 def predict_left_out(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None) -> np.ndarray:
     """Predictions (ms), each with the overhead of all others; a lone network is predicted by its plain sum.
 
@@ -132,10 +80,6 @@ def predict_left_out(sums_ms: Times, measured_ms: Times, tiles: Counts | None = 
         fitted = fit_overhead(sums[others], measured[others], kept)
         found[i] = predict(sums[i], fitted, None if counts is None else int(counts[i]))
     return found
-
-
-def _spread(values: np.ndarray) -> tuple[float, float, float]:
-    return float(values.min()), float(np.median(values)), float(values.max())
 
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
