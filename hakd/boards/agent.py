@@ -325,7 +325,8 @@ class Agent:
             return self.voice.say("refusal", cause="lock", detail=str(error))
         if allowed - set(self.cpus):
             for task in os.listdir("/proc/self/task"):  # all threads stay off the CPUs that are timed
-                os.sched_setaffinity(int(task), allowed - set(self.cpus))
+                with contextlib.suppress(ProcessLookupError):  # it has ended
+                    os.sched_setaffinity(int(task), allowed - set(self.cpus))
         found: list = []
         ended = self.supervise({"kind": "probe"}, found.append)
         if ended["outcome"] != "ok" or not found:
