@@ -1,6 +1,7 @@
 """Curves followed on an open board: the first widths, then what these ask for, then what is not precise enough yet."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ LENGTHS = (1, 1, 2, 2)  # of the looks, in a device's rounds: what is not precis
 
 
 @dataclass
-class Line:
+class Line(ABC):
     """A width group at a level: what was asked of it so far, and its latest curve.
 
     Subclasses say what is timed: `width`, `full`, `point` and `around`. `precise`: it stopped by precision, not by
@@ -32,23 +33,23 @@ class Line:
     precise: bool = False
 
     @property
+    @abstractmethod
     def width(self) -> int:
         """The width that the network has."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def full(self) -> int:
         """The widest one."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def around(self) -> Mapping[str, int]:
         """Widths of the other groups that shape the decision block."""
-        raise NotImplementedError
 
+    @abstractmethod
     def point(self, channels: int, device: Device) -> Point:
         """The decision block at a width, the neighbours as they are."""
-        raise NotImplementedError
 
     def points(self, widths: Sequence[int], device: Device) -> list[Point]:
         """Points of some widths, whose keys are noted."""
