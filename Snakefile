@@ -4,7 +4,7 @@ import time
 
 from snakemake.utils import min_version, validate
 
-from hakd.branches import closing_words
+from hakd.branches import closing_words, undecided_words
 from hakd.study import check_study
 
 STARTED = time.time()
@@ -44,6 +44,10 @@ rule all:
         "results/staircases.pdf",
         "results/summary.csv",
         expand("results/devices/{device}/{file}", device=DEVICES, file=DEVICE_FILES),
+
+
+onsuccess:
+    sys.stderr.write(undecided_words(config))
 
 
 onerror:

@@ -212,7 +212,7 @@ class ComputedBoard:
         self._simulation = Simulation({"cost_model": model.to_dict()}, self)  # type: ignore[arg-type]
         self._store: dict[tuple[str, str], list[Burst]] = {}
         self._reference: dict[str, list[Burst]] = {}
-        self._warm_s, self.processes = 0.0, 0
+        self._warm_s, self.processes, self.timed = 0.0, 0, 0
         self.seconds: Counter[str] = Counter()
 
     @property
@@ -242,6 +242,7 @@ class ComputedBoard:
             for _ in range(protocol.processes):
                 self._job(chunk, protocol, purpose, reference_point)
         self.seconds[purpose.split(":")[0]] += self.device_s - before
+        self.timed += len(todo)
         found = {p.key: list(self._store[purpose, p.key]) for p in points}
         if reference_point is not None:
             key = reference_point.key

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from hakd.staircase.interference import RESTLESS, mostly_slow, slow_phases, slow_processes, unrest
 
 from hakd.records.errors import HakdError
 from hakd.staircase.factors import common_factors
-from hakd.staircase.interference import RESTLESS, mostly_slow, slow_phases, slow_processes, unrest
 
 STATISTICS = {"median": 0.5, "lower quartile": 0.25, "minimum": 0.0}
 KEPT_SHARE, PROCESS_BURSTS = 0.25, 3

@@ -34,13 +34,15 @@ from hakd.records.arch import Architecture, architecture_from  # noqa: E402
 from hakd.records.files import digest, read_json, write_json  # noqa: E402
 from hakd.records.tables import read_table, write_table  # noqa: E402
 from hakd.saliency.trajectory import read_trajectory, regained_saliency, write_trajectory  # noqa: E402
+from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
 from hakd.staircase.estimate import estimate, ratio  # noqa: E402
 from hakd.sweeping.by_tables import Budget, Question, budget_from  # noqa: E402
+from hakd.sweeping.looks import LOOKS, merge  # noqa: E402
 from hakd.sweeping.parts import engine_graph, point  # noqa: E402
 from hakd.sweeping.snapping import snap_network  # noqa: E402
-from hakd.sweeping.sweep import curves_from_table, sweep  # noqa: E402
+from hakd.sweeping.sweep import sweep  # noqa: E402
 from hakd.sweeping.tables import Tables, measure_tables  # noqa: E402
-from hakd.sweeping.timing import LOOKS, Measuring, device_from, merge  # noqa: E402
+from hakd.sweeping.timing import Measuring, device_from  # noqa: E402
 
 NETWORKS = {
     "mobilenet": {"family": "mobilenet", "multiplier": 0.25, "input_size": 32},

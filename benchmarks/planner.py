@@ -49,7 +49,7 @@ SLOWER = 1.01
 MAPPED = 160  # the goal for maps is about groups of up to so many channels
 REFERENCE = -1  # in the list of a device's blocks
 DECISIONS = (
-    "| decisions | n | good | same | good at its own tolerance | trusted | points | looks"
+    "| decisions | n | good | same | good at its own tolerance | decided | points | looks"
     " | device time saved | same twice | as good twice |"
 )
 MAPS = (
@@ -115,7 +115,7 @@ def true_curve(truth: Truth, block: Block, residual: float = 0.0) -> Curve:
     points = {}
     for width in range(1, block.full + 1):
         ms = truth.ms(block, width)
-        points[width] = Estimate(str(width), ms, ms, ms, ms, 1, 0, 2)
+        points[width] = Estimate(str(width), ms, ms, ms, ms, ms, 1, 0, 2)
     return make_curve(block.name, None, block.around, points, residual)
 
 
@@ -136,7 +136,7 @@ def decisions(number: int, truth: Truth, parts: list[Block], session: int) -> li
             chosen = [snap(curve, width, block.full, reading).width_to for curve in found]
             wanted = snap(exact, width, block.full, reading).width_to
             same_eps = wanted
-            if found[0].trusted:
+            if found[0].residual_p95 is not None:
                 equal = true_curve(truth, block, found[0].residual_p95)
                 same_eps = snap(equal, width, block.full, reading).width_to
             verdict = judge(exact, chosen[0], wanted)
@@ -159,8 +159,8 @@ def decisions(number: int, truth: Truth, parts: list[Block], session: int) -> li
                     "verdict": verdict,
                     "good": not verdict,
                     "good_same_eps": not judge(exact, chosen[0], same_eps),
-                    "trusted": found[0].trusted,
-                    "eps": found[0].eps if math.isfinite(found[0].eps) else None,
+                    "decided": found[0].decided(width, block.full),
+                    "eps": found[0].tolerance,
                     "points": len(timed[0].keys),
                     "looks": timed[0].look,
                     "seconds": shares[0] * len(timed[0].keys),
@@ -202,8 +202,8 @@ def kind(truth: Truth, block: Block, width: int) -> str:
 
 
 def _again(first: Sweep, second: Sweep, lines: Sequence[BlockLine]) -> list[float]:
-    """Log ratios of widths that two sweeps timed on a curve that both trust, the sweeps' common factor removed."""
-    if not all(line.curve is not None and line.curve.trusted for line in lines):
+    """Log ratios of widths that two sweeps timed on a curve that is decided, the sweeps' common factor removed."""
+    if not all(line.told for line in lines):
         return []
     shared = first.estimates.keys() & second.estimates.keys()
     gaps = {k: math.log(first.estimates[k].latency_ms / second.estimates[k].latency_ms) for k in shared}
@@ -298,7 +298,7 @@ def report(cases: Sequence[dict[str, Any]]) -> list[str]:
     if gaps.size:
         lines += [
             "",
-            f"Re-measured medians of trusted curves within 1 %: {np.mean(gaps < 0.01):.1%} of {gaps.size}",
+            f"Re-measured medians of decided curves within 1 %: {np.mean(gaps < 0.01):.1%} of {gaps.size}",
         ]
     lines += ["", MAPS, "|---" * MAPS.count(" | ") + "|---|"]
     if not found:
@@ -330,7 +330,7 @@ def _by(cases: Sequence[dict[str, Any]], key: str) -> Iterable[tuple[str, list[d
 def _decision_row(name: str, group: Sequence[dict[str, Any]]) -> str:
     if not group:
         return f"| {name} | 0 |" + " - |" * 9
-    share = {key: np.mean([case[key] for case in group]) for key in ("good", "good_same_eps", "trusted")}
+    share = {key: np.mean([case[key] for case in group]) for key in ("good", "good_same_eps", "decided")}
     same = np.mean([case["chosen"] == case["wanted"] for case in group])
     again = np.mean([case["chosen"] == case["again"] for case in group])
     alike = np.mean([case["alike"] for case in group])
@@ -338,7 +338,7 @@ def _decision_row(name: str, group: Sequence[dict[str, Any]]) -> str:
     saved = sum(case["exhaustive_s"] for case in group) / sum(case["seconds"] for case in group)
     return (
         f"| {name} | {len(group)} | {share['good']:.1%} | {same:.1%} | {share['good_same_eps']:.1%} |"
-        f" {share['trusted']:.1%} | {np.mean(points):.1f} (p90 {np.percentile(points, 90):.0f}) |"
+        f" {share['decided']:.1%} | {np.mean(points):.1f} (p90 {np.percentile(points, 90):.0f}) |"
         f" {np.mean([case['looks'] for case in group]):.1f} | {saved:.1f}x | {again:.1%} | {alike:.1%} |"
     )
 

@@ -40,7 +40,7 @@ PASSES = 8
 SESSIONS = 5
 EXHAUSTIVE = Protocol(processes=1, rounds=10, chunk_points=200)  # a block's curve in one process
 DECISIONS = (
-    "| decisions | n | trusted | good | good where trusted | slower than the truth's: median, p95 | points"
+    "| decisions | n | decided | good | good where decided | slower than the truth's: median, p95 | points"
     " | looks | same twice | as good twice | re-measured within 1 % |"
 )
 MAPS = (
@@ -129,7 +129,9 @@ def truth_of(engine: str) -> dict[str, Curve]:
     frame, found = pd.read_csv(TRUTH / f"{engine}.csv"), {}
     for name, rows in frame.groupby("block", sort=False):
         points = {
-            int(r.width): Estimate(str(r.width), r.latency_ms, r.low_ms, r.high_ms, r.latency_ms, 1, 0, 2)
+            int(r.width): Estimate(
+                str(r.width), r.latency_ms, None, None, r.latency_ms, r.latency_ms, 1, 0, 2
+            )
             for r in rows.itertuples()
         }
         found[str(name)] = make_curve(str(name), None, {}, points, float(rows["residual_p95"].iloc[0]))
@@ -184,9 +186,9 @@ def _case(one: RealLine, other: RealLine, true: Curve, reading: str) -> dict[str
         "alike": not judge(true, chosen, again) and not judge(true, again, chosen),
         "slower": true.at(chosen) / true.at(wanted) - 1,
         "against_pruned": true.at(chosen) / true.at(one.width) - 1,
-        "trusted": curve.trusted,
-        "both_trusted": curve.trusted and second.trusted,
-        "eps": curve.eps,
+        "decided": one.told,
+        "both_decided": one.told and other.told,
+        "eps": curve.tolerance,
         "truth_eps": true.eps,
         "points": len(one.keys),
         "looks": one.look,
@@ -211,7 +213,7 @@ def planned(true: Curve, width: int) -> Curve:
 
 def part_of(true: Curve, widths: Iterable[int]) -> Curve:
     """Some widths of a recorded curve, at the smallest tolerance."""
-    points = {w: Estimate(str(w), true.at(w), None, None, true.at(w), 1, 0, 2) for w in widths}
+    points = {w: Estimate(str(w), true.at(w), None, None, true.at(w), true.at(w), 1, 0, 2) for w in widths}
     return make_curve(true.group, None, {}, points, TOLERANCE_FLOOR / 2)
 
 
@@ -308,15 +310,15 @@ def report(files: Iterable[Path]) -> list[str]:
     found = [case for case in cases if "steps" in case]
     lines = [DECISIONS, "|---" * 11 + "|"]
     for name, group in _groups(decisions):
-        trusted = [case for case in group if case["trusted"]]
-        gaps = np.abs([g for case in group if case["both_trusted"] for g in case["remeasured"]])
-        slower = [case["slower"] for case in trusted] or [np.nan]
+        decided = [case for case in group if case["decided"]]
+        gaps = np.abs([g for case in group if case["both_decided"] for g in case["remeasured"]])
+        slower = [case["slower"] for case in decided] or [np.nan]
         row = (
             name,
             str(len(group)),
-            _share(group, "trusted"),
+            _share(group, "decided"),
             _share(group, "good"),
-            _share(trusted, "good"),
+            _share(decided, "good"),
             f"{np.median(slower):+.1%}, {np.percentile(slower, 95):+.1%}",
             f"{np.mean([case['points'] for case in group]):.1f}",
             f"{np.mean([case['looks'] for case in group]):.1f}",

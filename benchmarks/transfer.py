@@ -331,7 +331,9 @@ def _replayed(timed: Timed, session: Session | None) -> list[dict[str, Any]]:
 
 
 def _curve(name: str, known: Mapping[int, float], widths: Any) -> Curve:
-    points = {w: Estimate(str(w), known[w], known[w], known[w], known[w], 1, 0, 2) for w in sorted(widths)}
+    points = {
+        w: Estimate(str(w), known[w], known[w], known[w], known[w], known[w], 1, 0, 2) for w in sorted(widths)
+    }
     return make_curve(name, None, {}, points, RECORDED_RESIDUAL)
 
 

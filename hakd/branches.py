@@ -10,9 +10,10 @@ from typing import Any
 
 from hakd.boards.device import REACH_KEYS
 from hakd.fleets import fleets_of, members, waiting_for
-from hakd.records.files import file_digest
+from hakd.records.files import file_digest, read_json
 from hakd.study import level_text, settings
 
+BY_CURVES = ("hakd", "hakd_free")  # methods that go by single curves (`hakd.choosing.snap`)
 _ADDRESS = ("transport", "host", "port", "jump")
 _ERROR = re.compile(r"^[\d-]+ [\d:,]+ error: (.+)$", re.MULTILINE)  # as hakd.scripting logs a mistake
 
@@ -85,6 +86,53 @@ def trouble(config: Mapping[str, Any], device: str, since: float) -> str | None:
         if errors and written[path] >= since:
             return errors[-1]
     return None
+
+
+def undecided_words(config: Mapping[str, Any]) -> str:
+    """What to say at the end of a run whose devices were too noisy for all answers; empty: nothing was left open."""
+    lines = [line for device in config["run"]["devices"] for line in _undecided(config, device)]
+    if not lines:
+        return ""
+    lines = ["Not everything could be decided; what is not known for sure changed nothing:", *lines]
+    lines += [
+        "To decide more: end what else runs on the device; then `snakemake -R sweep` takes further looks at what is",
+        "open, `-R benchmark` at the figures. Or raise the device's `processes` and `benchmark_processes`.",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _undecided(config: Mapping[str, Any], device: str) -> list[str]:
+    """A line for each kind of answer that a device did not give."""
+    open_, verified, choices = [], [], 0
+    for network in config["run"]["networks"]:
+        for level in map(level_text, config["run"]["levels"]):
+            path = Path(f"results/{network}/snap/{level}/{device}.json")
+            if not path.exists():
+                continue
+            for method, entry in read_json(path, "snap")["methods"].items():
+                if method in BY_CURVES:
+                    found = [one["group"] for one in entry["choices"] if not one["trusted"]]
+                    open_ += [f"{network} {level} {group}" for group in found]
+                    choices += len(entry["choices"])
+                if not entry["repair"].get("verified", True):
+                    verified.append(f"{network} {level} {method}")
+    lines = []
+    if open_:
+        named = ", ".join(dict.fromkeys(open_))
+        lines.append(f"  {device}: {len(open_)} of {choices} widths not decided for sure: {_short(named)}")
+    if verified:
+        lines.append(f"  {device}: not verified, the pruned network stays: {', '.join(verified)}")
+    summary = Path(f"results/devices/{device}/benchmark.json")
+    if summary.exists():
+        rows = read_json(summary, "benchmark")["rows"]
+        vague = sum(not row["trusted"] for row in rows)
+        if vague:
+            lines.append(f"  {device}: {vague} of {len(rows)} end-to-end latencies are not known well enough")
+    return lines
+
+
+def _short(text: str, most: int = 160) -> str:
+    return text if len(text) <= most else f"{text[:most].rsplit(', ', 1)[0]}, ..."
 
 
 def closing_words(config: Mapping[str, Any], since: float) -> str:

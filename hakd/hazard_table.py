@@ -8,8 +8,8 @@ import pandas as pd
 
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import Curve
+from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.hazards import SHARE, hazard
-from hakd.sweeping.sweep import curves_from_table
 
 UNKNOWN = "unknown"  # the device of a table that is rows alone
 
@@ -89,4 +89,4 @@ def _line(row: Mapping[str, Any]) -> str:
     if not pd.isna(row["any_slowdown"]):
         ends = f"from {row['any_start']} to {row['any_worst']} {100 * row['any_slowdown']:+.1f} %"
         text += f"; worst anywhere {ends} ({row['any_timed']} of {row['any_widths']} timed)"
-    return text if row["trusted"] else f"{text}; {row['reason']}"
+    return text if row["trusted"] else f"{text}; not for sure: {row['reason']}"

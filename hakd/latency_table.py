@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from hakd.boards import open_board
 from hakd.choosing.rivals import uniform
 from hakd.device_file import STORE as STORE
 from hakd.device_file import Configuration, Entry, check_entry
@@ -16,13 +18,18 @@ from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.records.tables import write_table
 from hakd.staircase.curve import Curve, shape_from
+from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.inversions import in_words, inversions
 from hakd.staircase.mapping import changes, comb, comb_upside_down
-from hakd.sweeping.sweep import curves_from_table, sweep
+from hakd.sweeping.sweep import sweep
 from hakd.table_files import check_place
 
 SUFFIXES = (".parquet", ".csv")
 IMAGES = {"digits": (1, 10), "cluttered-digits": (1, 10), "cifar10": (3, 10)}  # channels, classes
+FURTHER = (
+    "  what cannot be told is named below; the same command looks further at it (up to 12 looks in all), or raise "
+    "`processes`, or end what else runs on the device"
+)
 SHOWN = 6  # changes of a curve in the summary
 
 Levels = dict[float, dict[str, Architecture]]
@@ -42,6 +49,7 @@ class Request:
         groups: width groups to time; empty: all, and the tiles.
         channels, classes: of the images; None: as the configuration's data set has them.
         priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
+        anew: measure again what the store has.
     """
 
     network: str
@@ -54,6 +62,7 @@ class Request:
     channels: int | None = None
     classes: int | None = None
     priors: Sequence[str] = ()
+    anew: bool = False
 
 
 def make_table(
@@ -82,6 +91,7 @@ def make_table(
         levels,
         mode=request.mode,
         groups=request.groups,
+        opened=partial(open_board, anew=request.anew),
         guiding=session.guiding if session else None,
     )
     # What the rows alone do not say, for those who read the table elsewhere.
@@ -168,9 +178,11 @@ def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]
 def summary(frame: pd.DataFrame, metadata: Mapping[str, Any]) -> list[str]:
     """What the curves show, a line per group and level, and how far they can be trusted."""
     engine = f"{metadata['engine']} {metadata['engine_version']}"
-    trusted = f"{metadata['curves_trusted']} of {metadata['curves']} curves trusted"
+    told, curves = metadata["curves_told"], metadata["curves"]
     place = f"{frame['network'].iloc[0]} on {metadata['device']} ({engine})"
-    lines = [f"{place}: {len(frame)} points, {trusted}, {metadata['seconds']:.0f} s"]
+    lines = [f"{place}: {len(frame)} points, {told} of {curves} curves told, {metadata['seconds']:.0f} s"]
+    if told < curves:
+        lines.append(FURTHER)
     for level in dict.fromkeys(frame.loc[frame["kind"] == "block", "level"]):
         found = curves_from_table(frame, level)
         wide = max(map(len, found))

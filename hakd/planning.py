@@ -24,10 +24,10 @@ from hakd.records.errors import HakdError
 from hakd.staircase.plan import POINTS, targets
 from hakd.study import canonical, check_study, level_text
 from hakd.sweeping.following import LENGTHS
+from hakd.sweeping.looks import LOOKS
 from hakd.sweeping.measuring import Measuring, device_from
 from hakd.sweeping.parts import engine_graph
 from hakd.sweeping.seams import pair_graphs
-from hakd.sweeping.timing import LOOKS
 
 GMACS = 2.0  # assumed: thousand million multiply-accumulates a second and thread, a Raspberry Pi 4's order of magnitude
 OVERHEAD_S = 3e-6  # assumed: of a call

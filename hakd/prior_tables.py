@@ -9,8 +9,8 @@ import pandas as pd
 from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
+from hakd.staircase.curve_rows import curves_from_table
 from hakd.sweeping.parts import engine_graph
-from hakd.sweeping.sweep import curves_from_table
 from hakd.table_files import read_latency
 from hakd.table_parts import parts_of, spec_from
 from hakd.transfer.prior import Session, Timed, learn_prior

@@ -17,14 +17,14 @@ import pandas as pd
 
 from hakd.boards import Board, Burst, Device, Point, open_board
 from hakd.device_file import Entry
-from hakd.plots.steps import curve_of
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
+from hakd.staircase.curve_rows import curve_of
 from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
 from hakd.staircase.mapping import changes
+from hakd.sweeping.looks import merge
 from hakd.sweeping.parts import point
-from hakd.sweeping.timing import merge
 from hakd.table_parts import parts_of
 
 LOOKS = 2
@@ -81,19 +81,19 @@ class Verdict:
 
 
 def tell_tales(frame: pd.DataFrame, steps: int) -> list[TellTale]:
-    """Pairs to time again: of each trusted curve its `steps` largest changes and its widest tread, else its ends.
+    """Pairs to time again: of each curve of known noise its `steps` largest changes and its widest tread, or its ends.
 
     Changes between adjacent widths come first: only they are where they seem to be.
     """
     found: list[TellTale] = []
-    blocks = frame[(frame["kind"] == "block") & frame["trusted"]]
+    blocks = frame[(frame["kind"] == "block") & frame["residual_p95"].notna()]
     for (level, group), rows in blocks.groupby(["level", "group"], sort=False, dropna=False):
         curve = curve_of(rows)
         place = (None if pd.isna(level) else float(level), str(group))
         known = dict(zip(curve.widths, curve.latency_ms, strict=True))
         wanted = sorted(changes(curve), key=lambda one: (not one.exact, -abs(math.log(one.ratio))))[:steps]
         pairs = [(one.before, one.after, True) for one in wanted]
-        tread = _widest_tread(curve.widths, curve.latency_ms, curve.eps)
+        tread = _widest_tread(curve.widths, curve.latency_ms, curve.tolerance or curve.eps)
         if tread is not None:
             pairs.append((*tread, False))
         if not pairs and len(curve.widths) > 1:
@@ -143,11 +143,15 @@ def recheck(
         Whether every curve holds.
 
     Raises:
-        HakdError: no trusted curve, a table that does not fit the network, a device that does not answer.
+        HakdError: no curve of known noise, a table that does not fit the network, a device that does not answer.
     """
     pairs = tell_tales(frame, steps)
     if not pairs:
-        raise HakdError("no trusted curve", where=where, remedy="Sweep the network again")
+        raise HakdError(
+            "no curve whose noise is known",
+            where=where,
+            remedy="Sweep the network again (`hakd sweep --anew` where the store answers)",
+        )
     choices = _choices(chosen)
     wanted = _wanted(frame, pairs)
     made = points_of(wanted, entry.device)
@@ -214,10 +218,9 @@ def _now(
     confidence: float,
 ) -> tuple[float, float, float] | None:
     keys = [points[(*pair.curve, width)].key for width in (pair.after, pair.before)]
-    try:
-        return ratio(bursts, keys[0], keys[1], confidence)
-    except HakdError:
-        return None  # it failed on the board, which the session has said
+    return ratio(
+        bursts, keys[0], keys[1], confidence
+    )  # None: it failed on the board, which the session has said
 
 
 def _then_and_now(about: Mapping[str, Any], board: Board) -> str:
@@ -275,7 +278,12 @@ def _report(
         return True
     words = [f"{stale} of {len(by_curve)} curves are stale"] if stale else []
     words += [f"{unclear} unclear (raise `benchmark_processes` or `rounds` of the device)"] if unclear else []
-    remedy = f": measure again, then choose again (delete {where} and run what made it)" if stale else ""
+    remedy = (
+        f": measure again (`hakd sweep --anew`; in a study `hakd store forget` its sweep and delete {where}), "
+        "then choose again"
+        if stale
+        else ""
+    )
     say(f"{', '.join(words)}{remedy}.")
     return False
 

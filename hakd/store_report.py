@@ -6,18 +6,21 @@ A store is a folder per device identity, named after the identity's hash, with a
 
 import json
 import math
+import secrets
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hakd.boards.journal import Journal
 from hakd.boards.points import Burst
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.table_files import printable
 
-TYPES = ("session", "run", "burst", "memory", "warm", "check", "failure", "end")
+TYPES = ("session", "run", "burst", "memory", "warm", "check", "failure", "forget", "end")
 TWICE = "the first of two counts; two clients had no common lock (`lock_path`): delete the journal"
 MEASURED_AGAIN = "delete the journal: its points are measured again"
 _BURST = tuple(one.name for one in fields(Burst))
@@ -128,18 +131,23 @@ def verify(root: Path) -> tuple[list[Finding], int, int]:
             findings.append(Finding(path, "is not hakd's", "nothing reads it", note=True))
     for folder in sorted(known):
         places: set[tuple[Any, ...]] = set()
+        read = []
         for path in sorted(folder.iterdir()):
             if path.suffix != ".jsonl" or path.is_dir():
                 findings.append(Finding(path, "is not hakd's", "nothing reads it", note=True))
-                continue
-            journal = _read(path)
+            else:
+                read.append(_read(path))
+        forgotten = {place for journal in read for place in _forgotten(journal)}
+        for journal in read:
+            path = journal.path
             findings += [*_of_file(journal), *_of_records(journal)]
             timed = [
                 one for one in journal.records if one.get("type") == "burst" and not one.get("reference")
             ]
             journals, bursts = journals + 1, bursts + len(timed)
             # Of another folder's journal nothing can be said twice here.
-            found = [_place(one) for one in timed] if _home(journal) in (None, folder.name) else []
+            at_home = _home(journal) in (None, folder.name)
+            found = [_place(one) for one in timed if at_home and _process_place(one) not in forgotten]
             twice = len(found) - len(set(found) - places)
             places.update(found)
             if twice:
@@ -151,6 +159,62 @@ def verify(root: Path) -> tuple[list[Finding], int, int]:
 def _place(burst: Mapping[str, Any]) -> tuple[Any, ...]:
     """What no two bursts of a folder share."""
     return tuple(str(burst.get(name)) for name in ("purpose", "key", "slot", "round"))
+
+
+def _process_place(burst: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(burst.get(name)) for name in ("purpose", "key", "process"))
+
+
+def _forgotten(journal: _Journal) -> Iterator[tuple[str, ...]]:
+    """Purpose, point and process of bursts that do not count any more."""
+    for record in journal.records:
+        if record.get("type") == "forget":
+            for process in record.get("processes") or ():
+                yield str(record.get("purpose")), str(record.get("key")), str(process)
+
+
+def forget(root: Path, device: str, purpose: str) -> tuple[int, int]:
+    """Leave out what was measured on a device for a purpose, so that it is measured again.
+
+    Nothing is deleted: a new journal in each of the device's folders says what does not count.
+
+    Args:
+        root: the store.
+        device: as sessions call it.
+        purpose: the first word of what it was measured for (`purposes`).
+
+    Returns:
+        How many points and bursts are left out.
+
+    Raises:
+        HakdError: no such folder, a file that cannot be read or written, or nothing of that kind.
+    """
+    points = bursts = 0
+    for folder in _folders(root):
+        journals = [_read(path) for path in sorted(folder.glob("*.jsonl"))]
+        heads = [journal.head for journal in journals if journal.head.get("device", {}).get("name") == device]
+        if not heads:
+            continue
+        gone: dict[tuple[str, str], Counter[str]] = {}
+        for record in (record for journal in journals for record in journal.records):
+            if record.get("type") == "burst" and str(record.get("purpose")).split(":")[0] == purpose:
+                place = str(record["purpose"]), str(record["key"])
+                gone.setdefault(place, Counter())[str(record["process"])] += 1
+        if gone:
+            name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}.jsonl"
+            journal = Journal(folder / name)
+            journal.append([heads[-1]])
+            journal.append(
+                {"type": "forget", "purpose": place[0], "key": place[1], "processes": sorted(processes)}
+                for place, processes in gone.items()
+            )
+            journal.close()
+        points += len(gone)
+        bursts += sum(map(Counter.total, gone.values()))
+    if not points:
+        problem = f"nothing was measured on {device!r} for {purpose!r}"
+        raise HakdError(problem, where=root, key="forget", remedy="See `hakd store ls`")
+    return points, bursts
 
 
 def _home(journal: _Journal) -> str | None:

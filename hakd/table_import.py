@@ -70,7 +70,7 @@ def import_table(path: str, wanted: Wanted, out: str | None, say: Callable[[str]
     origin = {"file": Path(path).name, "checked": checked, "provenance": about.get("provenance")}
     write_table(place, "latency", frame, {**kept, "imported": origin})
     curves = frame[frame["kind"] == "block"].drop_duplicates(["level", "group"])
-    trusted = f"{int(curves['trusted'].sum())} of {len(curves)} curves trusted"
+    trusted = f"{int(curves['trusted'].sum())} of {len(curves)} curves known to within their tolerance"
     say(f"{network} on {name}{_engine(about)}: {len(frame)} rows, {trusted}")
     say(f"checked: format and columns, {shapes}, {checked}")
     say(f"Written: {place}. As a device that answers from it:")

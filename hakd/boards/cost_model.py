@@ -33,6 +33,8 @@ class Noise:
 
     sigma: of each burst. spike_probability, spike_factor: a burst that somebody disturbed. drift: of a random walk,
     after a thousand bursts of a session. process_sigma: of a factor that all bursts of a process share.
+    interference_share: of a burst's calls that others slow, on average (0 to twice as much from burst to burst);
+    interference_factor: how much longer these take.
     """
 
     sigma: float = 0.0
@@ -40,6 +42,8 @@ class Noise:
     spike_factor: float = 1.5
     drift: float = 0.0
     process_sigma: float = 0.0
+    interference_share: float = 0.0
+    interference_factor: float = 1.3
 
 
 @dataclass(frozen=True)
@@ -143,9 +147,11 @@ def _hump(entry: object, where: object) -> Hump:
 def _noise(entry: object, where: object) -> Noise:
     key = f"{_WHERE}.noise"
     content = _mapping(entry, Noise, where, key)
-    for name, high in (("sigma", 1.0), ("spike_probability", 1.0), ("drift", 10.0), ("process_sigma", 1.0)):
-        _number(content, name, 0.0, high, where, key)
-    _number(content, "spike_factor", 0.1, 1000.0, where, key)
+    for name in ("sigma", "spike_probability", "process_sigma", "interference_share"):
+        _number(content, name, 0.0, 1.0, where, key)
+    _number(content, "drift", 0.0, 10.0, where, key)
+    for name in ("spike_factor", "interference_factor"):
+        _number(content, name, 0.1, 1000.0, where, key)
     return Noise(**content)
 
 

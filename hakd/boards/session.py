@@ -44,15 +44,18 @@ class Board:
         engine_version: of the engine on the device.
         context: host, CPU, clock, temperature, load and more before the session; None where the board does not tell.
         failures: reason by key of points that failed twice in this session and are left out of its results.
+        timed: bursts and memory figures that came from the device, not from the store, so far.
         away_s: seconds that lost links took, from when they were noticed until the board could be used again.
     """
 
-    def __init__(self, device: Device, root: Path, argv: Argv | None = None) -> None:
-        self.device, self._root, self._argv = device, root, argv
+    def __init__(self, device: Device, root: Path, argv: Argv | None = None, anew: bool = False) -> None:
+        self.device, self._root, self._argv, self._anew = device, root, argv, anew
         self._where = f"device {device.name}"
         self._checks = device.transport != "virtual"  # which computes times, not outputs
         self.failures: dict[str, str] = {}
         self.away_s = 0.0
+        self.timed = 0
+        self._begun: set[tuple[str, str]] = set()
         self._attempts: dict[str | None, int] = {}
         self._jobs = self._tries = self._past_noise = 0
         self._link, hello = connect(device, argv)
@@ -128,6 +131,7 @@ class Board:
             HakdError: the device or its engine went away or broke the protocol. What was measured stays in the store.
         """
         points = packing.unique(points)
+        self._forget(points, purpose)
         todo = [point for point in points if self._missing(point.key, purpose, protocol)]
         total = sum(len(self._store.missing(purpose, point.key, protocol)) for point in todo)
         with _bar(f"{self.device.name}: {purpose}", total, progress) as tick:
@@ -157,6 +161,15 @@ class Board:
         self._journal.sync()
         found = {point.key: self._store.memory(point.key) for point in points}
         return {key: weight for key, weight in found.items() if weight is not None}
+
+    def _forget(self, points: Sequence[Point], purpose: str) -> None:
+        """Where all is to be measured anew: leave out what earlier sessions measured of these points."""
+        if not self._anew:
+            return
+        places = {(purpose, point.key) for point in points} - self._begun
+        self._begun |= places
+        found = [self._store.forgetting(*place) for place in sorted(places)]
+        self._record([record for record in found if record is not None])
 
     def _through(self, work: Callable[[], None]) -> None:
         """Do a piece of work to its end; where the link is lost, connect again and do what is missing of it."""
@@ -261,6 +274,7 @@ class Board:
             {"do": "run", "job": run.job, "keys": keys, "rounds": rounds, "check": sorted(check), **about}
         )
         self._follow(run, tick)
+        self.timed += run.results
         for key, reason in run.failed.items():
             self._count_failure(key, reason)
         assert run.ended is not None
@@ -345,18 +359,21 @@ class Board:
 
 
 @contextlib.contextmanager
-def open_board(device: Device, store: Path, transport: Argv | None = None) -> Iterator[Board]:
+def open_board(
+    device: Device, store: Path, transport: Argv | None = None, anew: bool = False
+) -> Iterator[Board]:
     """Start the agent of a device, wait for the board's lock, and end both with the block.
 
     Args:
         device: the board.
         store: folder of the measurements of all devices.
         transport: command line that reaches the agent, when not as `device.transport` says.
+        anew: measure again whatever is asked for; what the store has of it does not count any more.
 
     Raises:
         HakdError: no way to the board, no such Python, no agent, no engine, a held lock, too few CPUs.
     """
-    board = Board(device, Path(store), transport)
+    board = Board(device, Path(store), transport, anew)
     try:
         yield board
         board._bye()

@@ -45,6 +45,7 @@ class Store:
         self._bursts: dict[tuple[str, str], dict[tuple[int, int], Burst]] = {}
         self._reference: dict[str, list[Burst]] = {}
         self._memory: dict[str, int] = {}
+        self._forgotten: set[tuple[str, str, str]] = set()  # purpose, key, process
         for path in sorted(self.folder.glob("*.jsonl")):
             try:
                 self.add(journal.read(path))
@@ -55,15 +56,25 @@ class Store:
                 ) from None
 
     def add(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Take records in; of two bursts for the same slot and round the first one stays."""
+        """Take records in; of two bursts for the same slot and round the first one stays.
+
+        What a `forget` record names does not count, wherever it stands.
+        """
         for record in records:
             if record["type"] == "burst":
                 burst = Burst(*(record[name] for name in _BURST))
                 if record["reference"]:
                     self._reference.setdefault(burst.process, []).append(burst)
-                else:
+                elif (record["purpose"], burst.key, burst.process) not in self._forgotten:
                     found = self._bursts.setdefault((record["purpose"], burst.key), {})
                     found.setdefault((record["slot"], burst.round), burst)
+            elif record["type"] == "forget":
+                purpose, key, gone = record["purpose"], record["key"], record["processes"]
+                self._forgotten |= {(purpose, key, process) for process in gone}
+                kept = self._bursts.get((purpose, key), {})
+                self._bursts[purpose, key] = {
+                    place: burst for place, burst in kept.items() if burst.process not in gone
+                }
             elif record["type"] == "memory":
                 self._memory.setdefault(record["key"], record["bytes"])
 
@@ -75,6 +86,11 @@ class Store:
         """Bursts of a point in order of slot and round; those beyond the protocol asked for are left out."""
         found = self._bursts.get((purpose, key), {})
         return [found[place] for place in sorted(protocol.slots() & found.keys())]
+
+    def forgetting(self, purpose: str, key: str) -> dict[str, Any] | None:
+        """The record by which what is there of a point is measured anew; None where nothing is."""
+        gone = sorted({burst.process for burst in self._bursts.get((purpose, key), {}).values()})
+        return {"type": "forget", "purpose": purpose, "key": key, "processes": gone} if gone else None
 
     def reference(self, key: str, processes: Iterable[str]) -> list[Burst]:
         """Bursts of the reference point `key` in the named processes."""

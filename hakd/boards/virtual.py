@@ -211,15 +211,32 @@ class Simulation:
                     time_us *= max(0.1, 1 + draws.normal(0, noise.sigma)) * math.exp(self.walk)
                     if draws.random() < noise.spike_probability:
                         time_us *= noise.spike_factor
-                self._say_burst(frame, key, turn, position, is_reference, time_us)
+                limits = frame["protocol"]
+                wanted = round(limits["burst_ms"] * 1e3 / time_us)
+                calls = max(limits["min_calls"], min(limits["max_calls"], wanted))
+                slowed = [1.0, 1.0]  # of the fastest call and of the median one
+                if noise and noise.interference_share:
+                    share = min(1.0, 2 * noise.interference_share * draws.random())
+                    slow = draws.binomial(calls, share)
+                    slowed = [
+                        noise.interference_factor if slow > least else 1.0 for least in (calls - 1, calls / 2)
+                    ]
+                self._say_burst(
+                    frame, key, turn, position, is_reference, calls, [time_us * one for one in slowed]
+                )
 
     def _say_burst(
-        self, frame: Mapping[str, Any], key: str, turn: int, position: int, reference: bool, time_us: float
+        self,
+        frame: Mapping[str, Any],
+        key: str,
+        turn: int,
+        position: int,
+        reference: bool,
+        calls: int,
+        times_us: list[float],
     ) -> None:
-        limits = frame["protocol"]
-        wanted = round(limits["burst_ms"] * 1e3 / time_us)
-        calls = max(limits["min_calls"], min(limits["max_calls"], wanted))
-        median_ns = max(1, round(1e3 * time_us))
+        fastest_us, median_us = times_us
+        median_ns = max(1, round(1e3 * median_us))
         self.clock_ns += (calls + 2) * median_ns
         self.voice.say(
             "burst",
@@ -229,7 +246,7 @@ class Simulation:
             position=position,
             reference=reference,
             calls=calls,
-            min_ns=max(1, round(0.99 * median_ns)),
+            min_ns=max(1, round(0.99e3 * fastest_us)),
             median_ns=median_ns,
             switches=0,
             clock_mhz=None,

@@ -17,7 +17,8 @@ from typing import Any
 from hakd.choosing.snap import Choice
 from hakd.records.errors import HakdError
 
-TimePair = Callable[[dict[str, int], dict[str, int]], tuple[float, float, float]]
+Interval = tuple[float, float, float]
+TimePair = Callable[[dict[str, int], dict[str, int]], Interval | None]
 MAX_TIMINGS = 8
 FAR_OFF_SHARE = 4  # surely slower: a quarter of the remaining moves goes at once
 
@@ -52,7 +53,10 @@ class RepairStep:
 
 @dataclass(frozen=True)
 class Repair:
-    """Widths, moves kept and undone (in order), the steps, the accepted ratio (1 for the twin)."""
+    """Widths, moves kept and undone (in order), the steps, the accepted ratio (1 for the twin).
+
+    `verified` is False where the device could not compare the networks, and the twin is taken for that.
+    """
 
     widths: Mapping[str, int]
     kept: tuple[Move, ...]
@@ -63,6 +67,7 @@ class Repair:
     ratio_high: float
     limit: float
     reason: str
+    verified: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -126,7 +131,8 @@ def repair(
         twin: widths before the moves.
         moves: of different groups, from the twin's widths.
         time_pair: times two networks freshly, interleaved in fresh processes; returns the ratio of their
-            latencies and the ends of its interval (`hakd.staircase.estimate.ratio`).
+            latencies and the ends of its interval (`hakd.staircase.estimate.ratio`). None: they could not be compared;
+            then the twin is what is left, and the reason says so.
         limit: what the upper end must not exceed. 1 is strict: a network whose every move is free has a true
             ratio of 1, and its upper end is above 1 in nearly all timings; 1 + a margin tests
             non-inferiority instead.
@@ -141,7 +147,22 @@ def repair(
     steps: list[RepairStep] = []
     while left:
         widths = {**twin, **{move.group: move.width_to for move in left}}
-        ratio, low, high = _timed(time_pair, widths, dict(twin))
+        found = _timed(time_pair, widths, dict(twin))
+        if found is None:
+            reason = "not verified, no two processes timed both networks: the twin itself"
+            return Repair(
+                dict(twin),
+                (),
+                tuple(undone + left),
+                tuple(steps),
+                1.0,
+                1.0,
+                1.0,
+                limit,
+                reason,
+                verified=False,
+            )
+        ratio, low, high = found
         if high <= limit:
             steps.append(RepairStep(widths, ratio, low, high, (), "accepted"))
             reason = f"verified: at most {high:.3f} x its twin, {len(undone)} of {len(moves)} move(s) undone"
@@ -165,8 +186,11 @@ def _how_many(left: int, timings_left: int, far_off: bool) -> tuple[int, str]:
     return count, f"{why}: {count} of {left} move(s) undone"
 
 
-def _timed(time_pair: TimePair, widths: dict[str, int], twin: dict[str, int]) -> tuple[float, float, float]:
-    ratio, low, high = map(float, time_pair(widths, twin))
+def _timed(time_pair: TimePair, widths: dict[str, int], twin: dict[str, int]) -> Interval | None:
+    found = time_pair(widths, twin)
+    if found is None:
+        return None
+    ratio, low, high = map(float, found)
     if not (0 < low <= ratio <= high and math.isfinite(high)):
         raise HakdError(
             f"a ratio of {ratio} in [{low}, {high}] is no measurement",

@@ -10,12 +10,13 @@ teeth (onnxruntime over input channels: 63 slow, 64 fast, 65 slow), so there the
 `hakd.staircase.plan.extend` asks for the first and the last of such a gap. `docs/choosing.md` has examples.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hakd.records.errors import HakdError
-from hakd.staircase.curve import Curve, line_shape
+from hakd.staircase.curve import FREE, OPEN, SLOWER, Curve, line_shape
 from hakd.staircase.plan import gap_beside_fall, hidden_multiples
 
 READINGS = ("hakd", "hakd_free")
@@ -71,8 +72,9 @@ def choice_from(content: Mapping[str, Any], where: object = None) -> Choice:
 def snap(curve: Curve, width: int, full: int, reading: str = "hakd") -> Choice:
     """Choose one group's width from its curve.
 
-    The width stays where the curve is untrusted, where it already is the full width, and on a slope, where
-    the tolerance would be spent as a latency budget.
+    The width stays where nothing is known of the noise, where it already is the full width, and on a slope, where
+    the tolerance would be spent as a latency budget. A width is taken where the interval of its ratio to the pruned one
+    says that it is free (`Curve.verdict`); one that cannot be told (`open`) is not, and ends a run.
 
     Args:
         curve: measured at the neighbours' widths; must hold `width`.
@@ -95,7 +97,7 @@ def snap(curve: Curve, width: int, full: int, reading: str = "hakd") -> Choice:
         )
     start = curve.index(width)
     stop = next((i for i, w in enumerate(curve.widths) if w > full), len(curve.widths))
-    if not curve.trusted:
+    if curve.tolerance is None or not curve.linked:
         return _choice(curve, start, start, full, reading, f"stays: {curve.reason}")
     if width == full:
         return _choice(curve, start, start, full, reading, "stays: nothing was pruned")
@@ -130,11 +132,13 @@ def widths_of(choices: Mapping[str, Choice]) -> dict[str, int]:
 
 def _run_end(curve: Curve, start: int, stop: int) -> tuple[int, str]:
     """Right end of the contiguous run, as an index, and what ended it."""
-    limit = (1 + curve.eps) * curve.latency_ms[start]
     for i in range(start + 1, stop):
         last = i - 1
-        if curve.latency_ms[i] > limit:
+        told = curve.verdict(i, start)
+        if told == SLOWER:
             return last, f"right end of its run: {_versus(curve, start, i)} at {curve.widths[i]}"
+        if told == OPEN:
+            return last, f"end of the known run: {_undecided(curve, start, i)}"
         beside = f"beside {curve.widths[last]}, next widths not timed"
         if gap_beside_fall(curve, start, i):
             return last, f"end of the known run: the latency falls {beside}"
@@ -144,12 +148,23 @@ def _run_end(curve: Curve, start: int, stop: int) -> tuple[int, str]:
 
 
 def _widest(curve: Curve, start: int, stop: int) -> tuple[int, str]:
-    """Widest measured width within the tolerance, as an index."""
-    limit = (1 + curve.eps) * curve.latency_ms[start]
-    end = max(i for i in range(start, stop) if curve.latency_ms[i] <= limit)
-    slower = sum(curve.latency_ms[i] > limit for i in range(start, end))
+    """Widest measured width that is free, as an index."""
+    told = [curve.verdict(i, start) for i in range(start, stop)]
+    end = start + max(i for i, word in enumerate(told) if word == FREE)
+    slower = told[: end - start].count(SLOWER)
     past = f", past {slower} slower one(s)" if slower else ""
-    return end, f"widest timed width that is not slower{past}"
+    unknown = [i for i in range(end + 1, stop) if told[i - start] == OPEN]
+    but = f"; not to be told: {_undecided(curve, start, unknown[-1])}" if unknown else ""
+    return end, f"widest timed width that is not slower{past}{but}"
+
+
+def _undecided(curve: Curve, start: int, i: int) -> str:
+    """A width that cannot be told, with its interval and what more time would take."""
+    found = curve.compared(i, start)
+    half = math.log(found.high / found.ratio)
+    times = (half / math.log1p(curve.tolerance or 1.0)) ** 2
+    more = f", {times:.1f} times the processes would tell" if 1 < times < math.inf else ""
+    return f"{curve.widths[i]} is {found}{more}"
 
 
 def _versus(curve: Curve, start: int, i: int) -> str:
@@ -175,9 +190,9 @@ def _choice(curve: Curve, start: int, end: int, full: int, reading: str, why: st
         latency_to_low_ms=curve.low[end],
         latency_to_high_ms=curve.high[end],
         residual_p95=curve.residual_p95,
-        tolerance=None if curve.residual_p95 is None else curve.eps,
+        tolerance=curve.tolerance,
         free_channels=curve.widths[end] - curve.widths[start],
         neighbour_widths=dict(curve.neighbour_widths),
-        trusted=curve.trusted,
+        trusted=curve.decided(curve.widths[start], full),
         reason=why,
     )

@@ -56,7 +56,7 @@ class Kept:
 
 def within_budget(
     solve: Callable[[float], Joint],
-    time_fresh: Callable[[dict[str, int]], Fresh],
+    time_fresh: Callable[[dict[str, int]], Fresh | None],
     budget_ms: float,
     fallback: Mapping[str, int] | None = None,
     tries: int = MOST_TRIES,
@@ -66,7 +66,7 @@ def within_budget(
     Args:
         solve: widths for a budget in ms by the tables of one device.
         time_fresh: (latency in ms, latency / budget, lower and upper end of its interval) of widths, by bursts that no
-            choice was made on.
+            choice was made on; None: the device could not compare them, and the choosing ends.
         budget_ms: as the tables count it.
         fallback: widths that keep the budget by definition, since it is their latency (say, the pruned network's);
             taken when nothing is accepted. Without one the try with the lowest upper end is what is left, and the
@@ -88,7 +88,11 @@ def within_budget(
             ended = f"nothing in the tables keeps {asked:.4g} ms" if steps else str(error.problem)
             break
         (predicted,), (upper,) = found.latency_ms.values(), found.upper_ms.values()
-        ms, ratio, low, high = checked(time_fresh(dict(found.widths)))
+        fresh = time_fresh(dict(found.widths))
+        if fresh is None:
+            ended = "not verified, no two processes timed it"
+            break
+        ms, ratio, low, high = checked(fresh)
         tighter = tightened(asked, upper, high)
         word = "accepted" if high <= 1 else f"not shown to keep the budget: next one {tighter:.4g} ms"
         steps.append(Try(found.widths, asked, predicted, upper, ms, ratio, low, high, word))
@@ -102,10 +106,21 @@ def within_budget(
     if fallback is not None:
         reason = f"{ended}: the network that gave the budget"
         return Kept(dict(fallback), tuple(steps), 1.0, 1.0, 1.0, 1.0, shrinkage, reason)
+    if not steps:
+        raise untimed()
     best = min(steps, key=lambda one: one.ratio_high)
     reason = f"{ended}: the budget may be exceeded, by {best.ratio_high - 1:.1%} at most"
     return Kept(
         best.widths, tuple(steps), best.ratio, best.ratio_low, best.ratio_high, 1.0, shrinkage, reason
+    )
+
+
+def untimed() -> HakdError:
+    """That not one choice could be compared with its budget, and nothing else is there to take."""
+    return HakdError(
+        "no choice could be timed against its budget",
+        key="choosing.budget",
+        remedy="See the failures that the device reported, or run again: what was measured is kept",
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hakd.choosing.joint import Joint, NoneFits
-from hakd.choosing.within_budget import MOST_TRIES, Fresh, checked, tightened
+from hakd.choosing.within_budget import MOST_TRIES, Fresh, checked, tightened, untimed
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class FleetKept:
 
 def within_budgets(
     solve: Callable[[Mapping[str, float]], Joint],
-    time_fresh: Callable[[dict[str, int]], Mapping[str, Fresh]],
+    time_fresh: Callable[[dict[str, int]], Mapping[str, Fresh | None]],
     budgets_ms: Mapping[str, float],
     fallback: Mapping[str, int] | None = None,
     tries: int = MOST_TRIES,
@@ -95,7 +95,12 @@ def within_budgets(
                 raise
             ended = f"nothing in the tables keeps {_words(asked)}" if steps else str(error.problem)
             break
-        timed = _timed(found, asked, time_fresh(dict(found.widths)))
+        fresh = {name: one for name, one in time_fresh(dict(found.widths)).items() if one is not None}
+        lacking = [name for name in asked if name not in fresh]
+        if lacking:
+            ended = f"not verified, no two processes timed it on {', '.join(lacking)}"
+            break
+        timed = _timed(found, asked, fresh)
         over = [name for name, one in timed.items() if not one.verified]
         for name in over:
             asked[name] = tightened(asked[name], timed[name].upper_ms, timed[name].ratio_high)
@@ -108,6 +113,8 @@ def within_budgets(
             return FleetKept(found.widths, tuple(steps), steps[-1], reason)
     if fallback is not None:
         return FleetKept(dict(fallback), tuple(steps), None, f"{ended}: the network that gave the budget")
+    if not steps:
+        raise untimed()
     best = min(steps, key=lambda one: one.worst)
     left = [
         f"{name} (by {one.ratio_high - 1:.1%} at most)"

@@ -37,15 +37,14 @@ def add(commands: Commands) -> None:
 
 def _inverted(frame: "pd.DataFrame") -> list[str]:
     """Widths that are narrower and yet slower than a wider one, a line for each curve that has some."""
+    from hakd.staircase.curve_rows import curves_from_table
     from hakd.staircase.inversions import in_words, inversions
-    from hakd.sweeping.sweep import curves_from_table
 
     lines = []
     for level in dict.fromkeys(frame.loc[frame["kind"] == "block", "level"].dropna()):
         for curve in curves_from_table(frame, level).values():
             words = in_words(inversions(curve))
-            trust = "" if curve.trusted else "; untrusted"
-            lines += [f"  level {level:g} {curve.group}: {words}{trust}"] if words else []
+            lines += [f"  level {level:g} {curve.group}: {words}"] if words else []
     return lines
 
 

@@ -6,6 +6,19 @@ from pathlib import Path
 
 from hakd.commands.common import FINDING, FINE, Commands, command
 
+PURPOSES = (
+    "sweep",
+    "tiles",
+    "tables",
+    "screen",
+    "calibrate",
+    "verify",
+    "certify",
+    "benchmark",
+    "explain",
+    "doctor",
+)
+
 
 def add(commands: Commands) -> None:
     """The options."""
@@ -15,13 +28,18 @@ def add(commands: Commands) -> None:
         "list what a measurement store holds, or look whether all of it is sound",
         "ls      a paragraph per device identity: device, engine and version, threads, epoch, fingerprint; sessions,\n"
         "        points, bursts, failures, size, first and last session (UTC)\n"
-        "verify  read every journal and say what is not as hakd wrote it, with the remedy; status 1 for damage\n\n"
+        "verify  read every journal and say what is not as hakd wrote it, with the remedy; status 1 for damage\n"
+        "forget  leave out what was measured on --device for --purpose (a disturbed hour, say): it is measured again\n"
+        "        when it is asked for next; nothing is deleted\n\n"
         "examples:\n"
         "  hakd store ls\n"
         "  hakd store ls --json --store ../runs/paper/results/measurements\n"
-        "  hakd store verify",
+        "  hakd store verify\n"
+        "  hakd store forget --device pi4 --purpose verify",
     )
-    found.add_argument("what", choices=("ls", "verify"), help="list, or look for damage")
+    found.add_argument("what", choices=("ls", "verify", "forget"), help="list, look for damage, or leave out")
+    found.add_argument("--device", metavar="NAME", help="forget: what was measured on this device")
+    found.add_argument("--purpose", choices=PURPOSES, help="forget: and for this purpose")
     found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
     found.add_argument("--json", action="store_true", help="for machines")
     found.set_defaults(run=_run)
@@ -29,9 +47,17 @@ def add(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from hakd.device_file import configuration
-    from hakd.store_report import holdings, listing, verify
+    from hakd.records.errors import HakdError
+    from hakd.store_report import forget, holdings, listing, verify
 
     root = Path(arguments.store or configuration(arguments.config).store())
+    if arguments.what == "forget":
+        if not (arguments.device and arguments.purpose):
+            remedy = f"Give both; purposes: {', '.join(PURPOSES)}"
+            raise HakdError("needs to be told what", key="--device, --purpose", remedy=remedy)
+        points, bursts = forget(root, arguments.device, arguments.purpose)
+        print(f"{root}: {bursts} bursts of {points} points do not count any more; they are measured again")
+        return FINE
     if arguments.what == "ls":
         found = holdings(root)
         if arguments.json:

@@ -72,6 +72,12 @@ def add(commands: Commands) -> None:
     )
     found.add_argument("--groups", nargs="+", default=[], metavar="GROUP", help="these width groups only")
     found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
+    found.add_argument(
+        "--anew",
+        action="store_true",
+        help="measure all of it again; what the store has of it does not count any more. Without it the same command "
+        "takes further looks at what could not be told",
+    )
     found.add_argument("--min-step", type=fraction, metavar="X", help="smallest step that matters, e.g. 0.1")
     found.add_argument("--processes", type=from_(2), metavar="N", help="fresh processes in a look, 2 or more")
     found.add_argument("--rounds", type=from_(3), metavar="N", help="rounds in a process, 3 or more")
@@ -117,6 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.channels,
         arguments.classes,
         arguments.prior,
+        arguments.anew,
     )
     try:
         make_table(entry, configuration(arguments.config), request)
@@ -149,6 +156,7 @@ def _own(arguments: argparse.Namespace, entry: "Entry") -> int:
         arguments.out,
         arguments.store,
         arguments.groups,
+        arguments.anew,
     )
     try:
         own_table(entry, configuration(arguments.config), request)

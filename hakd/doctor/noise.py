@@ -17,9 +17,9 @@ from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Graph, Segment
-from hakd.staircase.curve import tolerance, trust
+from hakd.staircase.curve import TOLERANCE_FLOOR
 from hakd.staircase.estimate import estimate
-from hakd.staircase.factors import process_medians
+from hakd.staircase.factors import process_times
 from hakd.sweeping.measuring import Measuring
 
 PROBE_S = 5.0  # of passes: as many fresh processes as fit, at least two
@@ -29,7 +29,7 @@ CHANNELS, SIZE = 32, 16
 CALL = "call"
 BUSY_SHARE = 0.25  # of bursts preempted, from which others must be at work on the timed CPUs
 SPREAD = 0.05  # log spread of whole processes from which the machine's speed is not steady
-RESTLESS = 0.015  # scatter inside a process from which it is not calm (hakd.staircase.interference)
+RESTLESS = 0.015  # scatter of burst medians inside a process from which it is not calm
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,10 @@ class Noise:
     cpu_ratio: float
 
     @property
-    def best_min_step(self) -> float | None:
-        """The smallest `min_step` that a sweep's curves could be trusted with; None for none."""
-        residuals = [
-            self.residual_p95,
-            *([self.residual_all_p95] if self.residual_all_p95 is not None else []),
-        ]
-        best = min(residuals)
-        return 2 * tolerance(best) if trust(best, 1.0)[0] else None
+    def best_min_step(self) -> float:
+        """The smallest `min_step` that a sweep's widths could be told with: twice what two measurements differ by."""
+        told = [self.residual_p95, *([] if self.residual_all_p95 is None else [self.residual_all_p95])]
+        return max(2 * TOLERANCE_FLOOR, 2 * min(told))
 
 
 def block() -> Graph:
@@ -132,18 +128,18 @@ def noise(bursts: dict[str, list[Burst]]) -> Noise:
     """What the bursts of `points` say."""
     calls = [burst.median_ns / 1e3 for burst in bursts[CALL]]
     copies = {key: found for key, found in bursts.items() if key != CALL}
-    medians = process_medians(copies)
+    times = process_times(copies)
     made = estimate(copies)
     every = [burst for found in copies.values() for burst in found]
     return Noise(
         latency_ms=float(np.median([one.latency_ms for one in made.estimates.values()])),
         call_us=float(np.median(calls)),
-        processes=len(medians.processes),
+        processes=len(times.processes),
         bursts=len(every),
         within=_within(copies),
         between=float(np.std([np.log(factor) for factor in made.factors.values()], ddof=1)),
-        residual_p95=_of_pairs(medians.timed),
-        residual_all_p95=made.residual_p95 if len(medians.processes) >= 4 else None,
+        residual_p95=_of_pairs(times.log_ms),
+        residual_all_p95=made.residual_p95 if len(times.processes) >= 4 else None,
         preempted=float(np.mean([burst.switches > 0 for burst in every])),
         cpu_ratio=float(np.median([burst.cpu_ratio for burst in every])),
     )
@@ -170,19 +166,14 @@ def _of_pairs(log_ms: np.ndarray) -> float:
 def verdict(found: Noise, min_step: float) -> tuple[str, str, str]:
     """(`fit`, `more` or `unfit`; in words; what to do about it)."""
     least = found.best_min_step
-    steps = (
-        f"steps of {least:.1%} and more can be told" if least is not None else "no step can be told for sure"
-    )
-    if trust(found.residual_p95, min_step)[0]:
+    steps = f"steps of {least:.1%} and more can be told"
+    if 2 * found.residual_p95 <= min_step:
         return "fit", f"fit: {steps}", ""
-    if found.residual_all_p95 is not None and trust(found.residual_all_p95, min_step)[0]:
+    if least <= min_step:
         words = f"usable with more looks, which a sweep takes by itself: {steps}"
         return "more", words, "Raise `rounds` or `processes` to make each look better"
     cause, remedy = _cause(found)
-    if least is not None:
-        remedy = (
-            f"{remedy}; or set `min_step: {np.ceil(100 * least) / 100:.2f}`, if smaller steps do not matter"
-        )
+    remedy = f"{remedy}; or set `min_step: {np.ceil(100 * least) / 100:.2f}`, if smaller steps do not matter"
     return "unfit", f"unfit for steps of {min_step:.1%}: {cause}; {steps}", remedy
 
 

@@ -8,7 +8,6 @@ is needed.
 import contextlib
 import importlib
 import io
-import json
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from hakd.explaining.timing import check_engine
 from hakd.latency_table import SUFFIXES, summary
 from hakd.records.errors import HakdError
 from hakd.records.tables import write_table
-from hakd.staircase.estimate import Sweep
+from hakd.staircase.curve_rows import curve_rows
 from hakd.sweeping.following import Line, follow
 from hakd.sweeping.modes import MODES
 from hakd.table_files import check_place
@@ -57,6 +56,7 @@ class OwnRequest:
     out: str
     store: str | None = None
     groups: Collection[str] = ()
+    anew: bool = False
 
 
 def own_table(
@@ -194,42 +194,18 @@ def _sweep(
     lines = [_Line(_LEVEL, group.name, MODES[request.mode], taken=taken, part=group) for group in groups]
     middle = lines[len(lines) // 2]
     start = time.monotonic()
-    with open_board(entry.device, store) as board:
+    with open_board(entry.device, store, anew=request.anew) as board:
         found = follow(board, lines, entry.measuring, middle.point(middle.width, entry.device))
         metadata = _metadata(board, entry, lines)
     metadata |= {"mode": request.mode, "seconds": time.monotonic() - start, "input": list(request.image)}
-    return pd.DataFrame([row for line in lines for row in _rows(request.network, line, found)]), metadata
-
-
-def _rows(network: str, line: Line, found: Sweep) -> list[dict[str, Any]]:
-    """Rows of a curve for the latency table, with a study's columns."""
-    if line.curve is None:
-        return []
-    rows = []
-    for channels in line.curve.widths:
-        one = found.estimates[line.keys[channels]]
-        rows.append(
-            {
-                "network": network,
-                "level": line.level,
-                "kind": "block",
-                "group": line.group,
-                "shape": one.key,
-                "width": channels,
-                "neighbour_widths": json.dumps(line.curve.neighbour_widths),
-                "latency_ms": one.latency_ms,
-                "latency_low_ms": one.latency_low_ms,
-                "latency_high_ms": one.latency_high_ms,
-                "min_ms": one.min_ms,
-                "bursts": one.bursts,
-                "dropped": one.dropped,
-                "processes": one.processes,
-                "residual_p95": line.curve.residual_p95,
-                "trusted": line.curve.trusted,
-                "reason": line.curve.reason,
-            }
-        )
-    return rows
+    return pd.DataFrame(
+        [
+            row
+            for line in lines
+            if line.curve is not None
+            for row in curve_rows(line.curve, request.network, line.keys, found)
+        ]
+    ), metadata
 
 
 def _metadata(board: Board, entry: Entry, lines: Sequence[Line]) -> dict[str, Any]:
@@ -244,6 +220,6 @@ def _metadata(board: Board, entry: Entry, lines: Sequence[Line]) -> dict[str, An
         "context": board.context,
         "failures": board.failures,
         "curves": len(lines),
-        "curves_trusted": sum(line.curve is not None and line.curve.trusted for line in lines),
+        "curves_told": sum(line.told for line in lines),
         "looks": {line.group: line.look for line in lines if line.look > 1},
     }

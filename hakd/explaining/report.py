@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from hakd.choosing.snap import snap
 from hakd.explaining.blocks import Group
-from hakd.explaining.timing import Timed, ceiling
-from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, shape_from
+from hakd.explaining.timing import Timed, told
+from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, shape_from
 
 _HIDDEN = 3  # reasons of a kind that are listed by name
 
@@ -33,13 +32,14 @@ class Finding:
 
     Attributes:
         latency_ms: of its block at the present width; None where that was not timed.
-        lost_us: microseconds that the present width loses; None where the curve cannot be trusted.
+        lost_us: microseconds that the present width loses; None where that cannot be told.
         shape: `steps`, `line` or `flat`; empty where it cannot be told.
         free: the widest timed width that is not slower, if there is a wider one.
         narrower, wider: the nearest timed width on that side that is faster by more than the tolerance.
         good: the nearest timed width on each side that loses nothing; empty where the present one loses nothing.
         last: the widest width that was timed.
-        reason: how far the curve can be trusted, or why nothing was timed.
+        trusted: whether anything can be said for sure, all that is said of the model holding together.
+        reason: how well the curve is known, or why nothing was timed.
     """
 
     group: Group
@@ -69,27 +69,42 @@ def _finding(group: Group, timed: Timed) -> Finding:
         reason = failures.get(f"{group.name} = {group.width}", "nothing was timed")
         return Finding(group, None, None, "", None, None, None, (), 0, False, f"not timed: {reason}", None)
     now = curve.at(group.width)
-    if not curve.trusted:
-        last = curve.widths[-1]
+    last = curve.widths[-1]
+    if curve.tolerance is None or not curve.linked:
         return Finding(group, now, None, "", None, None, None, (), last, False, curve.reason, curve)
     shape = shape_from(curve)
     free, narrower, wider = _others(curve, group.width) if shape != "line" else (None, None, None)
     lost = 1e3 * lost_ms(curve, group.width) if shape != "line" else 0.0
     good = _good(curve, group.width) if lost else ()
-    last = curve.widths[-1]
+    sure = bool(lost or free or narrower or wider) or told(curve, group.width, last)
+    if not sure:
+        reason = _undecided(curve, group.width)
+        return Finding(group, now, None, "", None, None, None, (), last, False, reason, curve)
     return Finding(group, now, lost, shape, free, narrower, wider, good, last, True, curve.reason, curve)
 
 
 def _others(curve: Curve, width: int) -> tuple[Other | None, Other | None, Other | None]:
-    """The widest free width, and the nearest faster one on each side."""
-    now = curve.at(width)
-    choice = snap(curve, width, ceiling(width), "hakd_free")
-    free = Other(choice.width_to, curve.at(choice.width_to) / now) if choice.width_to > width else None
-    fast = [Other(w, ms / now) for w, ms in zip(curve.widths, curve.latency_ms, strict=True)]
-    fast = [other for other in fast if other.ratio * (1 + curve.eps) < 1]
-    narrower = max((other for other in fast if other.width < width), key=lambda o: o.width, default=None)
-    wider = min((other for other in fast if other.width > width), key=lambda o: o.width, default=None)
-    return free, narrower, wider
+    """The widest free width, and the nearest faster one on each side; each holds together with all that is said."""
+    here, now = curve.index(width), curve.at(width)
+    places = range(len(curve.widths))
+    free = [i for i in places if i > here and curve.verdict(i, here, TOGETHER) == FREE]
+    fast = [i for i in places if curve.faster(i, here)]
+
+    def other(i: int | None) -> Other | None:
+        return None if i is None else Other(curve.widths[i], curve.latency_ms[i] / now)
+
+    narrower = max((i for i in fast if i < here), default=None)
+    wider = min((i for i in fast if i > here), default=None)
+    return other(max(free, default=None)), other(narrower), other(wider)
+
+
+def _undecided(curve: Curve, width: int) -> str:
+    """The width nearest to the present one of which nothing can be said, with its interval; and how to say more."""
+    here = curve.index(width)
+    unknown = [i for i in range(len(curve.widths)) if curve.verdict(i, here, TOGETHER) == OPEN]
+    nearest = min(unknown, key=lambda i: abs(curve.widths[i] - width))
+    found = curve.compared(nearest, here, TOGETHER)
+    return f"{curve.widths[nearest]} is {found}; {curve.reason}"
 
 
 def _good(curve: Curve, width: int) -> tuple[Other, ...]:
@@ -138,7 +153,7 @@ def text(
     engine = (
         f"{about['engine']} {about['engine_version']}, threads {about['threads']}, batch {about['batch']}"
     )
-    counts = f"{len(found)} widths examined, {len(trusted)} of them trusted"
+    counts = f"{len(found)} widths examined, {len(trusted)} of them told for sure"
     lose = "1 width loses" if len(losing) == 1 else f"{len(losing)} widths lose"
     total = _us(sum(one.lost_us or 0.0 for one in losing))
     lines = [
@@ -250,7 +265,7 @@ def _group_dict(one: Finding) -> dict[str, Any]:
         "good": [_other_dict(other) for other in one.good],
         "trusted": one.trusted,
         "reason": one.reason,
-        "tolerance": None if curve is None or not np.isfinite(curve.eps) else curve.eps,
+        "tolerance": None if curve is None else curve.tolerance,
         "timed_us": {}
         if curve is None
         else {str(w): 1e3 * ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True)},

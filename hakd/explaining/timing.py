@@ -10,7 +10,7 @@ from hakd.boards import Board, Burst, Device, Point, open_board
 from hakd.explaining.blocks import Group, Taken
 from hakd.networks.engine_model import ONNX_ENGINES
 from hakd.records.errors import HakdError
-from hakd.staircase.curve import Curve, shape_from
+from hakd.staircase.curve import OPEN, TOGETHER, Curve, shape_from
 from hakd.staircase.estimate import estimate
 from hakd.staircase.plan import extend, targets
 from hakd.sweeping.following import Line, follow
@@ -79,7 +79,13 @@ def _nearer(curve: Curve, width: int) -> list[int]:
     return []
 
 
-AROUND = Mode(start, more, 6, untrusted=False)
+def told(curve: Curve, width: int, full: int) -> bool:
+    """Whether it can be stated of every timed width, together with all others, whether it is slower than this one."""
+    here = curve.index(width)
+    return all(curve.verdict(i, here, TOGETHER) != OPEN for i in range(len(curve.widths)))
+
+
+AROUND = Mode(start, more, 6, told, told)
 
 
 @dataclass

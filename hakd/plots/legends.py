@@ -127,7 +127,7 @@ def staircase_legend(
         handles.append(Patch(fc="#E69F00", alpha=0.35, label="tolerance band of the pruned width"))
     handles += step_handles(marks)
     if untrusted:
-        words = "untrusted: width kept" if pruned else "untrusted"
+        words = "noise unknown: width kept" if pruned else "noise unknown"
         handles.append(Line2D([], [], color=UNCHANGED, marker=".", lw=0.6, ms=4, label=words))
     figure.legend(
         handles=handles,

@@ -22,6 +22,7 @@ from hakd.plots import style
 from hakd.plots.legends import CHOSEN, PRUNED, UNCHANGED, chosen_look, staircase_legend
 from hakd.plots.steps import mark_steps
 from hakd.records.errors import HakdError
+from hakd.staircase.curve_rows import curve_of
 
 PANELS = 16  # on one page
 LETTERS = {1: 200, 2: 96, 3: 62}  # of the neighbours' widths, by panels in a row
@@ -50,7 +51,8 @@ def staircase_figure(
 
     Shown per curve: the measured widths with their intervals, the pruned width, the width each method chose
     and, from the pruned width on, the tolerance band (its latency L(t) to (1 + eps) L(t), within which a
-    wider layer counts as free). Untrusted curves are grey and say why; nothing was chosen by them.
+    wider layer counts as free). Where a choice is not decided the curve says why; curves of unknown noise are grey,
+    and nothing was chosen by them.
 
     Args:
         tables: `latency` tables by device, several networks' tables below each other; only `block` rows are
@@ -161,13 +163,19 @@ def _page(
         _panel(axes, curve, own, scale, columns)
         if steps:
             marks |= mark_steps(axes, curve, scale, columns)
-        if bool(curve["trusted"].all()):
+        if known(curve):
             drawn |= {str(choice["method"]) for choice in own}
         pruned = pruned or bool(own)
     figure.supxlabel("width of the group (channels)", fontsize=9, y=0.062)
     figure.supylabel(f"latency of the block ({unit})", fontsize=9, x=0.012)
-    staircase_legend(figure, drawn, pruned, not all(bool(curve["trusted"].all()) for curve in curves), marks)
+    staircase_legend(figure, drawn, pruned, not all(known(curve) for curve in curves), marks)
     return figure
+
+
+def known(curve: pd.DataFrame) -> bool:
+    """Whether anything can be told of a curve: its noise is known, and its widths lie on one scale."""
+    found = curve_of(curve)
+    return found.tolerance is not None and found.linked
 
 
 def _own(choices: list[Mapping[str, Any]], curve: pd.DataFrame) -> list[Mapping[str, Any]]:
@@ -187,10 +195,10 @@ def _panel(
     axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], scale: float, columns: int = 4
 ) -> None:
     """One curve with its choices, in one of `columns` panels in a row."""
-    trusted = bool(curve["trusted"].all())
+    told, decided = known(curve), all(choice.get("trusted", True) for choice in choices)
     x = curve["width"].to_numpy(dtype=float)
     y = curve["latency_ms"].to_numpy(dtype=float) * scale
-    colour = style.METHOD_LOOKS["fisher"].colour if trusted else UNCHANGED
+    colour = style.METHOD_LOOKS["fisher"].colour if told else UNCHANGED
     axes.plot(x, y, color=colour, lw=0.6, alpha=0.7, zorder=2)
     axes.plot(x, y, linestyle="none", marker=".", markersize=3.6, color=colour, zorder=3)
     if {"latency_low_ms", "latency_high_ms"} <= set(curve.columns):
@@ -200,9 +208,9 @@ def _panel(
         axes.vlines(x, low, high, color=colour, lw=0.8, alpha=0.6, zorder=2.5)
     _limits(axes, curve, choices, scale)
     if choices:
-        _choices(axes, x, y, choices if trusted else choices[:1], scale, trusted)
+        _choices(axes, x, y, choices if told else choices[:1], scale, told)
     _titles(axes, curve, choices, LETTERS.get(columns, 46))
-    if not trusted:
+    if not (told and decided):
         _reason(axes, curve, choices)
     style.grid(axes, "y")
     axes.tick_params(labelsize=7, length=2.5, pad=2)
@@ -213,7 +221,8 @@ def _limits(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], s
     y = curve["latency_ms"].to_numpy(dtype=float) * scale
     ends = [y.min(), y.max(), *(c["latency_from_ms"] * (1 + (c["tolerance"] or 0)) * scale for c in choices)]
     pad = max(0.12 * (max(ends) - min(ends)), 0.01 * max(ends))
-    room = 0.0 if bool(curve["trusted"].all()) else 0.4 * (max(ends) - min(ends) + 2 * pad)  # for the reason
+    boxed = not known(curve) or not all(choice.get("trusted", True) for choice in choices)
+    room = 0.4 * (max(ends) - min(ends) + 2 * pad) if boxed else 0.0  # for the reason
     axes.set_ylim(min(ends) - pad, max(ends) + pad + room)
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     last = max([float(curve["width"].max()), *(float(c.get("full_width") or 0) for c in choices)])
@@ -294,9 +303,11 @@ def neighbours(widths: str, limit: int = 46) -> str:
 
 
 def _reason(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]]) -> None:
-    reasons = list(curve["reason"].dropna()) if "reason" in curve.columns else []
-    reasons += [choice["reason"] for choice in choices if choice.get("reason")]
-    text = "untrusted: " + reasons[0].removeprefix("untrusted: ") if reasons else "untrusted"
+    open_ = [
+        choice["reason"] for choice in choices if choice.get("reason") and not choice.get("trusted", True)
+    ]
+    reasons = open_ + (list(curve["reason"].dropna()) if "reason" in curve.columns else [])
+    text = f"not decided: {reasons[0]}" if reasons else "not decided"
     lines = textwrap.wrap(text, 34, max_lines=3, placeholder=" ...")
     axes.text(
         0.03,
@@ -313,8 +324,12 @@ def _reason(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]]) -
 def _subtitle(
     table: pd.DataFrame, curves: list[pd.DataFrame], choices: list[Mapping[str, Any]], note: str
 ) -> str:
-    trusted = sum(bool(curve["trusted"].all()) for curve in curves)
-    parts = [f"{trusted} of {len(curves)} curves trusted"]
+    if choices:
+        decided = sum(all(c.get("trusted", True) for c in _own(choices, curve)) for curve in curves)
+        parts = [f"{decided} of {len(curves)} curves decided"]
+    else:
+        within = sum(bool(curve["trusted"].all()) for curve in curves)
+        parts = [f"{within} of {len(curves)} curves known to within their tolerance"]
     if "residual_p95" in table.columns and table["residual_p95"].notna().any():
         parts.append(f"residual p95 {table['residual_p95'].median() * 100:.1f} % (median of curves)")
     tolerances = sorted(

@@ -8,34 +8,13 @@ from matplotlib.lines import Line2D
 
 from hakd.plots import style
 from hakd.staircase.curve import Curve, shape_from
+from hakd.staircase.curve_rows import curve_of
 from hakd.staircase.mapping import Change, changes, comb, comb_upside_down
 
 RISE, FALL = "#D55E00", "#009E73"
 LABELS = {1: 10, 2: 6, 3: 4, 4: 3}  # at most so many figures in a panel, by panels in a row
 _NEAR = 0.05  # of the axis where one panel fills the page: labels nearer than this would overlap
 _OPEN = (0, (1, 1))
-
-
-def curve_of(rows: pd.DataFrame) -> Curve:
-    """One curve's rows of a latency table as a curve."""
-    rows = rows.sort_values("width")
-    first = rows.iloc[0]
-    latency = tuple(float(value) for value in rows["latency_ms"])
-    unknown = (None,) * len(rows)
-    residual = first.get("residual_p95")
-    return Curve(
-        str(first["group"]),
-        None,
-        {},
-        tuple(int(width) for width in rows["width"]),
-        latency,
-        unknown,
-        unknown,
-        latency,
-        None if pd.isna(residual) else float(residual),
-        bool(rows["trusted"].all()),
-        "",
-    )
 
 
 def mark_steps(axes: Axes, rows: pd.DataFrame, scale: float, columns: int) -> set[str]:

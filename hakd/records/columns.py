@@ -48,6 +48,7 @@ class Column:
     high: float | None = None
     open_low: bool = False
     values: tuple[str, ...] | None = None
+    late: bool = False  # came later: older tables lack it, and are read as if it were empty
 
     def wanted(self) -> str:
         """What a value must be, in words."""
@@ -68,8 +69,8 @@ class Column:
         return " ".join([kind, *ends])
 
 
-def _ms(name: str, meaning: str, null: bool = False) -> Column:
-    return Column(name, "float", meaning, null=null, low=0, open_low=True)
+def _ms(name: str, meaning: str, null: bool = False, late: bool = False) -> Column:
+    return Column(name, "float", meaning, null=null, low=0, open_low=True, late=late)
 
 
 def _count(name: str, meaning: str, null: bool = False, low: float = 0) -> Column:
@@ -163,14 +164,17 @@ LATENCY = (
         low=1,
     ),
     Column("neighbour_widths", "json", "the other widths that shape the part, JSON object by group"),
+    _ms("latency_ms", "lower quartile over processes of the fastest call of each, milliseconds"),
     _ms(
-        "latency_ms", "median over processes of the lower quartile over rounds of burst medians, milliseconds"
+        "latency_low_ms",
+        "lower end of its 95 % interval, by the scatter of all points; empty: one process",
+        null=True,
     ),
-    _ms("latency_low_ms", "lower end of its 95 % interval over processes; empty: one process", null=True),
     _ms("latency_high_ms", "upper end of that interval", null=True),
     _ms("min_ms", "fastest single call"),
+    _ms("median_ms", "median call, with whatever disturbs it; empty in older tables", null=True, late=True),
     _count("bursts", "bursts used"),
-    _count("dropped", "bursts dropped because the process was preempted"),
+    _count("dropped", "bursts dropped because their process was interrupted"),
     _count("processes", "fresh processes that timed it", low=1),
     Column(
         "residual_p95",
@@ -179,8 +183,16 @@ LATENCY = (
         null=True,
         low=0,
     ),
-    Column("trusted", "bool", "whether the curve is good enough to choose widths by"),
-    Column("reason", "text", "why not, or what was found", null=True),
+    Column(
+        "tolerance",
+        "float",
+        "how much slower counts as equal: half of `min_step` at most; empty: not known, or an older table",
+        null=True,
+        low=0,
+        late=True,
+    ),
+    Column("trusted", "bool", "whether ratios to this width are known to within the tolerance"),
+    Column("reason", "text", "what cannot be told of the curve, and what it would take", null=True),
 )
 
 PREDICTIONS = (
@@ -216,8 +228,12 @@ HAZARDS = (
     _fraction("any_slowdown", "its latency over that of `any_start`, minus 1"),
     _count("any_widths", "how many widths that range has", null=True),
     _count("any_timed", "how many of them were timed", null=True),
-    Column("trusted", "bool", "whether the curve is good enough to choose widths by"),
-    Column("reason", "text", "why not, or what was found", null=True),
+    Column(
+        "trusted",
+        "bool",
+        "whether it is told for sure that the worst widths are slower, or that they are not",
+    ),
+    Column("reason", "text", "what cannot be told of the curve, and what it would take", null=True),
 )
 
 CERTIFICATES = (

@@ -107,6 +107,8 @@ def check_table(kind: str, frame: pd.DataFrame, where: object = None) -> pd.Data
         raise HakdError(f"no such kind of table: {kind!r}", where=where, remedy=f"Known: {', '.join(TABLES)}")
     columns = TABLES[kind]
     names = [column.name for column in columns]
+    later = [column.name for column in columns if column.late and column.name not in frame.columns]
+    frame = frame.assign(**dict.fromkeys(later, None)) if later else frame
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise HakdError(f"column missing in a {kind} table", where=where, key=missing[0])

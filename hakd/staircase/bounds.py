@@ -13,9 +13,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from hakd.staircase.estimate import CONFIDENCE
-from hakd.staircase.factors import BurstLike, process_medians
-
-CALM_ENOUGH = 5  # processes kept at least: a bound of fewer is hardly ever of use
+from hakd.staircase.factors import BurstLike, process_times
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,8 @@ def upper_ratios(
 ) -> list[Upper]:
     """What the latency of each pair's first key over that of its second is at most; of the first alone in ms for None.
 
-    Disturbed processes are set aside only as far as five better ones are left: a process that is slow as a whole slows
-    both sides of a pair, and what it does to them unevenly widens the bound.
+    No process is set aside: one that is slow as a whole slows both sides of a pair, and what it does to them unevenly
+    widens the bound.
 
     Args:
         bursts: by key, interleaved.
@@ -68,8 +66,8 @@ def upper_ratios(
     Raises:
         HakdError: a burst without a positive time.
     """
-    medians = process_medians(bursts, CALM_ENOUGH)
-    rows = dict(zip(medians.keys, medians.log_ms, strict=True))
-    absent = np.full(len(medians.processes), np.nan)
+    times = process_times(bursts)
+    rows = dict(zip(times.keys, times.log_ms, strict=True))
+    absent = np.full(len(times.processes), np.nan)
     gaps = [rows.get(a, absent) - (0.0 if b is None else rows.get(b, absent)) for a, b in pairs]
-    return upper_bounds(np.array(gaps).reshape(len(pairs), len(medians.processes)), confidence)
+    return upper_bounds(np.array(gaps).reshape(len(pairs), len(times.processes)), confidence)

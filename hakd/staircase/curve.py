@@ -1,4 +1,4 @@
-"""Latency over the width of one group: whether to trust it, whether it has steps, and what it is made of."""
+"""Latency over the width of one group: how well it is known, what that decides, and whether it has steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,41 +9,41 @@ from hakd.records.errors import HakdError
 from hakd.staircase.estimate import Estimate, Sweep
 
 TOLERANCE_FLOOR = 0.01
-RESIDUAL_LIMIT = 0.03
 MIN_STEP = 0.06
+FREE, SLOWER, OPEN = "free", "slower", "open"
+UNLINKED = "processes that share no point"
+TOGETHER = 2.0  # times a 95 % interval: about 500 statements hold together (Bonferroni, normal errors)
 OWN_RESIDUAL_KEYS = 5  # with fewer widths a percentile of the curve's own is mostly luck
 _ROUNDING = 1e-9  # so that equal decimals compare equal
 
 
-def tolerance(residual_p95: float) -> float:
-    """How much slower still counts as equal: max(1 %, 2 x residual p95), as a fraction."""
-    return max(TOLERANCE_FLOOR, 2 * residual_p95)
+def tolerance(residual_p95: float | None, min_step: float = MIN_STEP) -> float | None:
+    """How much slower counts as equal: max(1 %, 2 x residual p95), half of the smallest step that matters at most.
 
-
-def trust(residual_p95: float | None, min_step: float = MIN_STEP) -> tuple[bool, str]:
-    """Whether a curve is good enough to choose widths by, and in words why (not).
-
-    Untrusted: timed in one process only, residual p95 above 3 %, or a tolerance above half the smallest step
-    that matters (`min_step`, a fraction).
+    A fraction; None where the noise is not known.
     """
-    if residual_p95 is None:
-        return False, "untrusted: no two processes timed it, its noise is unknown"
-    if residual_p95 > RESIDUAL_LIMIT + _ROUNDING:
-        return False, f"untrusted: residual p95 {residual_p95:.1%} is above {RESIDUAL_LIMIT:.0%}"
-    eps = tolerance(residual_p95)
-    if eps > min_step / 2 + _ROUNDING:
-        return False, (
-            f"untrusted: the tolerance {eps:.1%} (twice the residual p95) is above half the smallest "
-            f"step that matters, {min_step:.1%}"
-        )
-    return True, f"residual p95 {residual_p95:.1%}, tolerance {eps:.1%}"
+    return None if residual_p95 is None else min(max(TOLERANCE_FLOOR, 2 * residual_p95), min_step / 2)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A latency over another one of its curve, with its 95 % interval."""
+
+    ratio: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.ratio - 1:+.1%} ({self.low - 1:+.1%} to {self.high - 1:+.1%})"
 
 
 @dataclass(frozen=True)
 class Curve:
     """Width (channels, ascending) -> latency in milliseconds, at fixed widths of the neighbours.
 
-    `low` and `high` hold None where only one process timed a width. `residual_p95` is a fraction.
+    `low` and `high` are the ends of each latency's 95 % interval; None where it has none of its own. `residual_p95` and
+    `tolerance` are fractions, None where the noise is not known. `linked`: all widths were timed on one scale, by
+    processes that share points.
     """
 
     group: str
@@ -55,8 +55,8 @@ class Curve:
     high: tuple[float | None, ...]
     min_ms: tuple[float, ...]
     residual_p95: float | None
-    trusted: bool
-    reason: str
+    tolerance: float | None
+    linked: bool = True
 
     def __post_init__(self) -> None:
         sizes = {len(part) for part in (self.latency_ms, self.low, self.high, self.min_ms)}
@@ -77,8 +77,42 @@ class Curve:
 
     @property
     def eps(self) -> float:
-        """The curve's tolerance as a fraction; infinite when its noise is unknown."""
-        return np.inf if self.residual_p95 is None else tolerance(self.residual_p95)
+        """By how much two widths have to differ to be told apart for sure, as a fraction: the tolerance or more.
+
+        Twice the residual p95 where that is larger: about five standard errors of a ratio, so that all the pairs of a
+        network are told apart together. Infinite when the noise is unknown.
+        """
+        return np.inf if self.residual_p95 is None else max(TOLERANCE_FLOOR, 2 * self.residual_p95)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its noise lets every step that matters be told: the tolerance is above twice the residual p95."""
+        return self.tolerance is not None and self.linked and self.eps <= self.tolerance + _ROUNDING
+
+    @property
+    def precise(self) -> tuple[bool, ...]:
+        """Of each width: whether a ratio of two such is known to within the tolerance, with 95 % confidence."""
+        if self.tolerance is None or not self.linked:
+            return (False,) * len(self.widths)
+        return tuple(2**0.5 * half <= np.log1p(self.tolerance) + _ROUNDING for half in self._halves())
+
+    @property
+    def reason(self) -> str:
+        """How well it is known, and what it would take to know the rest."""
+        if not self.linked:
+            return f"nothing can be told: its widths were timed in {UNLINKED}"
+        if self.tolerance is None or self.residual_p95 is None:
+            return "nothing can be told: no two processes timed it, its noise is unknown"
+        known = f"residual p95 {self.residual_p95:.1%}, tolerance {self.tolerance:.1%}"
+        vague = self.precise.count(False)
+        if not vague:
+            return known
+        worst = 2**0.5 * max(self._halves())
+        times = (worst / np.log1p(self.tolerance)) ** 2
+        return (
+            f"{known}; {vague} of {len(self.widths)} widths known to +-{np.expm1(worst):.1%} only, "
+            f"{times:.1f} times the processes would do"
+        )
 
     def index(self, width: int) -> int:
         """Place of a measured width.
@@ -101,6 +135,52 @@ class Curve:
         """Widths and latencies as arrays."""
         return np.array(self.widths), np.array(self.latency_ms)
 
+    def compared(self, i: int, j: int, sure: float = 1.0) -> Compared:
+        """The latency at index i over that at index j; `sure`: so many times the 95 % interval."""
+        ratio = self.latency_ms[i] / self.latency_ms[j]
+        halves = self._halves()
+        half = sure * np.hypot(halves[i], halves[j]) if i != j and self.linked else 0.0 if i == j else np.inf
+        return Compared(ratio, ratio * float(np.exp(-half)), ratio * float(np.exp(half)))
+
+    def verdict(self, i: int, start: int, sure: float = 1.0) -> str:
+        """`free`, `slower` or `open`: what the width of index i is, beside that of index `start`.
+
+        Free: within the tolerance, and less than two tolerances slower with 95 % confidence; so a step that matters
+        (`min_step`, at least two tolerances) passes for free in 2.5 % of cases at most. Slower: beyond the tolerance,
+        and slower at all with that confidence. With `sure` = `TOGETHER` the verdict is a statement that holds together
+        with all others of a network, as certificates do.
+        """
+        if self.tolerance is None:
+            return OPEN
+        if i == start:
+            return FREE
+        found, limit = self.compared(i, start, sure), 1 + self.tolerance + _ROUNDING
+        if found.ratio <= limit:
+            return FREE if found.high <= limit**2 else OPEN
+        return SLOWER if found.low > 1 else OPEN
+
+    def faster(self, i: int, j: int) -> bool:
+        """Whether it can be stated that the width of index i is faster than that of index j, by more than `eps`.
+
+        The statement holds together with all others of a network (`TOGETHER`).
+        """
+        found = self.compared(i, j, TOGETHER)
+        return found.ratio * (1 + self.eps) < 1 and found.high < 1
+
+    def decided(self, width: int, full: int | None = None) -> bool:
+        """Whether it is told of every wider width (up to `full`) whether it is free beside `width`."""
+        start, last = self.index(width), full or self.widths[-1]
+        wider = (i for i in range(start + 1, len(self.widths)) if self.widths[i] <= last)
+        return self.tolerance is not None and all(self.verdict(i, start) != OPEN for i in wider)
+
+    def _halves(self) -> list[float]:
+        """Half the interval of each log latency; without one, what the residual p95 says of a single width."""
+        other = np.inf if self.residual_p95 is None else self.residual_p95 / 2**0.5
+        return [
+            float(np.log(high / low) / 2) if low is not None and high is not None else other
+            for low, high in zip(self.low, self.high, strict=True)
+        ]
+
 
 def make_curve(
     group: str,
@@ -110,19 +190,9 @@ def make_curve(
     residual_p95: float | None,
     min_step: float = MIN_STEP,
 ) -> Curve:
-    """A curve from estimates by width; decides on trust (`trust`) and says why.
-
-    Widths whose processes nothing ties to the others' (no shared reference) make it untrusted.
-    """
+    """A curve from estimates by width; `min_step` is the smallest step that matters, a fraction."""
     widths = tuple(sorted(points))
     ordered = [points[width] for width in widths]
-    trusted, reason = trust(residual_p95, min_step)
-    if len({point.component for point in ordered}) > 1:
-        trusted = False
-        reason = "untrusted: its widths were timed in processes that share no point, their scales are unknown"
-    busy = sum("preempted" in point.note for point in ordered)
-    if busy:
-        reason += f"; at {busy} of {len(widths)} widths nearly all bursts were preempted"
     return Curve(
         group,
         level,
@@ -133,8 +203,8 @@ def make_curve(
         tuple(point.latency_high_ms for point in ordered),
         tuple(point.min_ms for point in ordered),
         residual_p95,
-        trusted,
-        reason,
+        tolerance(residual_p95, min_step),
+        len({point.component for point in ordered}) == 1,
     )
 
 

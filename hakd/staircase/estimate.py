@@ -7,26 +7,31 @@ import numpy as np
 from scipy.special import stdtrit
 
 from hakd.records.errors import HakdError
-from hakd.staircase.factors import BurstLike, ProcessMedians, process_medians, reference_factors, scales
-from hakd.staircase.repeats import residual_p95
+from hakd.staircase.factors import CALM_QUANTILE, BurstLike, ProcessTimes, common_factors, process_times
+from hakd.staircase.repeats import process_sigma, residual_p95
 
 CONFIDENCE = 0.95
+PRIOR_FREEDOM = 4  # how much all keys say of one key's scatter, in degrees of freedom beside its own
+QUARTILE_ERROR = 1.25  # standard error of a lower quartile of n processes, in those of their mean
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Latency of one key in milliseconds; the interval is over processes and absent with one process."""
+    """Latency of one key in milliseconds; the interval is absent with one process.
+
+    `median_ms` is the median of all bursts' medians: what a call takes with whatever disturbs it.
+    """
 
     key: str
     latency_ms: float
     latency_low_ms: float | None
     latency_high_ms: float | None
     min_ms: float
+    median_ms: float
     bursts: int
     dropped: int
     processes: int
     component: int = 0
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,6 @@ class Sweep:
     factors: Mapping[str, float]
     missing: tuple[str, ...] = ()
     adjusted: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), repr=False, compare=False)
-    undisturbed: int = 0  # processes in which nothing was set aside as a whole
 
     def residual_of(self, keys: Iterable[str]) -> float | None:
         """Residual p95 of some keys, for instance those of one curve; None when it cannot be told."""
@@ -52,76 +56,95 @@ class Sweep:
 
 
 def estimate(
-    bursts: Mapping[str, Sequence[BurstLike]],
-    *,
-    absolute: bool = False,
-    reference: str | None = None,
-    confidence: float = CONFIDENCE,
+    bursts: Mapping[str, Sequence[BurstLike]], *, absolute: bool = False, confidence: float = CONFIDENCE
 ) -> Sweep:
     """Estimate the latency of every key.
 
-    A key's value in a process is the lower quartile over rounds of its burst medians; its latency is the median over
-    processes, its interval Student's t over processes, on logarithms.
+    A key's value in a process is its fastest call, or a low quantile of them (`factors.process_times`); its latency is
+    the lower quartile over processes, since whole processes may be disturbed too.
 
     Args:
         bursts: bursts by key, of one device, engine and protocol, interleaved; chunks share a reference key.
-        absolute: keep the factor between processes in (end-to-end figures). Otherwise it is removed, which
-            is right for comparing keys and flatters an absolute figure.
-        reference: take each process's factor from this key alone instead of from all shared keys.
+        absolute: keep the factor between processes in (end-to-end figures): the interval is Student's t over the key's
+            own processes. Otherwise the factor is removed, which is right for comparing keys and flatters an
+            absolute figure; the interval then goes by the scatter of all keys (`log_errors`).
         confidence: of the interval.
 
     Returns:
         A `Sweep`; keys without a burst are named in its `missing`.
 
     Raises:
-        HakdError: no bursts at all, a burst without a time, or a reference that a process lacks.
+        HakdError: no bursts at all, or a burst without a time.
     """
-    medians = process_medians(bursts)
-    if not medians.keys:
+    times = process_times(bursts)
+    if not times.keys:
         raise HakdError("nothing was timed", remedy="See the failures that the device reported")
-    factors, component = scales(medians)
-    if reference is not None:
-        factors = reference_factors(medians, reference)
-    adjusted = medians.log_ms - factors
-    made = _estimates(medians, medians.log_ms if absolute else adjusted, component, confidence)
+    factors, component = common_factors(times.log_ms)
+    adjusted = times.log_ms - factors
+    logs = times.log_ms if absolute else adjusted
+    point = np.nanquantile(logs, CALM_QUANTILE, axis=1)
+    if absolute:
+        low, high = student(logs, confidence)
+        low, high = np.fmin(low, point), np.fmax(high, point)  # the point lies below the mean
+    else:
+        half = half_widths(adjusted, confidence)
+        low, high = point - half, point + half
     return Sweep(
-        {one.key: one for one in made},
+        {one.key: one for one in _estimates(times, point, low, high, component)},
         residual_p95(adjusted),
-        {name: float(np.exp(factor)) for name, factor in zip(medians.processes, factors, strict=True)},
+        {name: float(np.exp(factor)) for name, factor in zip(times.processes, factors, strict=True)},
         tuple(key for key in bursts if not len(bursts[key])),
         adjusted,
-        int((medians.doubt == 0).sum()),
     )
 
 
 def _estimates(
-    medians: ProcessMedians, logs: np.ndarray, component: np.ndarray, confidence: float
+    times: ProcessTimes, point: np.ndarray, low: np.ndarray, high: np.ndarray, component: np.ndarray
 ) -> list[Estimate]:
-    present = np.isfinite(logs)
-    count = present.sum(axis=1)
-    point = np.nanmedian(logs, axis=1)
-    low, high = _student(logs, confidence)
-    # A skewed handful of processes can put the median outside an interval around the mean.
-    low, high = np.fmin(low, point), np.fmax(high, point)
-    first = present.argmax(axis=1)
+    present = np.isfinite(times.log_ms)
+    count, first = present.sum(axis=1), present.argmax(axis=1)
     return [
         Estimate(
             key,
             float(np.exp(point[k])),
             float(np.exp(low[k])) if count[k] > 1 else None,
             float(np.exp(high[k])) if count[k] > 1 else None,
-            float(medians.min_ms[k]),
-            int(medians.bursts[k]),
-            int(medians.dropped[k]),
+            float(times.min_ms[k]),
+            float(times.median_ms[k]),
+            int(times.bursts[k]),
+            int(times.dropped[k]),
             int(count[k]),
             int(component[first[k]]),
-            _note(int(medians.preempted_kept[k]), int(medians.set_aside[k])),
         )
-        for k, key in enumerate(medians.keys)
+        for k, key in enumerate(times.keys)
     ]
 
 
-def _student(logs: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+def log_errors(adjusted: np.ndarray) -> np.ndarray:
+    """Standard error of each key's log latency; NaN where one process timed it.
+
+    Two processes of a key tell little about its scatter, all keys of a session together tell it well: the key's own
+    variance is averaged with that of all keys, which counts as `PRIOR_FREEDOM` degrees of freedom (a moderated
+    variance: Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, section 3).
+
+    Args:
+        adjusted: keys x processes, log time with the common factor removed, NaN where not measured.
+    """
+    count = np.isfinite(adjusted).sum(axis=1)
+    mean = np.nansum(adjusted, axis=1) / np.maximum(count, 1)
+    squares = np.nansum((adjusted - mean[:, None]) ** 2, axis=1)
+    pooled = (process_sigma(adjusted) or 0.0) ** 2
+    variance = (PRIOR_FREEDOM * pooled + squares) / (PRIOR_FREEDOM + np.maximum(count, 1) - 1)
+    return np.where(count > 1, QUARTILE_ERROR * np.sqrt(variance / np.maximum(count, 1)), np.nan)
+
+
+def half_widths(adjusted: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarray:
+    """Half the interval of each key's log latency, by `log_errors`; NaN where one process timed it."""
+    freedom = PRIOR_FREEDOM + np.maximum(np.isfinite(adjusted).sum(axis=1), 1) - 1
+    return stdtrit(freedom, (1 + confidence) / 2) * log_errors(adjusted)
+
+
+def student(logs: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Interval of the mean of each row (NaN: absent), NaN for rows with fewer than two values."""
     count = np.isfinite(logs).sum(axis=1)
     mean = np.nansum(logs, axis=1) / np.maximum(count, 1)
@@ -132,34 +155,18 @@ def _student(logs: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarra
     return mean - half, mean + half
 
 
-def _note(preempted_kept: int, set_aside: int) -> str:
-    parts = []
-    if preempted_kept:
-        parts.append(f"nearly all bursts preempted in {preempted_kept} process(es), kept")
-    if set_aside:
-        parts.append(f"{set_aside} interrupted or restless process(es) set aside")
-    return "; ".join(parts)
-
-
 def ratio(
     bursts: Mapping[str, Sequence[BurstLike]], key: str, other: str, confidence: float = CONFIDENCE
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float] | None:
     """Latency of `key` over that of `other`, with its interval over the processes that timed both.
 
     Both are interleaved in each process, so the process's own factor cancels and the interval is as narrow
-    as the comparison allows. At least two processes are needed, five are advised.
-
-    Raises:
-        HakdError: fewer than two processes timed both.
+    as the comparison allows. Five processes are advised. None: fewer than two timed both, so that nothing is known.
     """
-    medians = process_medians({name: bursts.get(name, ()) for name in (key, other)})
-    gaps = medians.log_ms[0] - medians.log_ms[1] if len(medians.keys) == 2 else np.array([])
+    times = process_times({name: bursts.get(name, ()) for name in (key, other)})
+    gaps = times.log_ms[0] - times.log_ms[1] if len(times.keys) == 2 else np.array([])
     gaps = gaps[np.isfinite(gaps)]
     if gaps.size < 2:
-        raise HakdError(
-            f"{gaps.size} process(es) timed both networks, two are needed",
-            key=f"{key} / {other}",
-            remedy="Raise the number of processes, or see the failures that the device reported",
-        )
-    low, high = _student(gaps[None, :], confidence)
+        return None
+    low, high = student(gaps[None, :], confidence)
     return float(np.exp(gaps.mean())), float(np.exp(low[0])), float(np.exp(high[0]))

@@ -2,6 +2,10 @@
 
 The process is the unit: bursts inside one share its memory layout, its place on the machine and the
 machine's state, so they are pseudo-replicates (the timing protocol, steps 5 to 7).
+
+What disturbs a call makes it slower, and most of it is shorter than a burst. So the fastest call of a burst stands for
+the burst, and a low quantile of these for the process: `benchmarks/estimators.py` and docs/choosing.md compare this
+with medians, and with rules that set slow phases and processes aside, which it needs none of.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,26 +17,20 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hakd.records.errors import HakdError
-from hakd.staircase.interference import RESTLESS, mostly_slow, slow_phases, slow_processes, unrest
+from hakd.staircase.repeats import process_sigma
 
-KEPT_SHARE = 0.25  # below this share of clean bursts the preempted ones are kept: a few survivors are worse
 INTERRUPTED_SHARE = 0.5  # a process with fewer rounds of a key than this share of the fullest is set aside
-CALM_PROCESSES = 2
-ROUND_BURSTS = 8  # from so many bursts on a round tells how far the whole process had drifted
-UNEVEN = 0.03  # p95 of |log ratio| from which keys do not tell how two parts of a sweep compare (`scales`)
+LOWEST, LOW = 0.0, 0.1  # quantiles over rounds of the bursts' fastest calls
+STEADIER = 1.2  # times that the minimum has to scatter more than the low quantile for the latter to be taken
+CALM_QUANTILE = 0.25  # over processes: up to three quarters of them may be disturbed from end to end
+MANY = 20  # keys from which their scatter tells which of the two is steadier
 
 
 class BurstLike(Protocol):
-    """What is read of a burst: its place in time, nanoseconds per call, involuntary context switches."""
+    """What is read of a burst: its process, nanoseconds of its fastest and its median call."""
 
     @property
     def process(self) -> str: ...
-
-    @property
-    def round(self) -> int: ...
-
-    @property
-    def position(self) -> int: ...
 
     @property
     def min_ns(self) -> float: ...
@@ -40,37 +38,35 @@ class BurstLike(Protocol):
     @property
     def median_ns(self) -> float: ...
 
-    @property
-    def switches(self) -> int: ...
-
 
 @dataclass(frozen=True)
-class ProcessMedians:
-    """Per key and process the lower quartile over rounds of burst medians; arrays are keys x processes or keys."""
+class ProcessTimes:
+    """Per key and process a low quantile over rounds of the bursts' fastest calls (`quantile`: which).
+
+    Arrays are keys x processes or keys. `log_ms` is NaN where not measured or interrupted; `bursts` counts the used
+    ones, `dropped` those of interrupted processes; `median_ms` is the median of burst medians, what a call takes with
+    whatever disturbs it.
+    """
 
     keys: tuple[str, ...]
     processes: tuple[str, ...]
-    log_ms: np.ndarray  # keys x processes, NaN where not measured or set aside
-    min_ms: np.ndarray  # keys
-    bursts: np.ndarray  # keys: used
-    dropped: np.ndarray  # keys: left out, being preempted, in a slow phase or of an interrupted process
-    preempted_kept: np.ndarray  # keys: processes whose preempted bursts had to be kept
-    set_aside: np.ndarray  # keys: interrupted or restless processes not counted
-    timed: np.ndarray  # keys x processes: as log_ms, disturbed processes included; it tells their factor
-    doubt: np.ndarray  # processes: 0 undisturbed, 1 restless or slow for most of the time, 2 slow as a whole
+    log_ms: np.ndarray
+    min_ms: np.ndarray
+    median_ms: np.ndarray
+    bursts: np.ndarray
+    dropped: np.ndarray
+    quantile: float
 
 
-def process_medians(bursts: Mapping[str, Sequence[BurstLike]], calm: int = CALM_PROCESSES) -> ProcessMedians:
-    """Time of every key in every process: the lower quartile over rounds of burst medians.
+def process_times(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessTimes:
+    """Time of every key in every process.
 
-    What all points of a round share is removed first (`_wander`): a clock that drifts within a process.
+    The quantile over rounds is the minimum, which holds as long as one burst in ten rounds has one undisturbed call.
+    Where it scatters much more between processes than the 10 % quantile (a clock that rises for moments makes single
+    calls too fast), and enough keys say so, that quantile is taken for all of them.
 
-    Preempted bursts (`switches` > 0) and those of slow phases (`interference.slow_phases`) are dropped, unless
-    fewer than a quarter of a process's bursts of that key would be left: then all of them stay. A process that was
-    interrupted (fewer than half as many bursts of a key as the fullest process) does not count for that key. Nor
-    does, where `calm` better ones timed the key, a disturbed process (`_doubtful`): restless (`interference.unrest`),
-    slow for most of its time (`interference.mostly_slow`) or as a whole (`interference.slow_processes`), or with
-    hardly a clean burst of the key. Keys without bursts are left out.
+    A process that was interrupted (fewer than half as many bursts of a key as the fullest process) does not count for
+    that key. Keys without bursts are left out.
 
     Raises:
         HakdError: a burst without a positive finite time.
@@ -81,128 +77,52 @@ def process_medians(bursts: Mapping[str, Sequence[BurstLike]], calm: int = CALM_
     number = {name: p for p, name in enumerate(names)}
     shape = (len(keys), len(names))
     cell = np.array([k * shape[1] + number[burst.process] for k, burst in rows], dtype=np.int64)
-    median_ns = np.array([burst.median_ns for _, burst in rows], dtype=float)
-    min_ns = np.array([burst.min_ns for _, burst in rows], dtype=float)
-    clean = np.array([burst.switches == 0 for _, burst in rows], dtype=bool)
-    number_of = np.array([number[burst.process] for _, burst in rows], dtype=np.int64)
-    order = np.array([(burst.round, burst.position) for _, burst in rows], dtype=np.int64).reshape(-1, 2)
-    bad = ~(np.isfinite(median_ns) & (median_ns > 0) & np.isfinite(min_ns) & (min_ns > 0))
+    times = np.array([(burst.min_ns, burst.median_ns) for _, burst in rows], dtype=float).reshape(-1, 2) / 1e6
+    bad = ~(np.isfinite(times) & (times > 0)).all(axis=1)
     if bad.any():
         raise HakdError(
             "a burst without a positive time",
             key=keys[rows[int(np.argmax(bad))][0]],
             remedy="Raise the device's epoch in the configuration to measure again",
         )
-    size = shape[0] * shape[1]
+    total = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+    short = (total > 0) & (total < INTERRUPTED_SHARE * total.max(axis=1, initial=0)[:, None])
+    used = ~short.ravel()[cell]
+    log_ms, level = _steadier(cell[used], times[used, 0], shape)
     key_of = cell // max(shape[1], 1)
-    in_time = order[:, 0] * (1 + order[:, 1].max(initial=0)) + order[:, 1]
-    # Preempted bursts are no evidence of a slow phase: their own slowness says nothing about their neighbours.
-    judged = clean.copy()
-    slow = np.zeros(len(rows), dtype=bool)
-    slow[judged] = slow_phases(number_of[judged], key_of[judged], in_time[judged], np.log(median_ns[judged]))
-    clean &= ~slow
-    total = np.bincount(cell, minlength=size)
-    cleans = np.bincount(cell[clean], minlength=size)
-    fallback = (total > 0) & (cleans < KEPT_SHARE * total)
-    fullest = total.reshape(shape).max(axis=1, initial=0)
-    short = (total > 0) & (total.reshape(shape) < INTERRUPTED_SHARE * fullest[:, None]).ravel()
-    used = (clean | fallback[cell]) & ~short[cell]
-    restless = unrest(number_of, cell, np.log(median_ns), used) > RESTLESS
-    time_ms = median_ns / 1e6 * np.exp(-_wander(number_of, order[:, 0], cell, np.log(median_ns), used))
-    first = np.log(_lower_quartile(cell[used], time_ms[used], size)).reshape(shape)
-    factors, component = common_factors(first)
-    doubt = np.maximum(restless | mostly_slow(number_of, slow), 2 * slow_processes(factors, component))
-    doubtful = _doubtful(used, cell, fallback, doubt, shape, calm)
-    short |= doubtful
-    used &= ~doubtful[cell]
-    log_ms = np.log(_lower_quartile(cell[used], time_ms[used], size)).reshape(shape)
-    min_ms = np.full(shape[0], np.inf)
-    np.minimum.at(min_ms, key_of[used], min_ns[used] / 1e6)
-    return ProcessMedians(
+    return ProcessTimes(
         keys,
         names,
         log_ms,
-        min_ms,
+        grouped_quantile(key_of[used], times[used, 0], shape[0], LOWEST),
+        grouped_quantile(key_of[used], times[used, 1], shape[0], 0.5),
         bursts=np.bincount(key_of[used], minlength=shape[0]),
         dropped=np.bincount(key_of[~used], minlength=shape[0]),
-        preempted_kept=(fallback & ~short).reshape(shape).sum(axis=1),
-        set_aside=short.reshape(shape).sum(axis=1),
-        timed=first,
-        doubt=doubt,
+        quantile=level,
     )
 
 
-def _wander(
-    process: np.ndarray, round_: np.ndarray, cell: np.ndarray, log_ns: np.ndarray, used: np.ndarray
-) -> np.ndarray:
-    """How far each burst's process had drifted in its round (log): the median of its bursts over their usual times.
-
-    What all points of a round share says nothing about widths, as what all points of a process share. Rounds with fewer
-    than `ROUND_BURSTS` bursts are left as they are: their median would be noise.
-    """
-    found = np.zeros(len(log_ns))
-    members = np.flatnonzero(used)
-    if not members.size:
-        return found
-    usual = _grouped_median(cell[members], log_ns[members])
-    excess = log_ns[members] - usual[cell[members]]
-    place = process * (1 + round_.max()) + round_
-    level = _grouped_median(place[members], excess)
-    count = np.bincount(place[members], minlength=place.max() + 1)
-    level = np.append(level, np.zeros(len(count) - len(level)))
-    level[(count < ROUND_BURSTS) | ~np.isfinite(level)] = 0.0
-    return level[place]
+def _steadier(cell: np.ndarray, fastest_ms: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """Log times (keys x processes) by the quantile over rounds that suits the session, and which that is."""
+    lowest, low = (
+        np.log(grouped_quantile(cell, fastest_ms, shape[0] * shape[1], level)).reshape(shape)
+        for level in (LOWEST, LOW)
+    )
+    if shape[0] < MANY:
+        return lowest, LOWEST
+    scatter, steady = (process_sigma(found - common_factors(found)[0]) or 0.0 for found in (lowest, low))
+    return (low, LOW) if scatter > STEADIER * steady else (lowest, LOWEST)
 
 
-def _grouped_median(group: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Median of `values` by group number; NaN for groups without values."""
-    order = np.lexsort((values, group))
-    values = values[order]
-    count = np.bincount(group)
-    start = np.cumsum(count) - count
-    found = np.full(len(count), np.nan)
-    full = count > 0
-    low, high = start[full] + (count[full] - 1) // 2, start[full] + count[full] // 2
-    found[full] = (values[low] + values[high]) / 2
-    return found
-
-
-def _doubtful(
-    used: np.ndarray,
-    cell: np.ndarray,
-    fallback: np.ndarray,
-    doubt: np.ndarray,
-    shape: tuple[int, int],
-    calm: int,
-) -> np.ndarray:
-    """Cells (key, process) to set aside: those more doubtful than the `calm` best processes of their key.
-
-    In two steps, so that a process slow from end to end does not count beside two that were slow at times only.
-
-    Args:
-        doubt: of each process, as in `ProcessMedians`; a cell with hardly a clean burst left has at least 1.
-    """
-    timed = np.bincount(cell[used], minlength=shape[0] * shape[1]).reshape(shape) > 0
-    level = np.maximum(fallback.reshape(shape), doubt[None, :])
-    enough = [(timed & (level <= most)).sum(axis=1) >= calm for most in (0, 1)]
-    allowed = np.where(enough[0], 0, np.where(enough[1], 1, 2))
-    return (timed & (level > allowed[:, None])).ravel()
-
-
-def _lower_quartile(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """First quartile (linear interpolation) of `values` by group number 0..size-1; NaN for groups without values.
-
-    Not the median: what disturbs a burst makes it slower, so the quartile stays at the undisturbed time until three
-    quarters of the bursts are disturbed, and it repeats as well as the median where nothing disturbs
-    (`benchmarks/estimators.py`).
-    """
+def grouped_quantile(group: np.ndarray, values: np.ndarray, size: int, level: float) -> np.ndarray:
+    """Quantile (linear interpolation) of `values` by group number 0..size-1; NaN for groups without values."""
     order = np.lexsort((values, group))
     values = values[order]
     count = np.bincount(group, minlength=size)
     start = np.cumsum(count) - count
     found = np.full(size, np.nan)
     full = count > 0
-    place = 0.25 * (count[full] - 1)
+    place = level * (count[full] - 1)
     low = np.floor(place).astype(np.int64)
     high = np.minimum(low + 1, count[full] - 1)
     share = place - low
@@ -217,7 +137,7 @@ def common_factors(log_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     the median log ratio over the keys they share. Keys timed in different chunks (other sets of processes)
     come on one scale through whatever keys the chunks share, one reference key being enough; its noise is
     then the noise of the link. Processes that nothing connects lie in different components: their scales
-    cannot be compared. Factors have median 0 in each component.
+    cannot be compared. The lower quartile of the factors is 0 in each component: what disturbs a process slows it.
 
     Args:
         log_ms: keys x processes, NaN where not measured.
@@ -236,50 +156,8 @@ def common_factors(log_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             part = log_ms[:, members]
             part = part[np.isfinite(part).any(axis=1)]
             found = _two_processes(part) if len(members) == 2 else _least_absolute(part)
-            factors[members] = found - np.median(found)
+            factors[members] = found - np.quantile(found, CALM_QUANTILE)
     return factors, component
-
-
-def scales(medians: ProcessMedians) -> tuple[np.ndarray, np.ndarray]:
-    """Factor (log) and component of every process, disturbed ones included, as `common_factors` gives them.
-
-    Where a process was set aside for the keys that others timed undisturbed, but not for those that only it timed,
-    nothing that counts may be left to tie the two. They then come on one scale by the values that were set aside.
-    If these agree on it (95 % of them within `UNEVEN`), the two parts are one component. Otherwise the slow state is
-    uneven over the keys: the scale is a guess, and they stay two, so that no curve across them is trusted.
-
-    Factors are 0 at the median of the processes least in doubt, given two of them, so that the level of a sweep does
-    not depend on how much of it was disturbed.
-    """
-    factors, component = common_factors(medians.log_ms)
-    parts, part = np.unique(component, return_inverse=True)
-    rest = medians.timed - factors
-    columns = np.stack([_row_medians(rest[:, part == n]) for n in range(len(parts))], axis=1)
-    offsets, joint = common_factors(columns)
-    factors = factors + offsets[part]
-    counts = np.isfinite(medians.log_ms).sum(axis=0)
-    sizes = np.bincount(part, weights=counts, minlength=len(parts))
-    for number in np.unique(joint):
-        members = np.flatnonzero(joint == number)
-        main = members[np.argmax(sizes[members])]
-        for other in members:
-            gaps = columns[:, other] - offsets[other] - columns[:, main] + offsets[main]
-            gaps = np.abs(gaps[np.isfinite(gaps)])
-            if gaps.size and np.percentile(gaps, 95) <= UNEVEN:
-                component[part == other] = parts[main]
-        own = joint[part] == number
-        best = [own & (counts > 0) & (medians.doubt <= most) for most in (0, 1)]
-        level = next((few for few in best if few.sum() >= CALM_PROCESSES), own)
-        factors[own] -= np.median(factors[level])
-    return factors, component
-
-
-def _row_medians(values: np.ndarray) -> np.ndarray:
-    """Median of each row without its NaN; NaN for a row of nothing else."""
-    found = np.full(len(values), np.nan)
-    some = np.isfinite(values).any(axis=1)
-    found[some] = np.nanmedian(values[some], axis=1)
-    return found
 
 
 def _two_processes(log_ms: np.ndarray) -> np.ndarray:
@@ -309,19 +187,3 @@ def _least_absolute(log_ms: np.ndarray, rounds: int = 200, floor: float = 1e-6) 
         if np.abs(effects - before).max() < 1e-6:
             break
     return effects
-
-
-def reference_factors(medians: ProcessMedians, reference: str) -> np.ndarray:
-    """Factors (log) read off one reference key alone; median 0.
-
-    Raises:
-        HakdError: a process that did not time the reference.
-    """
-    found = medians.timed[medians.keys.index(reference)] if reference in medians.keys else np.array([np.nan])
-    if not np.isfinite(found).all():
-        raise HakdError(
-            "the reference point was not timed in every process",
-            key=reference,
-            remedy="Leave the reference out of the call, or measure again",
-        )
-    return found - np.median(found)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hakd.staircase.curve import Curve
+from hakd.staircase.curve import OPEN, TOGETHER, Curve
 
 SHARE = 0.12  # of the channels: what the paper pruned
 
@@ -87,9 +87,15 @@ def hazard(curve: Curve, full: int, share: float = SHARE) -> Hazard:
     cases = [slowdown(curve, start, share) for start in curve.widths]
     known = [case for case in cases if case.ratio is not None]
     worst = max(known, key=lambda case: (case.ratio or 0.0, case.start), default=None)
-    return Hazard(
-        curve.group, curve.level, full, slowdown(curve, full, share), worst, curve.trusted, curve.reason
-    )
+    from_full = slowdown(curve, full, share)
+    told = all(_told(curve, one) for one in (from_full, worst) if one is not None and one.worst is not None)
+    return Hazard(curve.group, curve.level, full, from_full, worst, told, curve.reason)
+
+
+def _told(curve: Curve, found: Slowdown) -> bool:
+    """Whether the worst is surely slower or surely not, together with all that is said of the network."""
+    assert found.worst is not None
+    return curve.verdict(curve.index(found.worst), curve.index(found.start), TOGETHER) != OPEN
 
 
 def _timed(curve: Curve) -> Iterator[tuple[int, float]]:

@@ -22,7 +22,7 @@ class Inversion:
     wide: int
     ratio: float
     faster: int
-    trusted: bool
+    trusted: bool = True  # in older files False where nothing was told; what is listed now is told for sure
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -32,17 +32,15 @@ class Inversion:
 def inversions(curve: Curve) -> list[Inversion]:
     """One for each timed width beside which a wider one is faster, from narrow to wide; none of an unknown noise.
 
-    The tolerance is about 5.5 standard deviations of what two widths of a curve differ by (twice the 95th percentile of
-    the difference of two halves of the processes), so that it covers the many pairs of a curve together, as far as its
-    residual p95 is right.
+    The difference has to exceed both the curve's `eps` and twice the 95 % interval of that very ratio, so that all that
+    is said of a network holds together (`curve.TOGETHER`).
     """
     widths, latency = curve.arrays()
     found = []
     for i in range(len(widths) - 1):
-        later = latency[i + 1 :]
-        faster = later * (1 + curve.eps) < latency[i]
+        faster = np.array([curve.faster(j, i) for j in range(i + 1, len(widths))])
         if faster.any():
-            best = i + 1 + int(np.argmin(later))
+            best = i + 1 + int(np.argmin(np.where(faster, latency[i + 1 :], np.inf)))
             found.append(
                 Inversion(
                     curve.group,
@@ -51,7 +49,6 @@ def inversions(curve: Curve) -> list[Inversion]:
                     int(widths[best]),
                     float(latency[i] / latency[best]),
                     int(faster.sum()),
-                    curve.trusted,
                 )
             )
     return found

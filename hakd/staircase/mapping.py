@@ -23,7 +23,7 @@ BELOW_TOOTH = (1, 2, 4, 8)
 
 @dataclass(frozen=True)
 class Change:
-    """Latency differs by more than the tolerance between two consecutive timed widths; `ratio` is after / before.
+    """Latency surely differs between two consecutive timed widths (`Curve.faster`); `ratio` is after / before.
 
     Exact where the two are adjacent; otherwise the change lies somewhere between them, in one step or in several.
     """
@@ -72,15 +72,12 @@ def map_more(curve: Curve, full: int) -> list[int]:
 
 
 def changes(curve: Curve) -> list[Change]:
-    """Every pair of consecutive timed widths that differ by more than the tolerance, from narrow to wide."""
-    places = zip(curve.widths, curve.latency_ms, strict=True)
-    found = []
-    before, latency = next(places)
-    for after, value in places:
-        if abs(math.log(value / latency)) > math.log1p(curve.eps):
-            found.append(Change(before, after, value / latency))
-        before, latency = after, value
-    return found
+    """Every pair of consecutive timed widths of which it can be stated that they differ, from narrow to wide."""
+    return [
+        Change(curve.widths[i], curve.widths[i + 1], curve.latency_ms[i + 1] / curve.latency_ms[i])
+        for i in range(len(curve.widths) - 1)
+        if curve.faster(i, i + 1) or curve.faster(i + 1, i)
+    ]
 
 
 def _by_size(found: list[Change]) -> list[Change]:

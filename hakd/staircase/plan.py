@@ -55,7 +55,7 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     _check(width, full)
     start = curve.index(width)
     room = POINTS - sum(width <= w <= full for w in curve.widths)
-    if curve.residual_p95 is None or room <= 0 or width == full:
+    if curve.tolerance is None or room <= 0 or width == full:
         return []
     known = {w: ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width <= w <= full}
     if shape_from(curve, width) == "line":
@@ -64,7 +64,7 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     doubt = _second_tooth(known, curve.eps, full)
     if doubt:
         return doubt
-    limit = (1 + curve.eps) * known[width]
+    limit = (1 + curve.tolerance) * known[width]
     wanted = [*_run(curve, start, limit, full), *_widest(known, limit, full, curve.eps)]
     wanted = [w for w in dict.fromkeys(wanted) if w not in known]
     return sorted(wanted[:room])
@@ -79,27 +79,27 @@ def beside_multiples(width: int, full: int) -> list[int]:
 
 def open_run(curve: Curve, width: int, full: int) -> list[int]:
     """What the run from `width` still needs, ascending: its part of `extend`."""
-    limit = (1 + curve.eps) * curve.at(width)
+    limit = (1 + (curve.tolerance or 0.0)) * curve.at(width)
     return [w for w in _run(curve, curve.index(width), limit, full) if w not in curve.widths]
 
 
 def settled(curve: Curve, width: int, full: int) -> bool:
-    """Whether more looks would hardly change a decision: the tolerance is near its floor, or no width near the limit.
+    """Whether more looks would hardly change a decision: every width is told, and none lies near the limit.
 
     Half the tolerance is what two measurements of a width differ by at most, in 95 % of cases. So a width is told from
     the limit (1 + tolerance) when it is slower than that by half a tolerance, or so fast that it would be within a
     tolerance of 1 % too. Which side a width lies on plays no part.
     """
-    if not curve.trusted:
+    if curve.tolerance is None or not curve.decided(width, full):
         return False
-    if curve.eps <= NEAR_FLOOR or width == full:
+    if curve.tolerance <= NEAR_FLOOR or width == full:
         return True
     base = curve.at(width)
     ratios = [
         ms / base - 1 for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width < w <= full
     ]
-    least = min(TOLERANCE_FLOOR, curve.eps / 2)
-    return not any(least < ratio < 1.5 * curve.eps for ratio in ratios)
+    least = min(TOLERANCE_FLOOR, curve.tolerance / 2)
+    return not any(least < ratio < 1.5 * curve.tolerance for ratio in ratios)
 
 
 def _run(curve: Curve, start: int, limit_ms: float, full: int) -> list[int]:

@@ -21,11 +21,12 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.saliency.trajectory import regained_saliency
 from hakd.staircase.curve import Curve
-from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
+from hakd.staircase.estimate import estimate, ratio
+from hakd.sweeping.looks import Interval, shown
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.screening import best_of, measure_on, screen
 from hakd.sweeping.tables import Tables, fitted_networks, measure_tables
-from hakd.sweeping.timing import LOOKS, Measuring, merge
+from hakd.sweeping.timing import Measuring
 
 log = logging.getLogger(__name__)
 
@@ -239,15 +240,14 @@ def _or_reference(kept: Kept, budget: Budget, values: Values) -> Kept:
 
 def fresh_timer(
     board: Board, measuring: Measuring, pruned: Architecture, budget: Budget, budget_ms: float, calls: int = 0
-) -> Callable[[dict[str, int]], Fresh]:
+) -> Callable[[dict[str, int]], Fresh | None]:
     """Times widths against the budget in fresh processes: interleaved with its reference, or in ms where it has none.
 
-    Looks as the verification of single moves does (`hakd.sweeping.snapping`), and pays for them alike. `calls`: how
-    often it was done before, for no two timings share bursts.
+    Looks as the verification of single moves does (`looks.shown`). `calls`: how often it was done before, for no two
+    timings share bursts.
     """
-    confidence = 1 - (1 - CONFIDENCE) / LOOKS
 
-    def time_fresh(widths: dict[str, int]) -> Fresh:
+    def time_fresh(widths: dict[str, int]) -> Fresh | None:
         nonlocal calls
         calls += 1
         chosen = Architecture(pruned.spec, widths)
@@ -257,29 +257,25 @@ def fresh_timer(
         networks = [chosen] if budget.reference is None else [chosen, budget.reference]
         points = [point(engine_graph(one), f"{one.spec.name} {one.arch}", board.device) for one in networks]
         keys = [one.key for one in points]
-        purpose = f"verify:{digest([keys, calls])}"
-        bursts: dict[str, list[Burst]] = {}
-        for look in range(1, LOOKS + 1):
-            merge(
-                bursts,
-                board.measure(points, measuring.end_to_end(), f"{purpose}:look{look}:{measuring.visits}"),
-            )
+        own_ms = 0.0
+
+        def compare(bursts: Mapping[str, Sequence[Burst]], confidence: float) -> Interval | None:
+            nonlocal own_ms
             if not bursts.get(keys[0]):
-                raise HakdError(
-                    "the chosen network could not be timed",
-                    where=f"device {board.device.name}",
-                    key=chosen.arch,
-                )
+                return None
             own = estimate(bursts, absolute=True, confidence=confidence).estimates[keys[0]]
-            if budget.reference is None:
-                ends = own.latency_ms, own.latency_low_ms or 0.0, own.latency_high_ms or 0.0
-                middle, low, high = (one / budget_ms for one in ends)
-            else:
+            own_ms = own.latency_ms
+            if budget.reference is not None:
                 found = ratio(bursts, keys[0], keys[1], confidence)
-                middle, low, high = (one / budget.share for one in found)
-            if high <= 1 or low > 1:
-                break
-        return own.latency_ms, middle, low, high
+                return found and (found[0] / budget.share, found[1] / budget.share, found[2] / budget.share)
+            if own.latency_low_ms is None or own.latency_high_ms is None:
+                return None
+            return own_ms / budget_ms, own.latency_low_ms / budget_ms, own.latency_high_ms / budget_ms
+
+        found = shown(board, points, measuring, f"verify:{digest([keys, calls])}", compare)
+        if found is None:
+            log.warning("%s: %s could not be compared with its budget", board.device.name, points[0].label)
+        return found and (own_ms, *found)
 
     return time_fresh
 
@@ -314,7 +310,7 @@ def _records(
             latency_to_low_ms=curve.low[j] if timed else None,
             latency_to_high_ms=curve.high[j] if timed else None,
             residual_p95=curve.residual_p95,
-            tolerance=None if curve.residual_p95 is None else curve.eps,
+            tolerance=curve.tolerance,
             free_channels=after - before,
             neighbour_widths=dict(curve.neighbour_widths),
             trusted=curve.trusted,

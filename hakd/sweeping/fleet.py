@@ -108,11 +108,11 @@ def _calibrated(
 
 def _timer(
     boards: Boards, members: Mapping[str, Member], pruned: Architecture, budgets_ms: Mapping[str, float]
-) -> Callable[[dict[str, int]], dict[str, Fresh]]:
+) -> Callable[[dict[str, int]], Mapping[str, Fresh | None]]:
     """Times widths on all devices, one after the other: beside its budget's reference on each."""
     calls = 0
 
-    def time_fresh(widths: dict[str, int]) -> dict[str, Fresh]:
+    def time_fresh(widths: dict[str, int]) -> dict[str, Fresh | None]:
         nonlocal calls
         found = {}
         for name, member in members.items():

@@ -2,18 +2,23 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hakd.boards import Board, Burst, Device, Point
 from hakd.staircase.curve import Curve, curve_from
 from hakd.staircase.estimate import Sweep, estimate
+from hakd.sweeping.looks import looks
 from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import Mode
 from hakd.sweeping.timing import collect
 
 log = logging.getLogger(__name__)
-LENGTHS = (1, 1, 2, 2)  # of the looks, in a device's rounds: what is not precise after two of them is noisy
+LENGTHS = (
+    1,
+    1,
+    2,
+)  # of the looks, in a device's rounds, all further ones as the last: what two do not tell is noisy
 
 
 @dataclass
@@ -21,7 +26,7 @@ class Line(ABC):
     """A width group at a level: what was asked of it so far, and its latest curve.
 
     Subclasses say what is timed: `width`, `full`, `point` and `around`. `precise`: it stopped by precision, not by
-    budget.
+    budget. `told`: its curve answers what the mode is for.
     """
 
     level: float | None
@@ -31,6 +36,20 @@ class Line(ABC):
     curve: Curve | None = None
     look: int = 1
     precise: bool = False
+
+    @property
+    def told(self) -> bool:
+        return self._judged(self.mode.told)
+
+    @property
+    def settled(self) -> bool:
+        """Whether no further look is needed."""
+        return self._judged(self.mode.enough)
+
+    def _judged(self, judge: Callable[[Curve, int, int], bool]) -> bool:
+        if self.curve is None or self.width not in self.curve.widths:
+            return False
+        return judge(self.curve, self.width, self.full)
 
     @property
     @abstractmethod
@@ -62,14 +81,13 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
     """Time the first widths of all curves, then what these ask for; time those again that are not precise enough.
 
     A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. The
-    number of looks and their length (`LENGTHS`) are fixed beforehand. Every look adds fresh processes to
-    what is there; the estimate sets disturbed ones aside by criteria that do not look at how the widths compare
-    (`hakd.staircase.interference`).
+    number of looks (`hakd.sweeping.looks`) and their length (`LENGTHS`) are fixed beforehand. Every look adds fresh
+    processes to what is there.
     """
     bursts: dict[str, list[Burst]] = {}
     pending, found = list(lines), Sweep({}, None, {})
-    for look, length in enumerate(LENGTHS, start=1):
-        timing = replace(measuring, rounds=length * measuring.rounds)
+    for look in looks(board):
+        timing = replace(measuring, rounds=LENGTHS[min(look, len(LENGTHS)) - 1] * measuring.rounds)
         wanted = [sorted({*line.mode.start(line.width, line.full), *line.keys}) for line in pending]
         for extension in range(max(line.mode.rounds for line in pending)):
             points = [
@@ -89,7 +107,7 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
                 for line, widths in zip(pending, more, strict=True)
             ]
         for line in pending:
-            line.precise = _precise(line)
+            line.precise = line.settled
         pending = [line for line in pending if not line.precise]
         if not pending:
             break
@@ -99,13 +117,6 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
     return found
 
 
-def _precise(line: Line) -> bool:
-    """Whether the line's curve stops by precision."""
-    if line.curve is None or line.width not in line.curve.widths:
-        return False
-    return line.mode.enough(line.curve, line.width, line.full)
-
-
 def _refresh(line: Line, sweep: Sweep, measuring: Measuring, look: int) -> list[int]:
     """Make the line's curve anew and say which widths it needs next, if its mode goes by such a curve at all."""
     line.look = look
@@ -113,7 +124,7 @@ def _refresh(line: Line, sweep: Sweep, measuring: Measuring, look: int) -> list[
         line.curve = None
         return []
     line.curve = curve_from(sweep, line.group, line.level, line.around, line.keys, measuring.min_step)
-    if line.width not in line.curve.widths or not (line.curve.trusted or line.mode.untrusted):
+    if line.width not in line.curve.widths:
         return []
     more = line.mode.more(line.curve, line.width, line.full)
     return [channels for channels in more if channels not in line.keys]

@@ -25,30 +25,28 @@ class Mode:
         start: widths to time first, of (width that the network has, full width).
         more: widths to time next, of (curve so far, width, full width); none when the plan is done.
         rounds: how often to ask for more at most; each time costs fresh processes.
-        untrusted: go on with a curve that cannot be trusted, by what exceeds its own tolerance.
-        enough: whether a curve so far, of (curve, width, full width), needs no further look.
+        told: whether a curve, of (curve, width, full width), answers what the mode is for.
+        enough: whether a curve so far, of the same, needs no further look.
     """
 
     start: Callable[[int, int], list[int]]
     more: Callable[[Curve, int, int], list[int]]
     rounds: int
-    untrusted: bool
+    told: Callable[[Curve, int, int], bool] = lambda curve, width, full: curve.trusted
     enough: Callable[[Curve, int, int], bool] = lambda curve, width, full: curve.trusted
 
 
 MODES: Mapping[str, Mode] = {
-    "targets": Mode(targets, extend, 10, untrusted=False, enough=settled),
+    "targets": Mode(targets, extend, 10, Curve.decided, settled),
     "map": Mode(
         lambda width, full: sorted({width, *map_start(full)}),
         lambda curve, width, full: map_more(curve, full),
         8,
-        untrusted=True,
     ),
     "exhaustive": Mode(
         lambda width, full: list(range(1, full + 1)),
         lambda curve, width, full: [],
         1,
-        untrusted=True,
     ),
 }
 

@@ -15,7 +15,6 @@ from hakd.boards import Board, Burst, Point
 from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, judged
 from hakd.choosing.learning import Seen, learned
 from hakd.records.arch import Architecture
-from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.estimate import estimate, ratio
 from hakd.sweeping.parts import engine_graph, point
@@ -157,8 +156,5 @@ def _time(
     if base is None:
         own = estimate(bursts, absolute=True).estimates[key]
         return own.latency_ms, own.latency_high_ms or math.inf
-    try:
-        middle, _, high = ratio(bursts, key, base)
-    except HakdError:
-        return None  # it failed in all processes but one
-    return middle * scale_ms, high * scale_ms
+    found = ratio(bursts, key, base)
+    return found and (found[0] * scale_ms, found[2] * scale_ms)

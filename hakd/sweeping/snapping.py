@@ -8,20 +8,21 @@ from typing import Any
 
 import pandas as pd
 
-from hakd.boards import Board, Burst, Device, open_board
+from hakd.boards import Board, Device, open_board
 from hakd.choosing.repair import Move, TimePair, moves_from, repair
 from hakd.choosing.snap import READINGS, Choice, snap_all
 from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture
 from hakd.records.files import digest
 from hakd.saliency.trajectory import regained_saliency
-from hakd.staircase.estimate import CONFIDENCE, ratio
+from hakd.staircase.curve_rows import curves_from_table
+from hakd.staircase.estimate import ratio
 from hakd.sweeping.by_tables import Budget, Question, budget_from, choose_by_tables
 from hakd.sweeping.certifying import certify_network
+from hakd.sweeping.looks import Interval, shown
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.same_board import refuse_change
-from hakd.sweeping.sweep import curves_from_table
-from hakd.sweeping.timing import LOOKS, Measuring, device_from, merge
+from hakd.sweeping.timing import Measuring, device_from
 
 log = logging.getLogger(__name__)
 
@@ -107,31 +108,27 @@ def snap_network(
 
 
 def _pair_timer(board: Board, measuring: Measuring, pruned: Architecture, level: float) -> TimePair:
-    """Times two networks freshly, interleaved in fresh processes, which no other timing shares.
-
-    At most `LOOKS` looks of `benchmark_processes` processes each: it stops when the interval excludes a ratio of 1.
-    Looking several times is paid for: the intervals hold together at 95 % (Bonferroni).
-    """
-    confidence = 1 - (1 - CONFIDENCE) / LOOKS
+    """Times two networks freshly, interleaved in fresh processes which no other timing shares (`looks.shown`)."""
     calls = 0
 
-    def time_pair(snapped: dict[str, int], twin: dict[str, int]) -> tuple[float, float, float]:
+    def time_pair(snapped: dict[str, int], twin: dict[str, int]) -> Interval | None:
         nonlocal calls
         calls += 1
         points = [
             point(engine_graph(found), f"{found.spec.name} {level:g} {found.arch}", board.device)
             for found in (Architecture(pruned.spec, snapped), Architecture(pruned.spec, twin))
         ]
-        keys = [one.key for one in points]
-        purpose = f"verify:{digest([keys, calls])}"
-        bursts: dict[str, list[Burst]] = {}
-        for look in range(1, LOOKS + 1):
-            name = f"{purpose}:look{look}:{measuring.visits}"
-            merge(bursts, board.measure(points, measuring.end_to_end(), name))
-            middle, low, high = ratio(bursts, keys[0], keys[1], confidence)
-            if high <= 1 or low > 1:
-                break
-        return middle, low, high
+        one, other = (point.key for point in points)
+        purpose = f"verify:{digest([[one, other], calls])}"
+        found = shown(board, points, measuring, purpose, lambda bursts, sure: ratio(bursts, one, other, sure))
+        if found is None:
+            log.warning(
+                "%s: %s at %g: no two processes timed the chosen network and its twin; the chosen one is not verified",
+                board.device.name,
+                pruned.spec.name,
+                level,
+            )
+        return found
 
     return time_pair
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -15,14 +14,13 @@ import pandas as pd
 from hakd.boards import PROTOCOL, Board, Device, Point, open_board
 from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
-from hakd.records.errors import HakdError
 from hakd.records.graph import Graph
-from hakd.staircase.curve import Curve, trust
-from hakd.staircase.estimate import Sweep
+from hakd.staircase.curve import tolerance
+from hakd.staircase.curve_rows import curve_rows, timed_row
 from hakd.sweeping.following import Line, follow
 from hakd.sweeping.modes import MODES, Guide, guided
 from hakd.sweeping.parts import engine_graph, neighbours, point
-from hakd.sweeping.timing import Measuring, device_from, reference_part, tile_points, time_tiles
+from hakd.sweeping.timing import Measuring, device_from, known, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
 
@@ -101,51 +99,17 @@ def sweep(
     with opened(device, Path(store)) as board:
         start = board.clock_s()
         timed = follow(board, lines, measuring, reference)
-        rows = [row for line in lines for row in _block_rows(line, timed)]
+        rows = [
+            row
+            for line in lines
+            if line.curve is not None
+            for row in curve_rows(line.curve, line.architecture.spec.name, line.keys, timed)
+        ]
         if not groups:
             rows += _tile_rows(board, levels, measuring, reference)
         metadata = _metadata(board, device, measuring, lines) | {"seconds": board.clock_s() - start}
     metadata["mode"] = mode
-    trusted = sum(line.curve is not None and line.curve.trusted for line in lines)
-    log.info("%d of %d curves trusted", trusted, len(lines))
     return pd.DataFrame(rows), metadata
-
-
-def _block_rows(line: _Line, sweep_: Sweep) -> list[dict[str, Any]]:
-    """Rows of a curve for the latency table."""
-    if line.curve is None:
-        return []
-    rows = []
-    for channels in line.curve.widths:
-        row = _row(line.architecture, line.level, "block", line.group, line.keys[channels], sweep_)
-        row |= {"width": channels, "neighbour_widths": json.dumps(line.curve.neighbour_widths)}
-        row |= {
-            "residual_p95": line.curve.residual_p95,
-            "trusted": line.curve.trusted,
-            "reason": line.curve.reason,
-        }
-        rows.append(row)
-    return rows
-
-
-def _row(
-    architecture: Architecture, level: float | None, kind: str, group: str, key: str, sweep_: Sweep
-) -> dict[str, Any]:
-    one = sweep_.estimates[key]
-    return {
-        "network": architecture.spec.name,
-        "level": level,
-        "kind": kind,
-        "group": group,
-        "shape": key,
-        "latency_ms": one.latency_ms,
-        "latency_low_ms": one.latency_low_ms,
-        "latency_high_ms": one.latency_high_ms,
-        "min_ms": one.min_ms,
-        "bursts": one.bursts,
-        "dropped": one.dropped,
-        "processes": one.processes,
-    }
 
 
 def _tile_rows(
@@ -157,7 +121,7 @@ def _tile_rows(
     wanted += [(level, found) for level, methods in levels.items() for found in methods.values()]
     tiles = [(level, found, tile_points(found, board.device)) for level, found in wanted]
     sweep_ = time_tiles(board, [p for _, _, parts in tiles for p in parts.values()], measuring, reference)
-    trusted, reason = trust(sweep_.residual_p95, measuring.min_step)
+    eps = tolerance(sweep_.residual_p95, measuring.min_step)
     rows, seen = [], set()
     for level, found, parts in tiles:
         for (tile, part), graph in zip(parts.items(), engine_graph(found).tiles().values(), strict=True):
@@ -165,17 +129,25 @@ def _tile_rows(
             if part.key not in sweep_.estimates or (level, tile, around) in seen:
                 continue
             seen.add((level, tile, around))
-            row = _row(found, level, "tile", tile, part.key, sweep_) | {
-                "width": None,
-                "neighbour_widths": around,
-            }
-            row |= {"residual_p95": sweep_.residual_p95, "trusted": trusted, "reason": reason}
-            rows.append(row)
+            rows.append(
+                {
+                    "network": found.spec.name,
+                    "level": level,
+                    "kind": "tile",
+                    "group": tile,
+                    "width": None,
+                    "neighbour_widths": around,
+                    "residual_p95": sweep_.residual_p95,
+                    "tolerance": eps,
+                    "trusted": eps is not None and known(sweep_.estimates[part.key], eps / 2**0.5),
+                    "reason": None,
+                    **timed_row(sweep_, part.key),
+                }
+            )
     return rows
 
 
 def _metadata(board: Board, device: Device, measuring: Measuring, lines: list[_Line]) -> dict[str, Any]:
-    curves = [line.curve for line in lines if line.curve is not None]
     return {
         "device": device.name,
         "fingerprint": board.fingerprint,
@@ -186,43 +158,14 @@ def _metadata(board: Board, device: Device, measuring: Measuring, lines: list[_L
         "context": board.context,
         "failures": board.failures,
         "curves": len(lines),
-        "curves_trusted": sum(curve.trusted for curve in curves),
+        "curves_told": sum(line.told for line in lines),
         "looks": {f"{line.level:g} {line.group}": line.look for line in lines if line.look > 1},
         "stopped": {
             f"{line.level:g} {line.group}": {
                 "by": "precision" if line.precise else "budget",
                 "widths": list(line.curve.widths) if line.curve is not None else [],
-                "tolerance": line.curve.eps if line.curve is not None and line.curve.eps < math.inf else None,
+                "tolerance": line.curve.tolerance if line.curve is not None else None,
             }
             for line in lines
         },
     }
-
-
-def curves_from_table(table: pd.DataFrame, level: float) -> dict[str, Curve]:
-    """The curves of a level, by group, out of a latency table.
-
-    Raises:
-        HakdError: the table has no curve at this level.
-    """
-    rows = table[(table["kind"] == "block") & (table["level"] == level)]
-    if rows.empty:
-        raise HakdError(f"no curves at level {level:g}", where="latency table", remedy="Run the sweep again")
-    curves = {}
-    for group, part in rows.groupby("group", sort=False):
-        part = part.sort_values("width")
-        first = part.iloc[0]
-        curves[str(group)] = Curve(
-            str(group),
-            level,
-            json.loads(first["neighbour_widths"]),
-            tuple(int(w) for w in part["width"]),
-            tuple(part["latency_ms"]),
-            tuple(None if pd.isna(v) else float(v) for v in part["latency_low_ms"]),
-            tuple(None if pd.isna(v) else float(v) for v in part["latency_high_ms"]),
-            tuple(part["min_ms"]),
-            None if pd.isna(first["residual_p95"]) else float(first["residual_p95"]),
-            bool(first["trusted"]),
-            str(first["reason"]),
-        )
-    return curves

@@ -7,23 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hakd.boards import Board, Burst, Point
+from hakd.boards import Board, Point
 from hakd.choosing.joint import TileTable
 from hakd.choosing.rivals import round_to
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
-from hakd.staircase.curve import trust
-from hakd.staircase.estimate import Sweep, estimate
+from hakd.staircase.estimate import Sweep, log_errors
 from hakd.staircase.predict import fit_overhead
-from hakd.staircase.repeats import process_sigma
 from hakd.sweeping.parts import engine_graph, neighbours, point
-from hakd.sweeping.timing import Measuring, collect, end_to_end, reference_part, tile_points
+from hakd.sweeping.timing import Measuring, end_to_end, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
 LOOKS = 2  # what the tables do not know well the chance constraint counts, so that fewer looks do than for a curve
-UNKNOWN_SPREAD = 0.03  # of one process, where no two can be compared
+UNKNOWN_SPREAD = 0.03  # of a log latency, where no two processes can be compared
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,10 @@ def measure_tables(
             keys[name][key] = points[-1].key
     parts = {arch: tile_points(network, board.device) for arch, network in networks.items()}
     points += [part for tiles in parts.values() for part in tiles.values()]
-    sweep = _time(board, points, measuring, reference_part(pruned, board.device))
-    sigma = log_errors(sweep)
+    sweep = time_tiles(board, points, measuring, reference_part(pruned, board.device), LOOKS)
+    sigma = dict(
+        zip(sweep.estimates, np.nan_to_num(log_errors(sweep.adjusted), nan=UNKNOWN_SPREAD), strict=True)
+    )
     tiles = [
         _table(name, wanted[name][0], {k: key for k, key in by_width.items() if key in sigma}, sweep, sigma)
         for name, by_width in keys.items()
@@ -118,31 +118,6 @@ def measure_tables(
         ", ".join(f"{sums[arch] / measured[arch]:.2f}" for arch in fitted),
     )
     return Tables(tuple(tiles), -overhead.value * (count - 1), measured, sums, sweep.residual_p95)
-
-
-def _time(board: Board, points: list[Point], measuring: Measuring, reference: Point) -> Sweep:
-    """Passes over all points, pooled; once more when they cannot be trusted. What the sweep timed is in the store."""
-    bursts: dict[str, list[Burst]] = {}
-    for look in range(1, LOOKS + 1):
-        collect(bursts, board, points, measuring, f"tiles:look{look}", reference)
-        found = estimate(bursts)
-        if trust(found.residual_p95, measuring.min_step)[0]:
-            break
-    return found
-
-
-def log_errors(sweep: Sweep) -> dict[str, float]:
-    """Standard error of each key's log latency: from its processes' spread, at least what that of all keys says.
-
-    Two processes tell little about one key's spread, all keys together tell it well: the larger of the two counts.
-    """
-    floor = process_sigma(sweep.adjusted) or UNKNOWN_SPREAD
-    found = {}
-    for key, row in zip(sweep.estimates, sweep.adjusted, strict=True):
-        values = row[np.isfinite(row)]
-        own = float(values.std(ddof=1)) if values.size > 1 else UNKNOWN_SPREAD
-        found[key] = max(own, floor) / max(values.size, 1) ** 0.5
-    return found
 
 
 def _table(

@@ -1,17 +1,15 @@
 """How points are timed on an open board: passes and looks."""
 
-from collections.abc import Mapping, Sequence
+import math
 
 from hakd.boards import Board, Burst, Device, Point
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
-from hakd.staircase.curve import trust
-from hakd.staircase.estimate import Sweep, estimate
+from hakd.staircase.estimate import Estimate, Sweep, estimate
+from hakd.sweeping.looks import LOOKS, looks, merge
 from hakd.sweeping.measuring import Measuring as Measuring
 from hakd.sweeping.measuring import device_from as device_from
 from hakd.sweeping.parts import engine_graph, point
-
-LOOKS = 4  # at most so often in all is a curve timed that cannot be trusted
 
 
 def reference_part(architecture: Architecture, device: Device) -> Point:
@@ -41,14 +39,6 @@ def collect(
         merge(bursts, timed)
 
 
-def merge(bursts: dict[str, list[Burst]], timed: Mapping[str, Sequence[Burst]]) -> None:
-    """Add bursts by key, each once: a point asked for again comes back from the store as it was."""
-    for key, found in timed.items():
-        own = bursts.setdefault(key, [])
-        seen = {(burst.process, burst.round) for burst in own}
-        own += [burst for burst in found if (burst.process, burst.round) not in seen]
-
-
 def tile_points(architecture: Architecture, device: Device) -> dict[str, Point]:
     """A point for each tile of an architecture, by tile name."""
     name = architecture.spec.name
@@ -58,13 +48,18 @@ def tile_points(architecture: Architecture, device: Device) -> dict[str, Point]:
     }
 
 
-def time_tiles(board: Board, points: list[Point], measuring: Measuring, reference: Point) -> Sweep:
-    """Latencies of tiles; looks again, up to the sweep's number of looks, while the set cannot be trusted."""
+def time_tiles(
+    board: Board, points: list[Point], measuring: Measuring, reference: Point, most: int = LOOKS
+) -> Sweep:
+    """Latencies of parts, in passes over all of them; looks again, `most` times in all, until they repeat well enough.
+
+    That is when twice the residual p95 is at most half the smallest step that matters.
+    """
     bursts: dict[str, list[Burst]] = {}
-    for look in range(1, LOOKS + 1):
+    for look in range(1, most + 1):
         collect(bursts, board, points, measuring, f"tiles:look{look}", reference)
         found = estimate(bursts)
-        if trust(found.residual_p95, measuring.min_step)[0]:
+        if found.residual_p95 is not None and 4 * found.residual_p95 <= measuring.min_step:
             break
     return found
 
@@ -72,15 +67,20 @@ def time_tiles(board: Board, points: list[Point], measuring: Measuring, referenc
 def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose: str) -> Sweep:
     """Absolute latencies of whole networks, all interleaved in every process, the factor between processes kept in.
 
-    Adds as many fresh processes again, up to the sweep's number of looks, while fewer than `benchmark_processes` of
-    them ran undisturbed.
+    Adds as many fresh processes again, as often as `looks` allows, until every figure is known well enough (`known`).
     """
     bursts: dict[str, list[Burst]] = {}
-    for look in range(1, LOOKS + 1):
+    for look in looks(board):
         name = f"{purpose}:look{look}:{measuring.visits}"
-        timed = board.measure(points, measuring.end_to_end(), name)
-        merge(bursts, timed)
+        merge(bursts, board.measure(points, measuring.end_to_end(), name))
         made = estimate(bursts, absolute=True)
-        if made.undisturbed >= measuring.benchmark_processes:
+        if all(known(one, measuring.min_step / 2) for one in made.estimates.values()):
             break
     return made
+
+
+def known(one: Estimate, fraction: float) -> bool:
+    """Whether half the interval of a latency is at most so large a fraction of it."""
+    if one.latency_low_ms is None or one.latency_high_ms is None:
+        return False
+    return math.log(one.latency_high_ms / one.latency_low_ms) / 2 <= math.log1p(fraction)

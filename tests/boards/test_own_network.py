@@ -17,8 +17,8 @@ from hakd.device_file import CHECKOUT
 from hakd.explaining.blocks import Taken
 from hakd.explaining.own_network import exported
 from hakd.records.tables import read_table
+from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.mapping import budget, changes
-from hakd.sweeping.sweep import curves_from_table
 
 pytestmark = [  # the warning is of torch's older exporter
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -93,7 +93,7 @@ def test_every_width_of_every_group_is_in_the_table(project):
     assert done.returncode == 0, done.stderr
     table, about = read_table("table.parquet", "latency")
     assert set(table["network"]) == {"mine.nets:small"} and set(table["kind"]) == {"block"}
-    assert (about["input"], about["mode"], about["curves_trusted"]) == ([3, 16, 16], "exhaustive", 1)
+    assert (about["input"], about["mode"], about["curves_told"]) == ([3, 16, 16], "exhaustive", 1)
     (curve,) = curves_from_table(table, 1.0).values()
     assert (curve.group, curve.widths) == ("inner", tuple(range(1, 34)))
     taken = Taken(exported("mine.nets:small", (3, 16, 16)))
@@ -103,7 +103,7 @@ def test_every_width_of_every_group_is_in_the_table(project):
     assert list(curve.latency_ms) == pytest.approx(truth, rel=1e-3)
     said = done.stdout.splitlines()
     assert said[0].startswith(
-        "mine.nets:small on vdev (onnxruntime virtual-1): 33 points, 1 of 1 curves trusted"
+        "mine.nets:small on vdev (onnxruntime virtual-1): 33 points, 1 of 1 curves told"
     )
     assert "grouped convolution /mixed/Conv (2 groups)" in done.stdout
     assert said[-1] == "Written: table.parquet (33 rows). Every burst is in store."

@@ -145,7 +145,10 @@ def test_pairs_and_verdicts():
 
 def test_mistakes_are_one_line(tmp_path, capsys):
     frame, about = read_table("table.parquet", "latency")
-    write_table(tmp_path / "bad.parquet", "latency", frame.assign(trusted=False), about)
+    write_table(tmp_path / "bad.parquet", "latency", frame.assign(residual_p95=None, tolerance=None), about)
     assert main(["recheck", "vdev.yaml", "--table", str(tmp_path / "bad.parquet")]) == FINDING
     said = capsys.readouterr().err
-    assert "no trusted curve. Sweep the network again" in said and said.count("\n") == 1
+    assert (
+        "no curve whose noise is known. Sweep the network again (`hakd sweep --anew`" in said
+        and said.count("\n") == 1
+    )

@@ -141,3 +141,51 @@ def test_a_store_that_is_not_there(tmp_path, capsys):
     for what in ("ls", "verify"):
         assert main(["store", what, "--store", str(tmp_path / "no")]) == FINDING
         assert re.search(r"no: --store: no such store\. Give --store", capsys.readouterr().err)
+
+
+def test_what_was_measured_anew_leaves_a_sound_store(store):
+    first = Device("vdev", "virtual", cost_model={**MODEL, "faults": {"crash_every": 2}})
+    with open_board(first, store) as board:
+        old = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
+        assert board.timed == 0
+    with open_board(first, store, anew=True) as board:
+        new = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
+        timed = board.timed
+        assert timed > 0 and board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False) == new
+        assert board.timed == timed  # once in a session
+    with open_board(first, store) as board:
+        assert (
+            board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False) == new
+            and board.timed == 0
+        )
+    for point in POINTS:
+        places = [{(burst.process, burst.round) for burst in found[point.key]} for found in (old, new)]
+        assert len(places[0]) == len(places[1]) and not places[0] & places[1]
+    kinds = [json.loads(line)["type"] for path in store.glob("*/*.jsonl") for line in lines(path)]
+    assert kinds.count("forget") == len(POINTS)
+    assert [finding.text() for finding in verify(store)[0] if not finding.note] == []
+    assert main(["store", "verify", "--store", str(store)]) == FINE
+
+
+def test_forget_leaves_out_what_a_device_measured_for_a_purpose(store, capsys):
+    first = Device("vdev", "virtual", cost_model={**MODEL, "faults": {"crash_every": 2}})
+    with open_board(first, store) as board:
+        old = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
+        other = board.measure(POINTS[:1], QUICK, purpose="verify:x", progress=False)
+    assert main(["store", "forget", "--store", str(store), "--device", "vdev", "--purpose", "sweep"]) == FINE
+    assert "bursts of 3 points do not count any more; they are measured again" in capsys.readouterr().out
+    assert main(["store", "verify", "--store", str(store)]) == FINE
+    with open_board(first, store) as board:
+        new = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
+        assert board.timed > 0
+        timed = board.timed
+        assert board.measure(POINTS[:1], QUICK, purpose="verify:x", progress=False) == other
+        assert board.timed == timed
+    for point in POINTS:
+        assert not {b.process for b in old[point.key]} & {b.process for b in new[point.key]}
+    assert main(["store", "verify", "--store", str(store)]) == FINE
+    capsys.readouterr()
+    assert main(["store", "forget", "--store", str(store), "--device", "no", "--purpose", "sweep"]) == FINDING
+    assert "nothing was measured on 'no' for 'sweep'" in capsys.readouterr().err
+    assert main(["store", "forget", "--store", str(store), "--device", "vdev"]) == FINDING
+    assert "--device, --purpose: needs to be told what" in capsys.readouterr().err

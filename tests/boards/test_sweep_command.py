@@ -12,8 +12,8 @@ import yaml
 from hakd.boards.journal import read
 from hakd.device_file import CHECKOUT
 from hakd.records.tables import read_table
+from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.mapping import budget
-from hakd.sweeping.sweep import curves_from_table
 from tests.boards.conftest import wait_for_bursts
 
 NETWORKS = {
@@ -68,7 +68,7 @@ def test_a_map_of_a_whole_network(project):
         assert (curve.widths[0], curve.widths[-1]) == (1, 36)
         assert 3 < len(curve.widths) <= budget(36)
     said = done.stdout.splitlines()
-    assert said[0].startswith("dense on here (onnxruntime ") and "of 3 curves trusted" in said[0]
+    assert said[0].startswith("dense on here (onnxruntime ") and "of 3 curves told" in said[0]
     assert [line.split()[0] for line in said[2:5]] == list(curves)
     assert said[-1] == f"Written: table.parquet ({len(table)} rows). Every burst is in bursts."
 

@@ -133,7 +133,10 @@ def test_json_comes_back_whole_and_csv_without_its_origin(capsys):
     export("dense.parquet", "json", "dense.json")
     assert main(["import-table", "dense.json", "--device", "vdev.yaml"]) == FINE
     said = capsys.readouterr().out
-    assert f"fingerprint {about['fingerprint']} of vdev" in said and "curves trusted" in said
+    assert (
+        f"fingerprint {about['fingerprint']} of vdev" in said
+        and "curves known to within their tolerance" in said
+    )
     again, told = read_table("tables/vdev-dense.parquet", "latency")
     assert again.equals(frame)
     assert told["imported"]["checked"].startswith("fingerprint") and told["context"] == about["context"]

@@ -12,7 +12,8 @@ from hakd.boards.virtual import layers_of
 from hakd.networks.families import full_architecture, network_spec
 from hakd.records.errors import HakdError
 from hakd.records.tables import write_table
-from hakd.sweeping.sweep import curves_from_table, sweep
+from hakd.staircase.curve_rows import curves_from_table
+from hakd.sweeping.sweep import sweep
 from tests.boards.conftest import QUICK, pointwise
 
 pytestmark = pytest.mark.beside

@@ -102,6 +102,73 @@ def test_a_store_merges_journals_and_knows_what_is_missing(tmp_path):
     assert Store(tmp_path, IDENTITY).missing("sweep", "a", protocol) == set()
 
 
+def forgotten(process, purpose="sweep", key="a") -> dict:
+    return {"type": "forget", "purpose": purpose, "key": key, "processes": [process]}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_what_is_forgotten_does_not_count_whichever_order_the_records_come_in(tmp_path, order):
+    """The record names a purpose, a point and processes; what else these timed stays."""
+    protocol = Protocol(processes=2, rounds=2)
+    parts = [
+        [
+            burst(turn=0),
+            burst(turn=1),
+            burst(turn=0, purpose="verify"),
+            burst(key="b"),
+            burst(reference=True, key="tie"),
+        ],
+        [burst(slot=1, process="p2"), burst(slot=1, turn=1, process="p2")],
+        [forgotten("p1")],
+        [forgotten("p9"), forgotten("p2", key="c")],
+    ]
+    store = Store(tmp_path, IDENTITY)
+    for number in order:
+        store.add(parts[number])
+    assert [(b.process, b.round) for b in store.bursts("sweep", "a", protocol)] == [("p2", 0), ("p2", 1)]
+    assert store.missing("sweep", "a", protocol) == {(0, 0), (0, 1)}
+    assert [b.process for b in store.bursts("verify", "a", protocol)] == ["p1"]
+    assert [b.process for b in store.bursts("sweep", "b", protocol)] == ["p1"]
+    assert [b.process for b in store.reference("tie", {"p1"})] == ["p1"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 1), st.integers(0, 2)), max_size=20),
+    st.sets(st.tuples(st.sampled_from("ab"), st.sampled_from(["p0", "p1"]))),
+    st.randoms(use_true_random=False),
+)
+def test_forgetting_commutes_with_bursts_of_processes_with_slots_of_their_own(
+    tmp_path_factory, places, gone, random
+):
+    found = [burst(key, slot, turn, process=f"p{slot}") for key, slot, turn in places]
+    found += [forgotten(process, key=key) for key, process in gone]
+    random.shuffle(found)
+    store, protocol = Store(tmp_path_factory.mktemp("s"), IDENTITY), Protocol(processes=2, rounds=3)
+    store.add(found)
+    for key in "ab":
+        wanted = {
+            (f"p{slot}", turn) for k, slot, turn in places if k == key and (key, f"p{slot}") not in gone
+        }
+        assert {(b.process, b.round) for b in store.bursts("sweep", key, protocol)} == wanted
+
+
+def test_what_is_measured_anew_takes_the_place_of_what_is_forgotten(tmp_path):
+    protocol = Protocol(processes=1, rounds=2)
+    store = Store(tmp_path, IDENTITY)
+    assert store.forgetting("sweep", "a") is None
+    store.add([burst(), burst(turn=1)])
+    record = store.forgetting("sweep", "a")
+    assert record == forgotten("p1") and store.forgetting("verify", "a") is None
+    store.add([record, burst(process="p2", median_ns=7000), burst(turn=1, process="p2", median_ns=7000)])
+    assert [(b.process, b.median_ns) for b in store.bursts("sweep", "a", protocol)] == [("p2", 7000)] * 2
+    assert store.forgetting("sweep", "a") == forgotten("p2")
+    write(store.folder, "1.jsonl", [{"type": "session"}, burst(), burst(turn=1)])
+    write(store.folder, "2.jsonl", [{"type": "session"}, record, burst(process="p2", median_ns=7000)])
+    again = Store(tmp_path, IDENTITY)
+    assert [(b.process, b.median_ns) for b in again.bursts("sweep", "a", protocol)] == [("p2", 7000)]
+    assert again.missing("sweep", "a", protocol) == {(0, 1)}
+
+
 def test_a_journal_of_another_format_names_its_file(tmp_path):
     write(Store(tmp_path, IDENTITY).folder, "1.jsonl", [{"type": "burst", "key": "a"}])
     with pytest.raises(HakdError, match=r"1\.jsonl: not a journal"):

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from benchmarks import certificates
 from hakd.boards.cost_model import CostModel, Noise
 from hakd.choosing.certificate import Claim, Place, certify
-from hakd.staircase.bounds import CALM_ENOUGH, upper_bounds, upper_ratios
+from hakd.staircase.bounds import upper_bounds, upper_ratios
 
 PI4 = Place("pi4", "onnxruntime", "1.31.1", 1)
 CLAIM = Claim("new", "old", "block1", 81, 96, tolerance=0.015)
@@ -22,12 +22,12 @@ class Burst:
     process: str
     round: int
     position: int
-    median_ns: float
-    switches: int = 0
+    min_ns: float
 
     @property
-    def min_ns(self) -> float:
-        return self.median_ns
+    def median_ns(self) -> float:
+        """Of no meaning here: others are at work."""
+        return self.min_ns * (1.1 + 0.1 * (self.position % 2))
 
 
 def bursts(
@@ -90,45 +90,52 @@ def test_a_bound_is_students_t_over_processes():
 
 
 def test_certificates_of_bursts_hold_together():
-    """Through medians, drift and processes that treat points unlike: 120 networks, truth known."""
+    """Through minima, drift and processes that treat points unlike: 120 networks, truth known."""
     rng = np.random.default_rng(7)
     wrong = 0
     for _ in range(120):
         true_ms = {f"{kind}{i}": 1.0 for i in range(6) for kind in ("new", "old")}
         claims = [Claim(f"new{i}", f"old{i}", f"g{i}", 3, 4) for i in range(6)]
         found = certify(bursts(true_ms, rng, processes=6, rounds=4, uneven=0.005), claims, PI4)
-        assert all(one.together == 6 and one.processes >= CALM_ENOUGH for one in found)
+        assert all(one.together == 6 and one.processes == 6 for one in found)
         wrong += any(one.bound < 0 for one in found)
     assert wrong <= 12  # 120 at 5 %: 6 expected, 13 and more in one of 160 runs
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.floats(0.5, 2.0), min_size=CALM_ENOUGH, max_size=CALM_ENOUGH), st.integers(0, 1000))
+@given(st.lists(st.floats(0.5, 2.0), min_size=2, max_size=9), st.integers(0, 1000))
 def test_what_a_process_does_to_all_points_changes_no_bound(factors, seed):
-    """Of so many processes none is set aside; of more, other ones would be where factors differ."""
-    made = bursts({"new": 1.1, "old": 1.0}, np.random.default_rng(seed), processes=CALM_ENOUGH, noise=0.003)
+    """However slow a process is as a whole, it is not set aside."""
+    count = len(factors)
+    made = bursts({"new": 1.1, "old": 1.0}, np.random.default_rng(seed), processes=count, noise=0.003)
     moved = {
-        key: [replace(b, median_ns=b.median_ns * factors[int(b.process[1:])]) for b in some]
+        key: [replace(b, min_ns=b.min_ns * factors[int(b.process[1:])]) for b in some]
         for key, some in made.items()
     }
     (before,), (after,) = (upper_ratios(some, [("new", "old")]) for some in (made, moved))
-    assert before.processes == after.processes == CALM_ENOUGH
+    assert before.processes == after.processes == count
     assert after.upper == pytest.approx(before.upper, rel=1e-9)
 
 
-def test_disturbed_processes_are_set_aside_only_while_five_are_left():
-    rng = np.random.default_rng(1)
-    made = bursts({"new": 1.0, "old": 1.0}, rng, processes=8, noise=0.002)
-    slow = {
-        key: [replace(b, median_ns=b.median_ns * (1.4 if b.process in ("p0", "p1") else 1)) for b in some]
+@pytest.mark.parametrize("slow", [("p0", "p1"), ("p3", "p4", "p5", "p6", "p7")])
+def test_a_process_that_slows_points_unlike_widens_the_bound_and_stays(slow):
+    made = bursts({"new": 1.0, "old": 1.0}, np.random.default_rng(1), processes=8, noise=0.002)
+    uneven = {
+        key: [
+            replace(b, min_ns=b.min_ns * ((1.4 if key == "new" else 1.35) if b.process in slow else 1))
+            for b in some
+        ]
         for key, some in made.items()
     }
-    assert upper_ratios(slow, [("new", "old")])[0].processes == 6
-    most = {
-        key: [replace(b, median_ns=b.median_ns * (1.4 if b.process > "p2" else 1)) for b in some]
-        for key, some in made.items()
-    }
-    assert upper_ratios(most, [("new", "old")])[0].processes == 8
+    (before,), (after,) = (upper_ratios(some, [("new", "old")]) for some in (made, uneven))
+    assert before.processes == after.processes == 8
+    assert before.upper < 1.004 and after.upper > 1 + len(slow) / 8 * 0.03
+
+
+def test_an_interrupted_process_does_not_count():
+    made = bursts({"new": 1.0, "old": 1.0}, np.random.default_rng(1), processes=6, noise=0.002)
+    torn = {key: [b for b in some if b.process != "p5" or b.round < 2] for key, some in made.items()}
+    assert upper_ratios(torn, [("new", "old")])[0].processes == 5
 
 
 @pytest.mark.parametrize(
@@ -152,7 +159,7 @@ def test_disturbed_processes_are_set_aside_only_while_five_are_left():
 def test_words_say_what_the_figures_say(ratio, claim, free, words):
     made = constant(ratio)
     if claim.other is None:  # an absolute figure keeps what processes differ by
-        made = {"new": [replace(b, median_ns=ratio * 1e6) for b in made["new"]]}
+        made = {"new": [replace(b, min_ns=ratio * 1e6) for b in made["new"]]}
     (found,) = certify(made, [claim], PI4)
     assert words in found.words
     assert found.free_channels == free and found.confidence == 0.95

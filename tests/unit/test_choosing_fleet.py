@@ -161,6 +161,33 @@ def test_without_success_it_is_the_fallback_or_says_on_which_device_it_is_not_ve
     assert kept.reason.startswith("not verified in 4 tries")
 
 
+@pytest.mark.parametrize("answers", [0, 1, 2])
+@pytest.mark.parametrize("silent", ["a", "b", "ab"])
+def test_a_device_that_cannot_compare_is_named_and_leaves_the_fallback_or_the_best_so_far(answers, silent):
+    asked = []
+
+    def time_fresh(widths):
+        asked.append(dict(widths))
+        found = {"a": (2.0, 1.05, 1.01, 1.09), "b": (0.4, 0.8, 0.79, 0.81)}
+        return found if len(asked) <= answers else found | dict.fromkeys(silent)
+
+    words = f"not verified, no two processes timed it on {', '.join(silent)}"
+    kept = within_budgets(solve, time_fresh, BUDGETS, {"g": 50, "h": 50})
+    assert kept.widths == {"g": 50, "h": 50} and kept.taken is None
+    assert kept.reason == f"{words}: the network that gave the budget"
+    assert len(kept.steps) == answers and len(asked) == answers + 1
+    asked.clear()
+    if not answers:
+        with pytest.raises(
+            HakdError, match=r"choosing\.budget: no choice could be timed against its budget\. See"
+        ):
+            within_budgets(solve, time_fresh, BUDGETS)
+        return
+    kept = within_budgets(solve, time_fresh, BUDGETS)
+    assert kept.taken is kept.steps[0] and kept.widths == kept.steps[0].widths
+    assert kept.reason == f"{words}: the budget may be exceeded on a (by 9.0% at most)"
+
+
 def test_budgets_below_everything_are_an_error_or_the_fallback():
     fresh = devices({"a": 1.0, "b": 1.0})
     with pytest.raises(NoneFits, match="nothing keeps it on b alone"):

@@ -134,6 +134,31 @@ def test_without_moves_nothing_is_timed():
     )
 
 
+@settings(max_examples=200, deadline=None)
+@given(cost_maps.filter(bool), st.floats(0, 0.02), st.integers(1, 10), st.integers(0, 4))
+def test_a_device_that_cannot_compare_leaves_the_twin_and_says_so(costs, half, timings, answers):
+    """It compares a few times, then no two processes timed both networks any more."""
+    moves, device, asked = build(costs), Device(costs, half), []
+
+    def time_pair(snapped, twin):
+        asked.append(snapped)
+        return device(snapped, twin) if len(asked) <= answers else None
+
+    found = repair(twin_of(moves), moves, time_pair, max_timings=timings)
+    json.dumps(found.to_dict(), allow_nan=False)
+    if len(asked) <= answers:  # it ended before
+        assert found.verified and found == repair(
+            twin_of(moves), moves, Device(costs, half), max_timings=timings
+        )
+        return
+    assert not found.verified and found.to_dict()["verified"] is False
+    assert found.widths == twin_of(moves) and not found.kept
+    assert len(found.steps) == answers and len(asked) == answers + 1  # it is not asked again
+    assert sorted(move.group for move in found.undone) == sorted(costs)
+    assert (found.ratio, found.ratio_low, found.ratio_high) == (1, 1, 1)
+    assert found.reason == "not verified, no two processes timed both networks: the twin itself"
+
+
 def test_moves_come_from_choices_that_change_a_width():
     up = snap(sampled(staircase(), range(1, 65)), 20, 64)
     stays = snap(sampled(flat(), range(1, 65)), 64, 64)

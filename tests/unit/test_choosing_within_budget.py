@@ -68,6 +68,33 @@ def test_without_success_it_is_the_fallback_or_says_that_it_is_not_verified():
     assert found.ratio_high == 1.09 and "may be exceeded, by 9.0% at most" in found.reason
 
 
+@pytest.mark.parametrize("answers", [0, 1, 2])
+def test_a_device_that_cannot_compare_leaves_the_fallback_or_the_best_so_far(answers):
+    """It says what the second and all further choices exceed the budget by, and then nothing any more."""
+    asked = []
+
+    def time_fresh(widths):
+        asked.append(dict(widths))
+        return (2.0, 1.05, 1.01, 1.09) if len(asked) <= answers else None
+
+    found = within_budget(solve, time_fresh, 1.0, {"g": 50})
+    assert found.widths == {"g": 50} and found.ratio == found.ratio_high == 1.0
+    assert found.reason == "not verified, no two processes timed it: the network that gave the budget"
+    assert len(found.steps) == answers and len(asked) == answers + 1
+    asked.clear()
+    if not answers:
+        with pytest.raises(
+            HakdError, match=r"choosing\.budget: no choice could be timed against its budget\. See"
+        ):
+            within_budget(solve, time_fresh, 1.0)
+        return
+    found = within_budget(solve, time_fresh, 1.0)
+    assert found.widths == found.steps[0].widths and found.ratio_high == 1.09
+    assert found.reason.startswith(
+        "not verified, no two processes timed it: the budget may be exceeded, by 9.0%"
+    )
+
+
 def test_a_budget_below_everything_is_an_error_or_the_fallback():
     with pytest.raises(NoneFits, match=r"0.01 ms on d"):
         within_budget(solve, device(1.0), 0.01)

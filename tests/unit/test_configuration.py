@@ -20,9 +20,9 @@ from hakd.records.arch import Architecture, architecture_from, read_architecture
 from hakd.records.code import code_digest
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
+from hakd.staircase.curve_rows import curves_from_table
 from hakd.study import canonical, check_study, config_digest, settings
 from hakd.sweeping.parts import engine_graph, neighbours
-from hakd.sweeping.sweep import curves_from_table
 from hakd.sweeping.timing import device_from, tile_points
 from tests.unit.builders import SPECS, narrowed
 

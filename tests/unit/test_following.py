@@ -11,7 +11,7 @@ from hakd.records.graph import Builder, Segment
 from hakd.sweeping.following import follow
 from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES
-from hakd.sweeping.timing import LOOKS
+from hakd.sweeping.looks import LOOKS, MOST
 
 
 def convolution(channels: int):
@@ -23,16 +23,17 @@ def convolution(channels: int):
 BLOCKS = [Block(f"conv {full}", full, convolution) for full in (40, 96, 128)]
 
 
-def followed(mode: str, noise: dict, widths=(21, 50, 77), seed: int = 3):
+def followed(mode: str, noise: dict, widths=(21, 50, 77), seed: int = 3, sessions: int = 1):
     model = cost_model_from({"tile_out": 16, "us_per_mmac": 40.0, "noise": noise, "seed": seed})
     truth = Truth(model)
     device = Device("computed", "virtual", cost_model=model.to_dict())
     board = ComputedBoard(device, truth, seed)
-    lines = [
-        BlockLine(1.0, block.name, MODES[mode], block=block, pruned=width)
-        for block, width in zip(BLOCKS, widths, strict=True)
-    ]
-    found = follow(board, lines, Measuring(), block_point(BLOCKS[0], 24, device))
+    for _ in range(sessions):
+        lines = [
+            BlockLine(1.0, block.name, MODES[mode], block=block, pruned=width)
+            for block, width in zip(BLOCKS, widths, strict=True)
+        ]
+        found = follow(board, lines, Measuring(), block_point(BLOCKS[0], 24, device))
     return lines, found, board, truth
 
 
@@ -60,7 +61,17 @@ def test_a_quiet_device_is_looked_at_once_and_a_noisy_one_until_the_budget_is_sp
     assert all(line.precise and line.look == 1 for line in lines)
     lines, *_ = followed("targets", {"sigma": 0.12})
     assert all(not line.precise and line.look == LOOKS for line in lines)
-    assert not any(line.curve.trusted for line in lines)
+    assert not any(line.curve.trusted or line.told or line.settled for line in lines)
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 3, 4])
+def test_a_later_session_looks_further_at_what_was_not_told_up_to_twelve_looks_in_all(sessions):
+    lines, found, board, _ = followed("targets", {"sigma": 0.12}, sessions=sessions)
+    assert {line.look for line in lines} == {min(sessions * LOOKS, MOST)}
+    counts = {found.estimates[key].processes for line in lines for key in (line.keys[line.width],)}
+    assert min(counts) >= 2 * min(sessions * LOOKS, MOST)
+    lines, _, board, _ = followed("targets", {"sigma": 0.001}, sessions=sessions)
+    assert all(line.precise and line.told and line.look == 1 for line in lines)  # nothing is left to look at
 
 
 def test_a_computed_board_keeps_the_rules_of_a_session():

@@ -44,7 +44,7 @@ def test_what_was_not_timed_is_not_known():
     assert hazard(made, 100).from_any is None
 
 
-def latency_frame(widths=(80, 87, 88, 99, 100), trusted=True) -> pd.DataFrame:
+def latency_frame(widths=(80, 87, 88, 99, 100), residual=0.01) -> pd.DataFrame:
     """A curve whose odd widths are slow, and tiles of the full network."""
     rows = [
         {
@@ -55,8 +55,8 @@ def latency_frame(widths=(80, 87, 88, 99, 100), trusted=True) -> pd.DataFrame:
             "latency_ms": 0.02 * (1.5 if width % 4 else 1.0),
             "latency_low_ms": None,
             "latency_high_ms": None,
-            "trusted": trusted,
-            "reason": "fine" if trusted else "untrusted: noise",
+            "residual_p95": residual,
+            "tolerance": None,
         }
         for width in widths
     ]
@@ -94,15 +94,32 @@ def test_the_command_names_widths_and_counts_what_was_timed(folder, capsys):
     assert "from 100 to 99 +50.0 % (1 of 1 timed)" in capsys.readouterr().out
 
 
-def test_a_full_width_that_was_not_timed_and_an_untrusted_curve_say_so(folder, capsys):
-    write_table("t.csv", "latency", latency_frame((80, 87, 88), trusted=False))
+def test_a_full_width_that_was_not_timed_and_a_curve_that_cannot_tell_say_so(folder, capsys):
+    write_table("t.csv", "latency", latency_frame((80, 87, 88), residual=0.25))
     assert main(["hazards", "t.csv"]) == 0
     said = capsys.readouterr().out
     assert (
         "pw1: from 100 not known (0 of 12 timed); worst anywhere from 88 to 87 +50.0 % (2 of 10 timed)"
         in said
     )
-    assert "untrusted: noise" in said
+    assert (
+        "+50.0 % (2 of 10 timed); not for sure: residual p95 25.0%, tolerance 3.0%; 3 of 3 widths known"
+        in said
+    )
+    write_table("t.csv", "latency", latency_frame((80, 87, 88), residual=None))
+    assert main(["hazards", "t.csv"]) == 0
+    assert "not for sure: nothing can be told: no two processes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sure"),
+    [(1.5, True), (1.045, True), (1.035, False), (1.025, False), (1.019, True), (1.0, True), (0.9, True)],
+)
+def test_a_hazard_is_sure_where_all_that_is_said_of_a_network_holds_together(ratio, sure):
+    """Ratios are known to +-2 %, all together to +-4 %; up to 3 % may be free, and 6 % is a step that matters."""
+    made = curve([ratio, 1.0], residual=0.02, widths=(99, 100))
+    assert made.tolerance == pytest.approx(0.03)
+    assert hazard(made, 100).trusted is sure
 
 
 @pytest.mark.parametrize(

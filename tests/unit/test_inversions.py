@@ -1,33 +1,39 @@
 """Inverted steps: narrower and yet slower."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hakd.staircase.curve import Curve
+from hakd.staircase.curve import TOGETHER, Curve, tolerance
 from hakd.staircase.inversions import in_words, inversions
 
 
 def curve(latency, residual: float | None = 0.005, widths=None) -> Curve:
     widths = tuple(widths or range(1, len(latency) + 1))
     none = (None,) * len(widths)
-    return Curve("g", 0.5, {}, widths, tuple(latency), none, none, tuple(latency), residual, True, "why")
+    return Curve(
+        "g", 0.5, {}, widths, tuple(latency), none, none, tuple(latency), residual, tolerance(residual)
+    )
 
 
 @given(st.lists(st.floats(0.1, 10.0), min_size=1, max_size=30), st.floats(0, 0.2))
 def test_the_slower_of_every_pair_is_listed_with_its_fastest_wider_one(latency, residual):
     made = curve(latency, residual)
     found = {one.narrow: one for one in inversions(made)}
+    surely = math.exp(TOGETHER * residual)  # the interval of a ratio, here by the residual p95
     pairs = [
-        (a, b) for b in range(len(latency)) for a in range(b) if latency[a] > latency[b] * (1 + made.eps)
+        (a, b)
+        for b in range(len(latency))
+        for a in range(b)
+        if latency[a] > latency[b] * (1 + made.eps) and latency[a] > latency[b] * surely
     ]
     assert sum(one.faster for one in found.values()) == len(pairs)
     for a in {a for a, _ in pairs}:
         one = found.pop(a + 1)
-        assert latency[one.wide - 1] == min(latency[a + 1 :]) and one.ratio > 1 + made.eps
+        assert latency[one.wide - 1] == min(latency[a + 1 :]) and one.ratio > 1 + made.eps and one.trusted
         assert one.ratio == latency[a] / latency[one.wide - 1]
     assert not found
 
@@ -68,8 +74,22 @@ def test_noise_alone_makes_no_inversions():
     assert [one.narrow for one in inversions(shifted)] == [1]
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_an_untrusted_curve_is_marked(trusted):
-    made = curve([2.0, 1.0])
-    marked = Curve(**{**vars(made), "trusted": trusted})
-    assert [one.to_dict()["trusted"] for one in inversions(marked)] == [trusted]
+def test_a_difference_within_twice_its_own_interval_is_not_listed():
+    """However small the residual p95 of the curve is."""
+    made = curve([1.1, 1.0, 1.0], residual=0.005)
+    ends = {0.02: [], 0.03: [], 0.04: [], 0.05: []}
+    for half in ends:
+        low, high = (tuple(ms * math.exp(sign * half) for ms in made.latency_ms) for sign in (-1, 1))
+        ends[half] = [(one.narrow, one.faster) for one in inversions(replace(made, low=low, high=high))]
+    assert ends == {
+        0.02: [(1, 2)],
+        0.03: [(1, 2)],
+        0.04: [],
+        0.05: [],
+    }  # log 1.1 is 0.095: 2 x sqrt(2) x 0.0337
+
+
+def test_widths_of_different_scales_and_those_without_an_interval_are_not_listed():
+    made = curve([2.0, 1.0, 1.5], residual=0.005)
+    assert len(inversions(made)) == 1
+    assert inversions(replace(made, linked=False)) == []

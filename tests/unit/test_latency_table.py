@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_staircase_shapes import comb, flat, sampled, slope, staircase
@@ -99,7 +100,7 @@ def test_a_table_that_could_not_be_written_is_refused_first(tmp_path, name, mess
 
 
 def rows(group: str, cost, full: int, residual: float = 0.002) -> list[dict]:
-    """A mapped curve as rows of a latency table."""
+    """A mapped curve as rows of a latency table, as older ones are: without the late columns."""
     widths = set(map_start(full))
     while more := map_more(curve := sampled(cost, widths, residual), full):
         widths |= set(more)
@@ -129,12 +130,10 @@ def test_the_summary_says_what_each_curve_shows():
         "engine_version": "1.31.1",
         "device": "pi4",
         "curves": 6,
-        "curves_trusted": 6,
+        "curves_told": 6,
     }
     lines = summary(frame, {**about, "seconds": 12.3, "failures": {"a9": "timeout"}})
-    assert (
-        lines[0] == f"mobilenet on pi4 (onnxruntime 1.31.1): {len(frame)} points, 6 of 6 curves trusted, 12 s"
-    )
+    assert lines[0] == f"mobilenet on pi4 (onnxruntime 1.31.1): {len(frame)} points, 6 of 6 curves told, 12 s"
     told = {line.split()[0]: line for line in lines[2:]}
     assert (
         "140.0 us at 1, 260.0 us at 64: 16->17 +29%, 32->33 +22%, 48->49 +18%; residual p95 0.2%" in told["a"]
@@ -145,3 +144,24 @@ def test_the_summary_says_what_each_curve_shows():
         ": a slope without steps; " in told["c"] and ": flat; " in told["d"] and "2.04 ms at 1" in told["e"]
     )
     assert told["a9"] == "  a9 failed: timeout"
+    assert all("the same command looks further" not in line for line in lines)
+    some = summary(frame, {**about, "curves_told": 4, "seconds": 12.3, "failures": {}})
+    assert (
+        "4 of 6 curves told" in some[0] and "the same command looks further at it (up to 12 looks" in some[1]
+    )
+    assert some[2:] == lines[1:-1]
+
+
+def test_what_a_noisy_curve_lacks_is_said_in_the_summary():
+    frame = pd.DataFrame(rows("a", staircase(16), 64, residual=0.08))
+    about = {"engine": "e", "engine_version": "1", "device": "d", "curves": 1, "curves_told": 0}
+    line = summary(frame, {**about, "seconds": 1.0, "failures": {}})[-1]
+    count = len(frame)
+    assert "residual p95 8.0%, tolerance 3.0%; " in line
+    assert (
+        f"; {count} of {count} widths known to +-8.3% only, {(0.08 / np.log1p(0.03)) ** 2:.1f} times the"
+        in line
+    )
+    frame = pd.DataFrame(rows("a", staircase(16), 64, residual=None))
+    line = summary(frame, {**about, "seconds": 1.0, "failures": {}})[-1]
+    assert line.endswith("nothing can be told: no two processes timed it, its noise is unknown")

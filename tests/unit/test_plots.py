@@ -17,6 +17,7 @@ from hakd.plots import pareto, staircases, style
 from hakd.plots.axes import accuracy_axis, cost_axis
 from hakd.plots.key import KEY_ROWS, cells
 from hakd.plots.labels import place
+from hakd.plots.legends import UNCHANGED
 from hakd.records.columns import METHODS, RECIPES
 from hakd.records.errors import HakdError
 from hakd.summary import aggregate, pareto_front
@@ -78,11 +79,11 @@ def summary(networks=("mobilenet",), levels=LEVELS, seeds=3, device="local", col
 
 
 def latency(groups=14, level=0.5, network="mobilenet", bad=(4,)) -> tuple[pd.DataFrame, list[dict]]:
-    """Staircases of 16 for every group, some untrusted, and the choices by them."""
+    """Staircases of 16 for every group, some of unknown noise, and the choices by them."""
     rows, choices = [], []
     for g in range(groups):
         full, pruned, name = 64 + 8 * g, 21 + 5 * g % 40, f"pw{g}"
-        reason = "residual p95 of 4.1 % is above 3 %" if g in bad else None
+        reason = "nothing can be told: no two processes timed it" if g in bad else None
         neighbours = {f"pw{g - 1}": 17 + g, f"pw{g + 1}": 23 + g}
         for width in sorted({pruned, pruned + 1, *range(8, full + 1, 8)}):
             value = (10 + 6 * np.ceil(width / 16)) / 1000
@@ -97,7 +98,8 @@ def latency(groups=14, level=0.5, network="mobilenet", bad=(4,)) -> tuple[pd.Dat
                     "latency_ms": value,
                     "latency_low_ms": 0.99 * value,
                     "latency_high_ms": 1.01 * value,
-                    "residual_p95": 0.009,
+                    "residual_p95": None if g in bad else 0.009,
+                    "tolerance": None if g in bad else 0.018,
                     "trusted": g not in bad,
                     "reason": reason,
                 }
@@ -381,8 +383,8 @@ def test_staircases_name_neighbours_choices_and_reasons(staircase_path):
     for g in range(14):
         assert f"pw{g - 1} {17 + g} / pw{g + 1} {23 + g}" in text
     for words in (
-        "untrusted: residual p95 of 4.1 %",
-        "13 of 14 curves trusted",
+        "not decided: nothing can be told",
+        "13 of 14 curves decided",
         "tolerance 1.8 %",
         "chosen: hakd_free",
     ):
@@ -416,11 +418,27 @@ def test_panel_marks_pruned_and_chosen_width_and_the_band():
     assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx((at[start], at[start] * 1.018))
 
 
-def test_panel_of_an_untrusted_curve_shows_no_choice():
+def test_panel_of_a_curve_of_unknown_noise_shows_no_choice():
     axes, _, own = panel("pw4")
     assert own
     marks = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]
-    assert marks == ["o"] and any("untrusted" in text.get_text() for text in axes.texts)
+    assert marks == ["o"]
+    assert any(
+        "not decided: nothing can be told" in text.get_text().replace("\n", " ") for text in axes.texts
+    )
+    colours = {line.get_color() for line in axes.lines if len(line.get_xdata()) > 1}
+    assert UNCHANGED in colours and style.METHOD_LOOKS["fisher"].colour not in colours
+
+
+def test_panel_of_a_choice_that_is_not_decided_shows_it_and_says_why():
+    axes, _, own = panel("pw1", trusted=False, reason="stays: 33 is +4.0% (+1.0% to +7.0%)")
+    assert len(own) == 2
+    marks = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]
+    assert sorted(marks) == ["D", "o", "s"]
+    assert any("not decided: stays: 33 is" in text.get_text().replace("\n", " ") for text in axes.texts)
+    assert UNCHANGED not in {line.get_color() for line in axes.lines if len(line.get_xdata()) > 1}
+    plain, *_ = panel("pw1")
+    assert not any("not decided" in text.get_text() for text in plain.texts)
 
 
 def test_choices_belong_to_the_curve_of_their_neighbours():

@@ -1,4 +1,4 @@
-"""Estimates from simulated bursts whose truth is known: drift, spikes, process factors, interruptions, chunks."""
+"""Estimates from simulated bursts whose truth is known: drift, interference, process factors, interruptions, chunks."""
 
 from dataclasses import replace
 
@@ -10,16 +10,27 @@ from scipy import optimize, stats
 
 from hakd.boards.points import Burst
 from hakd.records.errors import HakdError
-from hakd.staircase.estimate import estimate, ratio
-from hakd.staircase.factors import common_factors, process_medians, scales
+from hakd.staircase.estimate import (
+    PRIOR_FREEDOM,
+    QUARTILE_ERROR,
+    estimate,
+    half_widths,
+    log_errors,
+    ratio,
+)
+from hakd.staircase.factors import LOW, LOWEST, MANY, common_factors, grouped_quantile, process_times
 from hakd.staircase.repeats import process_sigma, residual_p95
 
 
-def simulate(truth, factors, *, rounds=10, noise=0.0, point=0.0, drift=0.0, spikes=0.0, hidden=0.0, seed=0):
+def simulate(
+    truth, factors, *, rounds=10, noise=0.0, point=0.0, drift=0.0, share=0.0, spikes=0.0, hidden=0.0, seed=0
+):
     """Bursts of `truth` {key: ms} in processes {name: factor}, visited in random order in every round.
 
-    noise: per burst; point: per key and process (memory layout); drift: rise over a process; spikes: share of preempted
-    bursts, 1.3 to 3 times slower; hidden: share of slow bursts that no counter shows.
+    noise: per burst; point: per key and process (memory layout); drift: rise over a process; share: of the calls of a
+    burst that others slow by 1.3, 0 to twice as many from burst to burst, which the median call shows and the fastest
+    one only where all 20 were slowed; spikes: share of preempted bursts, whole ones 1.3 to 3 times slower; hidden: the
+    same, but no counter shows them.
     """
     rng = np.random.default_rng(seed)
     bursts = {key: [] for key in truth}
@@ -37,9 +48,19 @@ def simulate(truth, factors, *, rounds=10, noise=0.0, point=0.0, drift=0.0, spik
                 )
                 preempted, slow = rng.random() < spikes, rng.random() < hidden
                 value *= rng.uniform(1.3, 3) if preempted or slow else 1
-                ns = value * 1e6
+                slowed = rng.binomial(20, 2 * share * rng.random()) if share else 0
+                fastest, median = (1e6 * value * (1.3 if slowed > least else 1) for least in (19, 10))
                 burst = Burst(
-                    key, process, turn, position, 20, int(ns * 0.95), int(ns), int(preempted), None, 1.0
+                    key,
+                    process,
+                    turn,
+                    position,
+                    20,
+                    int(fastest),
+                    int(1.05 * median),
+                    int(preempted),
+                    None,
+                    1.0,
                 )
                 bursts[key].append(burst)
     return bursts
@@ -53,9 +74,17 @@ TRUTH = {f"k{i}": 0.02 * 1.05**i for i in range(60)}
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_unbiased_under_drift_spikes_and_process_factors(seed):
+def test_unbiased_under_drift_spikes_interference_and_process_factors(seed):
     bursts = simulate(
-        TRUTH, {"p": 1.0, "q": 1.08}, noise=0.01, drift=0.1, spikes=0.12, hidden=0.05, rounds=12, seed=seed
+        TRUTH,
+        {"p": 1.0, "q": 1.08},
+        noise=0.005,
+        drift=0.1,
+        share=0.4,
+        spikes=0.12,
+        hidden=0.05,
+        rounds=12,
+        seed=seed,
     )
     sweep = estimate(bursts)
     error = logs_of(sweep) - np.log(list(TRUTH.values()))
@@ -68,24 +97,73 @@ def test_unbiased_under_drift_spikes_and_process_factors(seed):
     assert sweep.factors["q"] / sweep.factors["p"] == pytest.approx(1.08, rel=0.01)
 
 
-def test_preempted_bursts_are_dropped_and_counted():
+@pytest.mark.parametrize("seed", range(3))
+def test_unbiased_where_interference_is_shorter_than_a_burst_and_longer_than_a_process(seed):
+    """Others slow half of the calls, and half of the processes from end to end: by 1.3 both, unlike for the two keys.
+
+    The median call, which is what it was before, is off by much more.
+    """
+    truth = {f"k{i}": 0.1 * 1.02**i for i in range(30)}
+    slow = {f"p{i}": 1.3 if i % 2 else 1.0 for i in range(6)}
+    bursts = simulate(truth, slow, noise=0.003, share=0.45, seed=seed)
+    calm = {key: value for key, value in truth.items() if key != "k29"}
+    some = simulate(calm, {"p6": 1.0, "p7": 1.3}, noise=0.003, share=0.45, seed=seed + 100)  # without k29
+    for key, found in some.items():
+        bursts[key] += found
+    sweep = estimate(bursts)
+    ms = {key: one.latency_ms for key, one in sweep.estimates.items()}
+    assert ms["k29"] / ms["k0"] == pytest.approx(truth["k29"] / truth["k0"], rel=0.01)
+    error = logs_of(sweep) - np.log(list(truth.values()))
+    assert np.abs(error).max() < 0.015  # also the level is that of the calm processes
+    assert all(
+        0 < sweep.estimates[key].latency_low_ms <= ms[key] <= sweep.estimates[key].latency_high_ms
+        for key in ms
+    )
+    medians = np.log([one.median_ms for one in sweep.estimates.values()]) - np.log(list(truth.values()))
+    assert medians.mean() > 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_ratio_is_unbiased_where_processes_are_slow_from_end_to_end(seed):
+    factors = {f"p{i}": 1.3 if i % 2 else 1.0 for i in range(8)}
+    found = ratio(
+        simulate({"new": 0.9, "old": 1.0}, factors, noise=0.003, share=0.45, seed=seed), "new", "old"
+    )
+    assert found[0] == pytest.approx(0.9, rel=0.01)
+    assert found[1] <= 0.9 * 1.002 and found[2] >= 0.9 * 0.998 and found[2] / found[1] < 1.02
+
+
+@pytest.mark.parametrize("slow", [1, 2, 3, 4])
+def test_up_to_half_of_the_processes_may_be_slow_for_some_keys_alone(slow):
+    """What hits keys unlike for longer than a process is no common factor: the lower quartile is of the calm ones."""
+    bursts = simulate(TRUTH, dict.fromkeys("abcdefgh", 1.0))
+    hit = {key: i % 3 == 0 for i, key in enumerate(TRUTH)}
+    bursts = {
+        key: [at_speed(b, 1.3 if hit[key] and b.process in "abcdefgh"[:slow] else 1) for b in found]
+        for key, found in bursts.items()
+    }
+    error = logs_of(estimate(bursts)) - np.log(list(TRUTH.values()))
+    assert np.abs(error).max() < 1e-3
+
+
+def test_preempted_bursts_count_and_do_no_harm():
     bursts = simulate(TRUTH, {"p": 1, "q": 1}, spikes=0.2, seed=1)
+    assert sum(burst.switches > 0 for found in bursts.values() for burst in found) > 150
     sweep = estimate(bursts)
     for key, one in sweep.estimates.items():
-        assert one.dropped == sum(burst.switches > 0 for burst in bursts[key])
-        assert one.bursts + one.dropped == 20
+        assert (one.bursts, one.dropped, one.processes) == (20, 0, 2)
         assert one.latency_ms == pytest.approx(TRUTH[key], rel=1e-4)
-        assert one.min_ms == pytest.approx(0.95 * TRUTH[key], rel=1e-4)
-        assert one.note == ""
+        assert one.min_ms == pytest.approx(TRUTH[key], rel=1e-4)
+        assert one.median_ms == pytest.approx(
+            np.median([burst.median_ns for burst in bursts[key]]) / 1e6, rel=1e-9
+        )
 
 
-def test_preempted_bursts_stay_when_nearly_all_are_and_the_estimate_says_so():
+def test_bursts_count_even_where_nearly_all_are_preempted():
     bursts = simulate({"a": 1.0, "b": 2.0}, {"p": 1, "q": 1})
     bursts["a"] = [replace(b, switches=int(b.process == "p" and b.round > 1)) for b in bursts["a"]]
     one = estimate(bursts).estimates["a"]
     assert (one.bursts, one.dropped, one.processes) == (20, 0, 2)
-    assert "nearly all bursts preempted in 1 process(es)" in one.note
-    assert estimate(bursts).estimates["b"].note == ""
 
 
 def test_an_interrupted_process_does_not_distort():
@@ -96,57 +174,105 @@ def test_an_interrupted_process_does_not_distort():
     assert np.array_equal(logs_of(with_torn), logs_of(without))
     assert with_torn.residual_p95 == pytest.approx(without.residual_p95)
     one = with_torn.estimates["k3"]
-    assert (one.processes, one.dropped, one.note) == (2, 4, "1 interrupted or restless process(es) set aside")
+    assert (one.processes, one.bursts, one.dropped) == (2, 20, 4)
+
+
+def test_a_process_with_half_of_the_bursts_is_not_interrupted():
+    whole, half = simulate(TRUTH, {"p": 1.0, "q": 1.05}), simulate(TRUTH, {"r": 1.02}, rounds=5)
+    one = estimate({key: whole[key] + half[key] for key in TRUTH}).estimates["k3"]
+    assert (one.processes, one.bursts, one.dropped) == (3, 25, 0)
 
 
 def test_absolute_keeps_the_factor_between_processes_and_its_interval_is_students():
     factors = dict(zip("pqrst", [1.0, 1.02, 0.98, 1.2, 1.01], strict=True))
     one = estimate(simulate({"net": 2.0}, factors), absolute=True).estimates["net"]
-    logs = np.log(2.0 * np.array([factors[name] for name in "pqrt"]))  # s ran 5 % slower than the fastest
-    low, high = stats.t.interval(0.95, 3, logs.mean(), stats.sem(logs))
-    assert one.latency_ms == pytest.approx(2.0 * 1.005, rel=1e-4)
+    logs = np.log(2.0 * np.array(list(factors.values())))  # also of s, which ran 20 % slower
+    low, high = stats.t.interval(0.95, 4, logs.mean(), stats.sem(logs))
+    assert one.latency_ms == pytest.approx(2.0 * 1.0, rel=1e-4)  # the lower quartile of five
     assert (one.latency_low_ms, one.latency_high_ms) == pytest.approx((np.exp(low), np.exp(high)), rel=1e-4)
-    assert (one.processes, one.note) == (4, "1 interrupted or restless process(es) set aside")
+    assert one.processes == 5
 
 
-def test_absolute_keeps_all_processes_where_fewer_than_two_ran_fast():
-    one = estimate(simulate({"net": 2.0}, {"p": 1.0, "q": 1.2, "r": 1.3}), absolute=True).estimates["net"]
-    assert (one.processes, one.note) == (3, "")
-    assert one.latency_ms == pytest.approx(2.4, rel=1e-5)
-    assert one.latency_low_ms < 2.0 and one.latency_high_ms > 2.6
+def test_the_interval_of_an_absolute_figure_holds_the_figure():
+    """The lower quartile can lie below an interval of the mean; the interval is widened to it."""
+    factors = {f"p{i}": 1.0 if i < 12 else 1.6 for i in range(40)}
+    one = estimate(simulate({"net": 2.0}, factors, rounds=2), absolute=True).estimates["net"]
+    mean = stats.t.interval(
+        0.95, 39, np.mean(np.log(list(factors.values()))), stats.sem(np.log(list(factors.values())))
+    )
+    assert 2.0 * np.exp(mean[0]) > one.latency_ms
+    assert (
+        one.latency_low_ms
+        == one.latency_ms
+        < one.latency_high_ms
+        == pytest.approx(2 * np.exp(mean[1]), rel=1e-4)
+    )
 
 
-@pytest.mark.parametrize(("spread", "bias"), [(0.01, 0.002), (0.02, 0.006)])
-def test_setting_slow_processes_aside_biases_absolute_figures_little(spread, bias):
-    """Processes that differ by chance: those 5 % above the fastest go. A spread of 2 % costs about 0.5 %."""
-    rng, logs = np.random.default_rng(0), []
-    for seed in range(80):
-        factors = {f"p{i}": np.exp(spread * rng.standard_normal()) for i in range(5)}
-        made = simulate({"net": 1.0}, factors, rounds=3, seed=seed)
-        logs.append(np.log(estimate(made, absolute=True).estimates["net"].latency_ms))
-    assert abs(np.mean(logs)) < bias
+@pytest.mark.parametrize("absolute", [False, True])
+def test_no_process_is_set_aside_however_slow(absolute):
+    one = estimate(simulate({"net": 2.0, "other": 1.0}, {"p": 1.0, "q": 1.2, "r": 1.3}), absolute=absolute)
+    assert [(e.processes, e.dropped) for e in one.estimates.values()] == [(3, 0)] * 2
+    assert one.estimates["net"].latency_ms == pytest.approx(2 * 1.2**0.5, rel=1e-4)  # the lower quartile
 
 
 def test_comparing_removes_the_factor_between_processes():
     sweep = estimate(simulate(TRUTH, {"p": 1.0, "q": 1.1, "r": 0.9}))
     assert sweep.residual_p95 < 1e-4
     assert all(one.latency_high_ms / one.latency_low_ms < 1.001 for one in sweep.estimates.values())
-    assert sweep.estimates["k0"].latency_ms == pytest.approx(0.02, rel=1e-3)
+    assert sweep.estimates["k0"].latency_ms == pytest.approx(0.02 * 0.9**0.5, rel=1e-3)  # the lower quartile
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says():
-    """The truth for a lower quartile: that of four normal bursts lies 0.66 standard deviations below their centre."""
-    quartiles = np.quantile(np.random.default_rng(0).standard_normal((100_000, 4)), 0.25, axis=1)
-    below = np.exp(0.01 * quartiles.mean())
+@pytest.mark.parametrize("processes", [2, 3, 5])
+def test_the_interval_holds_the_truth_about_as_often_as_it_says(processes):
+    """The truth of a ratio of two keys is known; half the interval of each says what the ratio is off by."""
     inside = total = 0
+    truth = np.log(list(TRUTH.values()))
     for seed in range(20):
-        sweep = estimate(
-            simulate(TRUTH, dict.fromkeys("pqrst", 1.0), rounds=4, noise=0.01, point=0.01, seed=seed)
-        )
-        for key, one in sweep.estimates.items():
-            inside += one.latency_low_ms <= below * TRUTH[key] <= one.latency_high_ms
-            total += 1
-    assert 0.92 < inside / total < 0.98
+        names = dict.fromkeys("pqrst"[:processes], 1.0)
+        sweep = estimate(simulate(TRUTH, names, rounds=4, noise=0.01, point=0.01, seed=seed))
+        half = np.array([np.log(e.latency_high_ms / e.latency_low_ms) / 2 for e in sweep.estimates.values()])
+        off = logs_of(sweep) - truth
+        gaps = np.abs(off[::2] - off[1::2])
+        inside += int((gaps <= np.hypot(half[::2], half[1::2])).sum())
+        total += gaps.size
+    assert inside / total > 0.93
+
+
+def test_half_widths_hold_normal_noise_with_two_processes_and_few_keys():
+    """40 keys, two processes each; what is held is the true mean, and the interval is not wider than that needs."""
+    rng = np.random.default_rng(0)
+    inside, wide = [], []
+    for _ in range(300):
+        adjusted = rng.normal(0, 0.01, (40, 2))
+        adjusted -= common_factors(adjusted)[0]
+        point = np.quantile(adjusted, 0.25, axis=1)
+        half = half_widths(adjusted)
+        off = point - np.median(point)  # what all keys share cancels between keys
+        inside.append(np.mean(np.abs(off) <= half))
+        wide.append(half.mean())
+    assert 0.93 <= np.mean(inside) <= 0.995
+    assert np.mean(wide) < 3.2 * 1.96 * 0.01 / 2**0.5  # two processes alone: Student's 12.7 times that
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 1000), processes=st.integers(2, 6), keys=st.integers(5, 30))
+def test_errors_lie_between_those_of_a_keys_own_and_of_all_keys(seed, processes, keys):
+    """The moderated variance by its definition; a wild key is known less well than the others, a calm one no better."""
+    rng = np.random.default_rng(seed)
+    adjusted = rng.normal(0, 0.01, (keys, processes))
+    adjusted[0] = np.linspace(-0.2, 0.2, processes)
+    adjusted[1] = adjusted[1].mean()
+    adjusted[2, 1:] = np.nan
+    found, pooled = log_errors(adjusted), process_sigma(adjusted)
+    assert np.isnan(found[2]) and np.isfinite(np.delete(found, 2)).all()
+    own = adjusted[0].var(ddof=1)
+    variance = (PRIOR_FREEDOM * pooled**2 + own * (processes - 1)) / (PRIOR_FREEDOM + processes - 1)
+    assert found[0] == pytest.approx(QUARTILE_ERROR * np.sqrt(variance / processes))
+    assert found[0] > found[3:].mean()
+    floor = PRIOR_FREEDOM * pooled**2 / (PRIOR_FREEDOM + processes - 1)
+    assert found[1] == pytest.approx(QUARTILE_ERROR * np.sqrt(floor / processes))
+    assert (half_widths(adjusted, 0.99)[3:] > half_widths(adjusted)[3:]).all()
 
 
 def test_one_process_has_no_interval_and_no_residual():
@@ -184,44 +310,30 @@ def test_chunks_without_a_common_key_lie_on_different_scales():
     assert sweep.estimates["k0"].component != sweep.estimates["k21"].component
 
 
-def uneven(spread):
-    """Chunk two ran slow, the keys of chunk one were timed in it again: by factors that scatter by `spread`."""
+def test_a_slow_chunk_comes_on_the_scale_of_a_fast_one():
+    """Chunk two ran slow, and the keys of chunk one were timed in it again."""
     truth = {f"k{i}": 0.1 + 0.01 * i for i in range(41)}
     bursts = simulate({key: truth[key] for key in list(truth)[:21]}, {"a": 1.0, "b": 1.01})
-    rng = np.random.default_rng(5)
-    slowed = {key: value * np.exp(spread * rng.standard_normal()) for key, value in truth.items()}
-    for key, found in simulate(slowed, {"c": 1.3, "d": 1.31}).items():
+    for key, found in simulate(truth, {"c": 1.3, "d": 1.31}).items():
         bursts.setdefault(key, []).extend(found)
-    return truth, bursts
-
-
-def test_a_slow_chunk_is_tied_to_a_fast_one_by_the_keys_for_which_it_is_set_aside():
-    truth, bursts = uneven(0.0)
     sweep = estimate(bursts)
-    assert {(one.processes, one.component) for one in sweep.estimates.values()} == {(2, 0)}
-    assert np.log([one.latency_ms / truth[key] for key, one in sweep.estimates.items()]) == pytest.approx(
-        np.log(1.005), abs=1e-3
-    )  # the level is that of the processes that ran fast
+    assert {one.component for one in sweep.estimates.values()} == {0}
+    assert {one.processes for one in sweep.estimates.values()} == {2, 4}
+    error = np.log([one.latency_ms / truth[key] for key, one in sweep.estimates.items()])
+    assert error == pytest.approx(
+        np.log(1.01) * 0.75, abs=1e-3
+    )  # the level: the lower quartile of four factors
     assert sweep.factors["c"] / sweep.factors["a"] == pytest.approx(1.3, rel=1e-3)
 
 
-def test_a_slow_chunk_whose_keys_do_not_agree_on_its_factor_is_a_component_of_its_own():
-    _, bursts = uneven(0.05)
-    sweep = estimate(bursts)
-    assert sweep.estimates["k0"].component == sweep.estimates["k20"].component
-    assert sweep.estimates["k0"].component != sweep.estimates["k21"].component
-    assert sweep.factors["c"] / sweep.factors["a"] == pytest.approx(
-        1.3, rel=0.05
-    )  # the best guess of the scale
-
-
-def test_the_level_of_a_sweep_does_not_depend_on_how_much_of_it_was_slow():
+@pytest.mark.parametrize("slow", ["", "c", "cd", "cdef"])
+def test_the_level_of_a_sweep_is_that_of_the_quarter_of_its_processes_that_is_fastest(slow):
     truth = {f"k{i}": 1.0 + i for i in range(10)}
-    for slow in ("", "c", "cde", "cdefgh"):
-        bursts = simulate(truth, {"a": 1.0, "b": 1.01} | dict.fromkeys(slow, 1.4))
-        bursts |= {f"s{key}": found for key, found in simulate({"x": 3.0}, dict.fromkeys(slow, 1.4)).items()}
-        bursts = {key: found for key, found in bursts.items() if found}
-        assert scales(process_medians(bursts))[0][0] == pytest.approx(-np.log(1.01) / 2, abs=1e-3)
+    factors = {"a": 1.0, "b": 1.01} | dict.fromkeys(slow, 1.4)
+    level = np.quantile(np.log(list(factors.values())), 0.25)
+    sweep = estimate(simulate(truth, factors))
+    assert logs_of(sweep) == pytest.approx(np.log(list(truth.values())) + level, abs=1e-3)
+    assert np.quantile(np.log(list(sweep.factors.values())), 0.25) == pytest.approx(0, abs=1e-9)
 
 
 def test_two_processes_differ_by_the_median_log_ratio_of_shared_keys():
@@ -231,7 +343,7 @@ def test_two_processes_differ_by_the_median_log_ratio_of_shared_keys():
     logs[10] += [0, 2.0]  # an outlier counts as one
     factors, component = common_factors(logs)
     assert factors[1] - factors[0] == pytest.approx(np.median(logs[8:, 1] - logs[8:, 0]), abs=1e-12)
-    assert factors.sum() == pytest.approx(0) and component.tolist() == [0, 0]
+    assert np.quantile(factors, 0.25) == pytest.approx(0, abs=1e-12) and component.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -261,13 +373,7 @@ def test_many_processes_are_fitted_by_least_absolute_deviations(seed):
     assert loss(factors) == pytest.approx(program.fun, rel=1e-3)
 
 
-@pytest.fixture
-def plain(monkeypatch):
-    """Rounds as they are: figures can be computed by hand."""
-    monkeypatch.setattr("hakd.staircase.factors.ROUND_BURSTS", 10**9)
-
-
-def test_residual_is_the_95th_percentile_over_keys_and_pairs(plain):
+def test_residual_is_the_95th_percentile_over_keys_and_pairs():
     rng = np.random.default_rng(1)
     bursts = simulate(TRUTH, {"p": 1, "q": 1.02, "r": 0.97}, noise=0.01, point=0.01, seed=2)
     two = {
@@ -275,10 +381,7 @@ def test_residual_is_the_95th_percentile_over_keys_and_pairs(plain):
         for key, found in bursts.items()
         if key != "k0"
     }
-    per = {
-        k: [np.quantile([b.median_ns for b in found if b.process == p], 0.25) for p in "pq"]
-        for k, found in two.items()
-    }
+    per = {k: [min(b.min_ns for b in found if b.process == p) for p in "pq"] for k, found in two.items()}
     gaps = np.array([np.log(p / q) for p, q in per.values()])
     wanted = np.percentile(np.abs(gaps - np.median(gaps)), 95)
     assert estimate(two).residual_p95 == pytest.approx(wanted, rel=1e-9)
@@ -319,60 +422,24 @@ def test_residual_of_some_keys_is_theirs():
     assert sweep.residual_of(["absent"]) is None
 
 
-def test_a_reference_key_can_give_the_factor():
-    bursts = simulate({"ref": 1.0, "a": 2.0, "b": 3.0}, {"p": 1.0, "q": 1.2})
-    bursts["a"] = [
-        replace(b, median_ns=int(b.median_ns * (1.5 if b.process == "q" else 1))) for b in bursts["a"]
-    ]
-    sweep = estimate(bursts, reference="ref")
-    assert sweep.factors["q"] / sweep.factors["p"] == pytest.approx(1.2, rel=1e-4)
-    bursts["ref"] = [burst for burst in bursts["ref"] if burst.process == "p"]
-    for name in ("ref", "absent"):
-        with pytest.raises(HakdError, match="reference point was not timed in every process"):
-            estimate(bursts, reference=name)
+def at_speed(burst, factor):
+    """The same burst at another speed."""
+    return replace(burst, min_ns=burst.min_ns * factor, median_ns=burst.median_ns * factor)
 
 
-def test_a_reference_key_gives_the_factor_of_a_process_that_is_set_aside():
-    speeds = {"p": 1.0, "q": 1.01, "r": 1.5, "s": 1.6}
-    sweep = estimate(simulate({"ref": 1.0, "a": 2.0, "b": 3.0}, speeds), reference="ref")
-    assert {one.processes for one in sweep.estimates.values()} == {2}
-    assert sweep.factors["r"] / sweep.factors["p"] == pytest.approx(1.5, rel=1e-4)
-
-
-def at_speed(bursts, process, factor):
-    """The same bursts with one process at another speed."""
-    return {
-        key: [replace(b, median_ns=b.median_ns * (factor if b.process == process else 1)) for b in found]
-        for key, found in bursts.items()
+@settings(max_examples=30, deadline=None)
+@given(factor=st.floats(0.2, 5), seed=st.integers(0, 1000), count=st.integers(2, 4), keys=st.integers(2, 25))
+def test_a_processs_speed_changes_no_comparison(factor, seed, count, keys):
+    """Fast or slow as a whole, nothing is set aside for it."""
+    truth = {f"k{i}": 0.1 * (i + 1) for i in range(keys)}
+    bursts = simulate(truth, dict.fromkeys("pqrs"[:count], 1.0), rounds=4, noise=0.003, seed=seed)
+    changed = {
+        key: [at_speed(b, factor if b.process == "q" else 1) for b in found] for key, found in bursts.items()
     }
-
-
-@settings(max_examples=30, deadline=None)
-@given(factor=st.floats(0.2, 5), seed=st.integers(0, 1000), keys=st.integers(2, 8))
-def test_a_processs_speed_changes_no_comparison_of_two(factor, seed, keys):
-    truth = {f"k{i}": 0.1 * (i + 1) for i in range(keys)}
-    bursts = simulate(truth, {"p": 1.0, "q": 1.0}, rounds=3, noise=0.02, seed=seed)
-    one, other = estimate(bursts), estimate(at_speed(bursts, "q", factor))
-    assert np.diff(logs_of(one)) == pytest.approx(np.diff(logs_of(other)), abs=1e-9)
-    assert one.residual_p95 == pytest.approx(other.residual_p95, abs=1e-9)
-
-
-@settings(max_examples=30, deadline=None)
-@given(factor=st.floats(0.2, 5), seed=st.integers(0, 1000), count=st.integers(3, 4), keys=st.integers(2, 8))
-def test_a_processs_speed_changes_comparisons_only_by_setting_it_aside(factor, seed, count, keys):
-    truth = {f"k{i}": 0.1 * (i + 1) for i in range(keys)}
-    bursts = simulate(truth, dict.fromkeys("pqrs"[:count], 1.0), rounds=10, noise=0.003, seed=seed)
-    changed = estimate(at_speed(bursts, "q", factor))
-    if factor > 1.12:  # slow as a whole: as if it had not run
-        wanted = {key: [b for b in found if b.process != "q"] for key, found in bursts.items()}
-    elif (
-        factor < 0.88 or 0.92 < factor < 1.08
-    ):  # one fast process sets nothing aside, nor does a small factor
-        wanted = bursts
-    else:
-        return
-    assert np.diff(logs_of(changed)) == pytest.approx(np.diff(logs_of(estimate(wanted))), abs=1e-5)
-    assert changed.residual_p95 == pytest.approx(estimate(wanted).residual_p95, abs=1e-5)
+    one, other = estimate(bursts), estimate(changed)
+    assert np.diff(logs_of(one)) == pytest.approx(np.diff(logs_of(other)), abs=1e-5)
+    assert one.residual_p95 == pytest.approx(other.residual_p95, abs=1e-5)
+    assert {e.processes for e in other.estimates.values()} == {count}
 
 
 def test_missing_keys_are_named_and_nothing_at_all_is_an_error():
@@ -385,20 +452,65 @@ def test_missing_keys_are_named_and_nothing_at_all_is_an_error():
 
 
 @pytest.mark.parametrize("wrong", [0, -5, float("nan"), float("inf")])
-def test_a_burst_without_a_time_is_refused_by_key(wrong):
+@pytest.mark.parametrize("which", ["min_ns", "median_ns"])
+def test_a_burst_without_a_time_is_refused_by_key(wrong, which):
     bursts = simulate({"a": 1.0, "b": 1.0}, {"p": 1.0})
-    bursts["b"][3] = replace(bursts["b"][3], median_ns=wrong)
+    bursts["b"][3] = replace(bursts["b"][3], **{which: wrong})
     with pytest.raises(HakdError, match=r"^b: a burst without a positive time"):
         estimate(bursts)
 
 
-def test_quartiles_equal_those_computed_one_by_one(plain):
-    bursts = simulate(TRUTH, {"p": 1.0, "q": 1.1}, noise=0.01, rounds=7)
-    medians = process_medians(bursts)
-    for k, key in enumerate(medians.keys):
-        for p, process in enumerate(medians.processes):
-            wanted = np.quantile([b.median_ns for b in bursts[key] if b.process == process], 0.25) / 1e6
-            assert np.exp(medians.log_ms[k, p]) == pytest.approx(wanted)
+@pytest.mark.parametrize("jumps", [0.0, 0.05])
+@pytest.mark.parametrize("keys", [MANY - 1, MANY])
+def test_the_minimum_stands_for_a_process_unless_many_keys_say_that_it_scatters_more(jumps, keys):
+    """What disturbs only slows, by 1 % on average; jumps: share of bursts of which a call came out too fast."""
+    rng = np.random.default_rng(3)
+
+    def disturbed(burst):
+        return at_speed(
+            burst, (1 + 0.01 * rng.exponential()) * (1 - 0.2 * rng.random() * (rng.random() < jumps))
+        )
+
+    truth = {f"k{i}": 0.1 + 0.01 * i for i in range(keys)}
+    calm = simulate(truth, dict.fromkeys("pqr", 1.0), rounds=20)
+    bursts = {key: [disturbed(burst) for burst in found] for key, found in calm.items()}
+    times = process_times(bursts)
+    level = LOW if jumps and keys >= MANY else LOWEST
+    assert times.quantile == level
+    for k, key in enumerate(times.keys):
+        for p, process in enumerate(times.processes):
+            wanted = np.quantile([b.min_ns for b in bursts[key] if b.process == process], level) / 1e6
+            assert np.exp(times.log_ms[k, p]) == pytest.approx(wanted)
+        assert times.min_ms[k] == pytest.approx(min(b.min_ns for b in bursts[key]) / 1e6)
+        assert times.median_ms[k] == pytest.approx(np.median([b.median_ns for b in bursts[key]]) / 1e6)
+
+
+def test_the_low_quantile_is_the_more_precise_one_where_it_is_taken():
+    rng = np.random.default_rng(1)
+    bursts = simulate(TRUTH, dict.fromkeys("pq", 1.0), rounds=20, noise=0.003)
+    jumping = {
+        key: [at_speed(b, 1 - 0.2 * rng.random() * (rng.random() < 0.04)) for b in found]
+        for key, found in bursts.items()
+    }
+    lowest = {
+        key: [replace(b, min_ns=min(o.min_ns for o in found if o.process == b.process)) for b in found]
+        for key, found in jumping.items()
+    }  # so that every quantile over rounds is the minimum
+    assert estimate(jumping).residual_p95 < 0.5 * estimate(lowest).residual_p95
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0.01, 100)), min_size=1, max_size=40), st.floats(0, 1))
+def test_grouped_quantiles_are_numpys(rows, level):
+    group, values = np.array([g for g, _ in rows]), np.array([v for _, v in rows])
+    found = grouped_quantile(group, values, 5, level)
+    for number in range(5):
+        own = values[group == number]
+        assert (
+            np.isnan(found[number])
+            if not own.size
+            else found[number] == pytest.approx(np.quantile(own, level))
+        )
 
 
 def test_ratio_is_paired_within_processes():
@@ -408,8 +520,8 @@ def test_ratio_is_paired_within_processes():
 
     bursts = simulate({"new": 0.9, "old": 1.0}, factors, point=0.02)
     gaps = [
-        np.log(np.quantile([b.median_ns for b in bursts["new"] if b.process == p], 0.25))
-        - np.log(np.quantile([b.median_ns for b in bursts["old"] if b.process == p], 0.25))
+        np.log(min(b.min_ns for b in bursts["new"] if b.process == p))
+        - np.log(min(b.min_ns for b in bursts["old"] if b.process == p))
         for p in factors
     ]
     wanted = np.exp(stats.t.interval(0.95, 4, np.mean(gaps), stats.sem(gaps)))
@@ -419,24 +531,7 @@ def test_ratio_is_paired_within_processes():
 def test_ratio_needs_two_processes_that_timed_both():
     bursts = simulate({"new": 0.9, "old": 1.0}, {"p": 1.0, "q": 1.0})
     torn = {"new": bursts["new"], "old": [burst for burst in bursts["old"] if burst.process == "p"]}
-    with pytest.raises(HakdError, match=r"new / old: 1 process"):
-        ratio(torn, "new", "old")
-    with pytest.raises(HakdError, match=r"new / old: 0 process"):
-        ratio({"new": bursts["new"]}, "new", "old")
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_clock_that_wanders_within_a_process_is_followed_round_by_round(seed, monkeypatch):
-    """A random walk of 6 % over a process; without the correction it is most of the noise."""
-    rng, truth = np.random.default_rng(seed), {f"k{i}": 0.02 * 1.05**i for i in range(16)}
-    bursts = {key: [] for key in truth}
-    for process in ("p", "q"):
-        walk = 0.0
-        for turn in range(10):
-            for position, key in enumerate(rng.permutation(list(truth))):
-                walk += 0.06 / np.sqrt(160) * rng.standard_normal()
-                ns = int(1e6 * truth[key] * np.exp(walk + 0.001 * rng.standard_normal()))
-                bursts[key].append(Burst(key, process, turn, position, 20, ns, ns, 0, None, 1.0))
-    followed = estimate(bursts)
-    monkeypatch.setattr("hakd.staircase.factors.ROUND_BURSTS", 10**9)
-    assert followed.residual_p95 < 0.9 * estimate(bursts).residual_p95
+    assert ratio(torn, "new", "old") is None
+    assert ratio({"new": bursts["new"]}, "new", "old") is None
+    assert ratio({"new": bursts["new"], "old": []}, "new", "old") is None
+    assert ratio(bursts, "new", "old")[0] == pytest.approx(0.9, rel=1e-4)

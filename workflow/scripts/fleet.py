@@ -7,11 +7,11 @@ from hakd.records.files import read_json, write_json
 from hakd.records.tables import read_table
 from hakd.saliency.trajectory import read_trajectory
 from hakd.scripting import reporting
+from hakd.staircase.curve_rows import curves_from_table
 from hakd.sweeping.by_tables import budget_from
 from hakd.sweeping.fleet import choose_for_fleet
 from hakd.sweeping.fleet_boards import Member
 from hakd.sweeping.same_board import seen
-from hakd.sweeping.sweep import curves_from_table
 from hakd.sweeping.timing import device_from
 
 

@@ -5,10 +5,10 @@ from hakd.records.files import read_json, write_json
 from hakd.records.tables import read_table
 from hakd.saliency.trajectory import read_trajectory
 from hakd.scripting import reporting
+from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.inversions import inversions
 from hakd.sweeping.same_board import seen
 from hakd.sweeping.snapping import snap_network
-from hakd.sweeping.sweep import curves_from_table
 
 
 def main(

@@ -1,0 +1,102 @@
+"""How often points are timed: in looks of fresh processes, until what is asked is told or cannot be.
+
+A session times at most `LOOKS` looks of a thing; those that the store has come first and cost nothing. So what was not
+told when time was up is looked at further by a later session, up to `MOST` looks in all.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from scipy.special import ndtr, ndtri
+
+from hakd.boards import Board, Burst, Point
+from hakd.staircase.estimate import CONFIDENCE
+from hakd.sweeping.measuring import Measuring
+
+LOOKS = 4  # that one session times at most
+MOST = 12  # in all sessions
+FIRST_SHARE = (
+    0.75  # of the risk of a wrong interval: for the looks of the first session, the rest for later ones
+)
+LITTLE_HOPE = 0.1  # chance of an answer at the last look from which on none is waited for
+
+Interval = tuple[float, float, float]  # latency over another or over a budget, and the ends of its interval
+
+
+def looks(board: Board) -> Iterator[int]:
+    """Numbers of looks, from 1: all that the store has, and at most `LOOKS` that are timed now.
+
+    A look is timed now if the board has more bursts after it than before.
+    """
+    timed = 0
+    for look in range(1, MOST + 1):
+        before = board.timed
+        yield look
+        timed += board.timed > before
+        if timed >= LOOKS:
+            return
+
+
+def confidence_at(look: int) -> float:
+    """Of an interval at one look, so that those of all looks hold together at 95 % (Bonferroni)."""
+    share = FIRST_SHARE / LOOKS if look <= LOOKS else (1 - FIRST_SHARE) / (MOST - LOOKS)
+    return 1 - (1 - CONFIDENCE) * share
+
+
+def hopeless(found: Interval, look: int) -> bool:
+    """Whether no look to come in this session is likely to show that the ratio is at most 1 (a stop for futility).
+
+    The chance of that at look `LOOKS`, if what is to come is faster than what was seen by one standard error; a ratio
+    of exactly 1 is given up after two looks as a rule, one that four looks would show is so in 4 % of cases.
+    (Conditional power: Lan, Simon and Halperin, Sequential Analysis 1, 1982.)
+    """
+    if look >= LOOKS:
+        return False
+    ratio, _, high = found
+    quantile = ndtri((1 + confidence_at(look)) / 2)
+    error = math.log(high / ratio) / quantile  # of the mean so far; Student's t is taken for normal
+    if error <= 0:
+        return ratio > 1
+    left = LOOKS - look
+    drift = -math.log(ratio) / error + left / LOOKS  # what the mean at the end will be, in these errors
+    wanted = quantile * math.sqrt(look / LOOKS)
+    spread = math.sqrt(look * left) / LOOKS
+    return float(ndtr((drift - wanted) / spread)) < LITTLE_HOPE
+
+
+def merge(bursts: dict[str, list[Burst]], timed: Mapping[str, Sequence[Burst]]) -> None:
+    """Add bursts by key, each once: a point asked for again comes back from the store as it was."""
+    for key, found in timed.items():
+        own = bursts.setdefault(key, [])
+        seen = {(burst.process, burst.round) for burst in own}
+        own += [burst for burst in found if (burst.process, burst.round) not in seen]
+
+
+def shown(
+    board: Board,
+    points: Sequence[Point],
+    measuring: Measuring,
+    purpose: str,
+    compare: Callable[[Mapping[str, Sequence[Burst]], float], Interval | None],
+) -> Interval | None:
+    """Time whole networks freshly, interleaved in fresh processes, until a ratio is shown to be at most 1, or above.
+
+    Args:
+        board: an open one.
+        points: the networks.
+        measuring: each look has its `benchmark_processes`.
+        purpose: of the bursts, which nothing else shares.
+        compare: the ratio of (bursts, confidence); None where they do not tell.
+
+    Returns:
+        The ratio with its interval at the last look, all looks holding together; None where none of them told it.
+    """
+    bursts: dict[str, list[Burst]] = {}
+    found = None
+    for look in looks(board):
+        name = f"{purpose}:look{look}:{measuring.visits}"
+        merge(bursts, board.measure(points, measuring.end_to_end(), name))
+        found = compare(bursts, confidence_at(look))
+        if found is not None and (found[2] <= 1 or found[1] > 1 or hopeless(found, look)):
+            break
+    return found
