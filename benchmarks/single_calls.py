@@ -5,7 +5,8 @@
 
 A session is eight fresh processes a engine; each visits 48 points (eight widths of six blocks) in twelve rounds of
 random order, 4.8 ms a visit. Shorter bursts and fewer rounds are parts of what was recorded. `--busy N` keeps N other
-processes multiplying matrices meanwhile. A report compares every session with every other of the same engine.
+processes multiplying matrices meanwhile. The report compares every two sessions of an engine: how far apart they are
+by each estimate, over processes by the lower quartile.
 """
 
 import argparse
@@ -28,9 +29,19 @@ from hakd.boards import engines, worker
 PROCESSES, ROUNDS, BURST_MS, MOST = 8, 12, 4.8, 240
 WIDTHS = (41, 48, 49, 63, 64, 65, 96, 97)
 BUSY = "import numpy as n\na = n.random.rand(400, 400)\nwhile True: a @ a"
-BURSTS_MS = (0.3, 0.6, 1.2, 2.4, 4.8)
-CALLS = ("min", 0.1, 0.25, 0.5)  # of the calls of a burst
-OVER_ROUNDS = (0.0, 0.1, 0.25, 0.5)
+DRAWS = 8
+ESTIMATES = (  # quantile of a burst's calls, ms a burst, rounds, quantile over rounds
+    ("median of medians", 0.5, 1.2, 12, 0.5),
+    ("quartile of medians", 0.5, 1.2, 12, 0.25),
+    ("quartile of minima", 0.0, 1.2, 12, 0.25),
+    ("10 % of minima", 0.0, 1.2, 12, 0.1),
+    ("minimum", 0.0, 1.2, 12, 0.0),
+    ("minimum of 10 % of calls", 0.1, 1.2, 12, 0.0),
+    ("minimum, 6 x 2.4 ms", 0.0, 2.4, 6, 0.0),
+    ("minimum, 3 x 4.8 ms", 0.0, 4.8, 3, 0.0),
+    ("minimum, 12 x 0.3 ms", 0.0, 0.3, 12, 0.0),
+    ("minimum, 3 x 1.2 ms", 0.0, 1.2, 3, 0.0),
+)
 
 
 def main() -> None:
@@ -103,38 +114,53 @@ def _process(engine: str, models: Sequence[tuple[bytes, tuple[int, ...]]], seed:
 
 
 def report(folder: Path) -> Iterator[str]:
-    """A table an engine: p95 over points of |log ratio| between two sessions, their common factor removed."""
+    """Rows an engine and pair of states: p95 over points of |log ratio| of two sessions, their common factor removed."""
     by_engine: dict[str, dict[str, np.ndarray]] = {}
     for path in sorted(folder.glob("*.npz")):
         engine, rest = path.stem.split("-", 1)
         by_engine.setdefault(engine, {})[rest] = np.load(path)["calls"]
+    names = [name for name, *_ in ESTIMATES]
+    yield f"| engine | sessions | pairs | processes | {' | '.join(names)} |"
+    yield "|---" * (len(names) + 4) + "|"
     for engine, sessions in by_engine.items():
-        for one, other in itertools.combinations(sessions, 2):
-            yield f"{engine}: {one} / {other}"
-            yield from _table(sessions[one], sessions[other])
+        found = {name: [values(calls, *how) for _, *how in ESTIMATES] for name, calls in sessions.items()}
+        for states in (("calm", "calm"), ("busy", "calm"), ("busy", "busy")):
+            pairs = [
+                pair
+                for pair in itertools.combinations(found, 2)
+                if tuple(sorted(name.split("-")[0] for name in pair)) == tuple(sorted(states))
+            ]
+            for count in (2, PROCESSES) if pairs else ():
+                cells = [
+                    f"{np.mean([_apart(found[a][i], found[b][i], count) for a, b in pairs]):.1f}"
+                    for i in range(len(names))
+                ]
+                yield f"| {engine} | {' / '.join(states)} | {len(pairs)} | {count} | {' | '.join(cells)} |"
 
 
-def _table(one: np.ndarray, other: np.ndarray) -> Iterator[str]:
-    yield "  ms a burst, of calls:     " + "  ".join(f"{q!s:>5} over rounds" for q in OVER_ROUNDS)
-    for burst_ms, of_calls in itertools.product(BURSTS_MS, CALLS):
-        cells = []
-        for over in OVER_ROUNDS:
-            gaps = values(one, burst_ms, of_calls, over) - values(other, burst_ms, of_calls, over)
-            factor = np.median(gaps)
-            cells.append(f"{100 * np.percentile(abs(gaps - factor), 95):5.1f} % x{np.exp(factor):.3f}")
-        yield f"  {burst_ms:4g}  {of_calls!s:>5}             " + "  ".join(f"{cell:>17}" for cell in cells)
-
-
-def values(calls: np.ndarray, burst_ms: float, of_calls: float | str, over: float) -> np.ndarray:
-    """Log time of every point: the median over processes of a quantile over rounds of a quantile of calls."""
+def values(calls: np.ndarray, by: float, burst_ms: float, rounds: int, over: float) -> np.ndarray:
+    """Log time of every process and point: a quantile over rounds of a quantile of the calls of bursts so long."""
+    calls = calls[:, :, :rounds]
     count = np.isfinite(calls).sum(axis=-1, keepdims=True)
     kept = np.maximum(5, np.round(count * burst_ms / BURST_MS))
     part = np.where(np.arange(calls.shape[-1]) < kept, calls, np.nan)
-    level = 0.0 if of_calls == "min" else float(of_calls)
-    bursts = np.nanquantile(part, level, axis=-1)
-    found = np.log(np.quantile(bursts, over, axis=-1))
-    factors = np.median(found, axis=1, keepdims=True)
-    return np.median(found - factors, axis=0) + np.median(factors)
+    bursts = np.nanmin(part, axis=-1) if by == 0 else np.nanquantile(part, by, axis=-1)
+    return np.log(np.quantile(bursts, over, axis=-1))
+
+
+def _apart(one: np.ndarray, other: np.ndarray, count: int) -> float:
+    """In percent; the mean over draws of so many processes of each session."""
+    draws = np.random.default_rng(0)
+    found = []
+    for _ in range(1 if count == PROCESSES else DRAWS):
+        sides = []
+        for side in (one, other):
+            logs = side[draws.permutation(PROCESSES)[:count]]
+            level = np.median(logs - np.median(logs, axis=0), axis=1, keepdims=True)
+            sides.append(np.quantile(logs - level, 0.25, axis=0))
+        gaps = sides[0] - sides[1]
+        found.append(100 * np.percentile(abs(gaps - np.median(gaps)), 95))
+    return float(np.mean(found))
 
 
 if __name__ == "__main__":

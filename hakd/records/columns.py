@@ -139,7 +139,7 @@ SUMMARY = (
         null=True,
         low=0,
     ),
-    Column("trusted", "bool", "whether its latency passed the checks of the measuring protocol"),
+    Column("trusted", "bool", "whether its latency is known to within half of the device's `min_step`"),
     Column("checkpoint_path", "text", "the weights", null=True),
     Column("onnx_path", "text", "the exported network that was timed and scored", null=True),
     Column("commit", "text", "commit of the program that made it"),
