@@ -114,7 +114,7 @@ def _process(engine: str, models: Sequence[tuple[bytes, tuple[int, ...]]], seed:
 
 
 def report(folder: Path) -> Iterator[str]:
-    """Rows an engine and pair of states: p95 over points of |log ratio| of two sessions, their common factor removed."""
+    """Rows an engine and pair of states: p95 over points of |log ratio| of two sessions, the common factor removed."""
     by_engine: dict[str, dict[str, np.ndarray]] = {}
     for path in sorted(folder.glob("*.npz")):
         engine, rest = path.stem.split("-", 1)

@@ -14,11 +14,8 @@ from hakd.sweeping.modes import Mode
 from hakd.sweeping.timing import collect
 
 log = logging.getLogger(__name__)
-LENGTHS = (
-    1,
-    1,
-    2,
-)  # of the looks, in a device's rounds, all further ones as the last: what two do not tell is noisy
+# Of the looks, in a device's rounds, further ones as the last: what two do not tell is noisy.
+LENGTHS = (1, 1, 2, 2)
 
 
 @dataclass
