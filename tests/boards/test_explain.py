@@ -159,14 +159,22 @@ def test_on_a_noisy_device_what_is_named_is_near_the_truth(files, project, capsy
     assert inner["free"]["width"] == 96 and inner["narrower"]["width"] in (80, 78, 79, 76)
 
 
-def test_a_model_that_cannot_be_trusted_is_given_no_advice(files, project, capsys):
+def test_in_much_noise_only_what_is_plain_is_told(files, project, capsys):
+    """Bursts that scatter by 30 %: half the width may surely be faster, what is a few channels off cannot be told."""
     noise = {**NOISE, "sigma": 0.3, "process_sigma": 0.3}
     spelled = device(transport="virtual", cost_model={**MODEL, "noise": noise}, min_step=0.02, rounds=3)
-    assert main(["explain", str(files["pruned"]), "--device", spelled, "--store", "store"]) == 0
-    said = capsys.readouterr().out
-    assert "0 of them told for sure" in said and "not to be told, left as they are:" in said
-    assert " is free" not in said and " faster" not in said
-    assert said.count("times the processes would do") == 5 and said.count(", tolerance 1.0%; ") == 5
+    groups = explained(capsys, files["pruned"], spelled)["groups"]
+    taken = Taken(load_model(files["pruned"]))
+    unknown = [one for one in groups if not one["trusted"]]
+    assert len(groups) == 5 and len(unknown) >= 3
+    for one in unknown:
+        assert one["lost_us"] is one["free"] is one["narrower"] is one["wider"] is None and one["good"] == []
+        assert "times the processes would do" in one["reason"] and ", tolerance 1.0%; " in one["reason"]
+    for one in groups:
+        truth = true_us(taken, one["name"], MODEL)
+        assert one["free"] is None and one["tolerance"] == 0.01
+        for side in ("narrower", "wider"):
+            assert one[side] is None or truth[one[side]["width"]] * 1.2 < truth[one["width"]]
 
 
 def test_nothing_is_timed_twice(files, project, capsys):

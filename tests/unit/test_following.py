@@ -9,9 +9,9 @@ from hakd.boards.cost_model import cost_model_from
 from hakd.choosing.snap import snap
 from hakd.records.graph import Builder, Segment
 from hakd.sweeping.following import follow
+from hakd.sweeping.looks import LOOKS, MOST
 from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES
-from hakd.sweeping.looks import LOOKS, MOST
 
 
 def convolution(channels: int):
@@ -64,13 +64,25 @@ def test_a_quiet_device_is_looked_at_once_and_a_noisy_one_until_the_budget_is_sp
     assert not any(line.curve.trusted or line.told or line.settled for line in lines)
 
 
+def test_others_at_work_for_less_than_a_burst_are_not_seen_in_the_fastest_calls():
+    """They slow half of the calls by 1.3 on average, in some bursts nearly all of them."""
+    noise = {"interference_share": 0.45, "interference_factor": 1.3}
+    (calm, *_), (busy, found, *_) = (followed("exhaustive", {**one, "sigma": 0.001}) for one in ({}, noise))
+    for one, other in zip(calm, busy, strict=True):
+        assert other.curve.latency_ms == pytest.approx(one.curve.latency_ms, rel=0.01)
+        timed = [found.estimates[key] for key in other.keys.values()]
+        assert sum(e.median_ms > 1.1 * e.latency_ms for e in timed) > 0.2 * len(timed)
+
+
 @pytest.mark.parametrize("sessions", [1, 2, 3, 4])
 def test_a_later_session_looks_further_at_what_was_not_told_up_to_twelve_looks_in_all(sessions):
-    lines, found, board, _ = followed("targets", {"sigma": 0.12}, sessions=sessions)
-    assert {line.look for line in lines} == {min(sessions * LOOKS, MOST)}
-    counts = {found.estimates[key].processes for line in lines for key in (line.keys[line.width],)}
-    assert min(counts) >= 2 * min(sessions * LOOKS, MOST)
-    lines, _, board, _ = followed("targets", {"sigma": 0.001}, sessions=sessions)
+    lines, found, *_ = followed("targets", {"sigma": 0.12}, sessions=sessions)
+    looks = min(sessions * LOOKS, MOST)
+    assert any(not line.settled for line in lines)
+    for line in lines:
+        assert line.look == looks if not line.settled else line.precise and line.look <= looks
+        assert found.estimates[line.keys[line.width]].processes >= Measuring().processes * line.look
+    lines, *_ = followed("targets", {"sigma": 0.001}, sessions=sessions)
     assert all(line.precise and line.told and line.look == 1 for line in lines)  # nothing is left to look at
 
 

@@ -161,7 +161,7 @@ def test_choices_say_why(finished):
             if method == "joint":  # by tables of tiles: also narrower, and trusted or not
                 continue
             assert choice["width_from"] <= choice["width_to"]
-            if not choice["trusted"]:
+            if choice["tolerance"] is None:  # nothing is known of the noise
                 assert choice["width_to"] == choice["width_from"]
         assert entry["repair"]["ratio_high"] <= entry["repair"]["limit"]
     said = methods["joint"]["repair"]
