@@ -6,17 +6,17 @@ the full width; then the gap that the answer lies in is narrowed down. Moduli on
 is tried first, what was timed decides. `docs/planner.md` says how often the decision is that of all widths.
 """
 
-import itertools
 from collections.abc import Mapping
 
 from hakd.records.errors import HakdError
-from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, shape_from
+from hakd.staircase.curve import OWN_RESIDUAL_KEYS, TOLERANCE_FLOOR, Curve, shape_from
+from hakd.staircase.gain import chances
 
-FIRST = (4, 8, 32)  # the next multiples of these are timed at once
+FIRST = (8, 12, 60)  # the next multiples of these are timed at once: most moduli divide one of them
 POINTS = 14  # of a decision, at most
 SLOPE_POINTS = 7  # fewer on a line may be a staircase
-_COARSE = (32, 16, 8)  # multiples that the widest one is sought among
-_FINE = (4, 2, 1)
+SMALLEST_GAIN = 0.1  # expected channels that are worth a point
+LONG_SHOT = 0.03  # a chance that is not worth one
 NEAR_FLOOR = 0.0115  # a tolerance that more looks would hardly bring closer to its floor of 1 %
 
 
@@ -58,14 +58,15 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     if curve.residual_p95 is None or room <= 0 or width == full:
         return []
     known = {w: ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width <= w <= full}
-    if shape_from(curve, width) == "line":
-        wanted = [w for w in beside_multiples(width, full) if w not in known]
-        return sorted(wanted[: min(room, SLOPE_POINTS - len(known))]) if len(known) < SLOPE_POINTS else []
     doubt = _second_tooth(known, curve.eps, full)
     if doubt:
         return doubt
     limit = (1 + curve.eps) * known[width]
-    wanted = [*_run(curve, start, limit, full), *_widest(known, limit, full, curve.eps)]
+    chance = chances(known, limit, width, full, curve.eps)
+    widest = _widest(known, limit, full, chance)
+    if shape_from(curve, width) == "line":
+        return widest if len(known) < SLOPE_POINTS else []
+    wanted = [*_run(curve, start, limit, full, chance), *widest]
     wanted = [w for w in dict.fromkeys(wanted) if w not in known]
     return sorted(wanted[:room])
 
@@ -80,7 +81,9 @@ def beside_multiples(width: int, full: int) -> list[int]:
 def open_run(curve: Curve, width: int, full: int) -> list[int]:
     """What the run from `width` still needs, ascending: its part of `extend`."""
     limit = (1 + curve.eps) * curve.at(width)
-    return [w for w in _run(curve, curve.index(width), limit, full) if w not in curve.widths]
+    known = {w: ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width <= w <= full}
+    chance = chances(known, limit, width, full, curve.eps)
+    return [w for w in _run(curve, curve.index(width), limit, full, chance) if w not in curve.widths]
 
 
 def settled(curve: Curve, width: int, full: int) -> bool:
@@ -102,7 +105,7 @@ def settled(curve: Curve, width: int, full: int) -> bool:
     return not any(least < ratio < 1.5 * curve.eps for ratio in ratios)
 
 
-def _run(curve: Curve, start: int, limit_ms: float, full: int) -> list[int]:
+def _run(curve: Curve, start: int, limit_ms: float, full: int, chance: Mapping[int, float]) -> list[int]:
     """What tells where the contiguous run ends."""
     for i in range(start + 1, len(curve.widths)):
         left, right = curve.widths[i - 1], curve.widths[i]
@@ -112,101 +115,27 @@ def _run(curve: Curve, start: int, limit_ms: float, full: int) -> list[int]:
         if hidden:
             return [hidden[len(hidden) // 2] if curve.latency_ms[i] > limit_ms else hidden[-1]]
         if curve.latency_ms[i] > limit_ms:
-            return [_between(curve, start, i, limit_ms)] if right - left > 1 else []
+            gap = range(left + 1, right)
+            return [next((w for w in gap if chance[w] < 0.5), right - 1)] if gap else []
         if gap_beside_fall(curve, start, i):
             falls_here = curve.latency_ms[i] * (1 + curve.eps) < curve.latency_ms[i - 1]
             return [right - 1 if falls_here else left + 1]
     return []
 
 
-def _between(curve: Curve, start: int, i: int, limit_ms: float) -> int:
-    """Where in the gap before the slow width of index i its run may end.
+def _widest(
+    known: Mapping[int, float], limit_ms: float, full: int, chance: Mapping[int, float]
+) -> list[int]:
+    """The width of the largest expected gain over the widest fast one timed; none where no gain is worth a point.
 
-    On a comb between two of its teeth the widths rise evenly: at the odd one where a line puts the limit.
+    Up to the number of points that say how noisy a curve is, any gain is.
     """
-    left, right = curve.widths[i - 1], curve.widths[i]
-    known = dict(zip(curve.widths[start : i + 1], curve.latency_ms[start : i + 1], strict=True))
-    odd = [w for w in range(left + 1, right) if w % 2]
-    if not _falls(known, curve.eps) or not odd or right % 2 == 0:
-        return _after(left, right)
-    before = max((w for w in known if w % 2 and w < right), default=left)
-    guess = _crossing(before, right, known, limit_ms)
-    return min(odd, key=lambda w: abs(w - guess))
-
-
-def _crossing(left: int, right: int, known: dict[int, float], limit_ms: float) -> float:
-    """Where a line through two timed widths meets the limit."""
-    rise = known[right] - known[left]
-    return left + (right - left) * (limit_ms - known[left]) / rise if rise > 0 else (left + right) / 2
-
-
-def _after(left: int, right: int) -> int:
-    """Where a rise in a gap is likeliest to be seen: right after a multiple, else at one, else in the middle."""
-    if left % 8 == 0:
-        return left + 1
-    for modulus in (*_COARSE, *_FINE):
-        multiple = (left // modulus + 1) * modulus
-        inside = range(multiple, right, modulus)
-        if inside:
-            return inside[len(inside) // 2]
-    return left + 1
-
-
-def _widest(known: dict[int, float], limit_ms: float, full: int, eps: float) -> list[int]:
-    """The width that tells most about which is the widest one within the limit."""
-    left = max(w for w, ms in known.items() if ms <= limit_ms)
-    if left == full:
-        return []
-    if is_inverted(known, eps):
-        return _plain(known, left, limit_ms, full)
-    for modulus in _COARSE:
-        right = min(w for w in known if w > left and (w % 8 == 0 or w == full))
-        inside = range((left // modulus + 1) * modulus, right, modulus)
-        if inside:
-            guess = _crossing(left, right, known, limit_ms)
-            return [min(inside, key=lambda w: abs(w - guess))]
-    if not _falls(known, eps):
-        right = min(w for w in known if w > left)
-        return [_after(left, right)] if right - left > 1 else _beyond_multiple(known, left, full)
-    for modulus in _FINE[:2]:
-        right = min(w for w in known if w > left and (w % modulus == 0 or w == full))
-        inside = range((left // modulus + 1) * modulus, right, modulus)
-        if inside and not _blunt(known, modulus, eps):
-            return [inside[0]]
-    return _beyond_multiple(known, left, full)
-
-
-def _beyond_multiple(known: dict[int, float], left: int, full: int) -> list[int]:
-    """The width after the next slow multiple of 4, where the widest fast width is none: is that one fast again?"""
-    return [w + 1 for w in sorted(known) if left < w < full and w % 4 == 0][:1] if left % 4 else []
-
-
-def _plain(known: dict[int, float], left: int, limit_ms: float, full: int) -> list[int]:
-    """The width that tells most about the widest fast one where multiples of 4 are the slow ones: none of these."""
-    slow = [w for w in known if w > left and w % 4 and known[w] > limit_ms]
-    if not slow:
-        return [full if full % 4 else full - 1]
-    right = min(slow)
-    before = max((w for w in known if w % 4 and w <= left), default=left)
-    guess = _crossing(before, right, known, limit_ms)
-    inside = [w for w in range(left + 1, right) if w % 4]
-    return [min(inside, key=lambda w: abs(w - guess))] if inside else []
-
-
-def _blunt(known: dict[int, float], modulus: int, eps: float) -> bool:
-    """Whether a multiple of the modulus (and of no larger one) is as slow as a width beside it: no tooth."""
-    return any(
-        w % (2 * modulus) == modulus and known[w] * (1 + eps) >= known[w + side]
-        for w in known
-        for side in (-1, 1)
-        if w + side in known and (w + side) % modulus
-    )
-
-
-def _falls(known: dict[int, float], eps: float) -> bool:
-    """Whether any timed width is faster than a narrower one."""
-    ordered = [known[w] for w in sorted(known)]
-    return any(b * (1 + eps) < a for a, b in itertools.pairwise(ordered))
+    widest = max(w for w, ms in known.items() if ms <= limit_ms)
+    ahead = [w for w in range(widest + 1, full + 1) if w not in known and chance[w] > LONG_SHOT]
+    gain = {w: (w - widest) * chance[w] for w in ahead}
+    best = max(gain, key=gain.__getitem__, default=full)
+    worth = SMALLEST_GAIN if len(known) >= OWN_RESIDUAL_KEYS else 0.0
+    return [best] if gain.get(best, 0.0) > worth else []
 
 
 def _teeth(known: Mapping[int, float], eps: float) -> tuple[list[int], list[int]]:
