@@ -1,12 +1,10 @@
-"""Which width to time next in search of the widest one that is not slower: the one with the largest expected gain.
+"""The chance of each width to be within the limit, by the widths timed so far: what orders a search.
 
-Some hundred hypotheses say what the curve may be from the pruned width on: an envelope (smooth, rough, or a staircase of
-n outputs) times a comb (none, or multiples of m apart from all other widths by a factor, faster or slower). Under each
-the logarithm of the latency is a Gaussian process; timed widths weight the hypotheses (Bayesian model averaging), and
-so give each width's chance to be within the limit. The expected gain of a width is that chance times the channels
-that it would add to the widest fast width timed so far: the expected improvement of Bayesian optimisation (Mockus 1978;
-Jones, Schonlau, Welch 1998). No modulus is a fact: common ones start with more weight, and points that contradict them
-take it away.
+Some hundred hypotheses say what a curve is from the pruned width on: an envelope (smooth, rough, or a staircase of n
+outputs) times a comb (none, or multiples of m apart from all other widths by a factor, faster or slower). Under each
+the logarithm of the latency is a Gaussian process. Timed widths weight the hypotheses (Bayesian model averaging) and
+give each width's chance. No modulus is a fact: powers of two start with twice the weight of others, and points that
+contradict a modulus take its weight away.
 """
 
 import math
@@ -22,7 +20,10 @@ PERIODS = 48  # of combs, at most
 ROUGH = (1e-5, 0.03)  # variance of a random walk over a unit of log width: a smooth envelope, a rough one
 SLOPE, SLOPE_SD = 0.7, 0.4  # of log latency over log width: 0 is overhead alone, 1 is proportional
 BEND_SD = 0.3  # of an envelope, over a unit of log width squared
-TOOTH_SD, TAPER_SD = 0.2, 0.1  # of a comb's factor, as a logarithm, and of its change over a unit of log width
+TOOTH_SD, TAPER_SD = (
+    0.2,
+    0.1,
+)  # of a comb's factor, as a logarithm, and of its change over a unit of log width
 NO_STAIRS, NO_COMB = 0.5, 0.5  # prior probabilities
 NOISE = 0.25  # standard deviation of a point, in tolerances
 LIKELY = 40  # hypotheses that predictions are made of
@@ -60,9 +61,7 @@ def _hypotheses(width: int, full: int) -> _Hypotheses:
     periods = np.arange(1, min(PERIODS, full) + 1)
     between = (widths % periods[:, None] != 0).astype(float)  # of period 1 none is: no comb
     factor, taper = TOOTH_SD * (between - between[:, :1]), TAPER_SD * between * log_width
-    prior = np.outer(
-        _prior(tiles, NO_STAIRS, np.ones(len(tiles))), _prior(periods, NO_COMB, periods**-0.5)
-    )
+    prior = np.outer(_prior(tiles, NO_STAIRS, np.ones(len(tiles))), _prior(periods, NO_COMB, periods**-0.5))
     return _Hypotheses(
         trend,
         np.stack([SLOPE_SD * trend, bend], axis=2),
@@ -80,7 +79,9 @@ def _prior(moduli: np.ndarray, none: float, weights: np.ndarray) -> np.ndarray:
     return np.where(plain, none / plain.sum(), (1 - none) * weights / max(weights.sum(), 1e-9)) + 1e-12
 
 
-def chances(known: Mapping[int, float], limit_ms: float, width: int, full: int, eps: float) -> dict[int, float]:
+def chances(
+    known: Mapping[int, float], limit_ms: float, width: int, full: int, eps: float
+) -> dict[int, float]:
     """Chance of each width from `width` to `full` to be within the limit, by the timed ones (width -> ms)."""
     h = _hypotheses(width, full)
     timed = np.array([w for w in known if w > width]) - width
