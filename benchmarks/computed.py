@@ -23,6 +23,10 @@ from hakd.sweeping.parts import GraphPoint, neighbours, point
 
 FIRST_SEED = 41_000_000  # of the benchmark's devices; no test draws from here on
 ENDLESS = 4096
+MODULI = {  # tiles of outputs, combs over inputs
+    "usual": ((1, 4, 8, 16, 32), (1, 2, 4, 8)),
+    "unusual": ((6, 10, 12, 20, 24, 40, 48), (1, 3, 5, 6, 12)),
+}
 NETWORKS = {
     "mobilenet025": ("mobilenet", {"multiplier": 0.25, "input_size": 32}, ("block1", "block6", "block13")),
     "mobilenet100": ("mobilenet", {"multiplier": 1.0, "input_size": 32}, ("stem", "block2", "block7")),
@@ -39,8 +43,9 @@ PLAIN = (  # kernel, side of the width, full width, pixels a side
 )
 
 
-def draw_device(number: int) -> CostModel:
+def draw_device(number: int, moduli: str = "usual") -> CostModel:
     """Virtual device number 0, 1, 2, ... of the benchmark; docs/planner.md has the ranges in words."""
+    tiles_out, tiles_in = MODULI[moduli]
     rng = random.Random(FIRST_SEED + number)
     start = rng.randint(40, 300)
     first = rng.randint(10, 200)
@@ -49,7 +54,7 @@ def draw_device(number: int) -> CostModel:
         (Hump((first, first + rng.randint(3, 39)), round(rng.uniform(1.05, 1.6), 3)),),
         (Hump((start, ENDLESS), round(rng.choice((rng.uniform(0.55, 0.85), rng.uniform(1.15, 1.5))), 3)),),
     )[number % 3]
-    tile_in = rng.choice((1, 2, 4, 8))
+    tile_in = rng.choice(tiles_in)
     noise = Noise(
         sigma=0.002 * 7.5 ** rng.random(),
         spike_probability=rng.uniform(0, 0.05),
@@ -61,7 +66,7 @@ def draw_device(number: int) -> CostModel:
         overhead_us=rng.uniform(1, 10),
         us_per_mmac=5 * 12 ** rng.random(),
         depthwise_us_per_mmac=10 * 10 ** rng.random(),
-        tile_out=rng.choice((1, 4, 8, 16, 32)),
+        tile_out=rng.choice(tiles_out),
         tile_in=tile_in,
         penalty_in=rng.uniform(1.05, 1.6) if tile_in > 1 else 1.0,
         humps=special,

@@ -1,6 +1,7 @@
 """Does the planner decide as all widths would? Virtual devices, whose truth is a formula.
 
     python -m benchmarks.planner [--devices 24] [--sessions 4] [--jobs 2] [--out FILE.json] [--cases]
+    python -m benchmarks.planner --moduli unusual --first 3000     # tiles of 6, 12, 20 ... outputs, combs of 3, 5 ...
     python -m benchmarks.planner --check        # the same figures from full sessions, through journals and the wire
 
 Devices and blocks: `benchmarks.computed`. In each session all blocks of a device are swept at once, each at a pruned
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.computed import (
+    MODULI,
     Block,
     BlockLine,
     ComputedBoard,
@@ -62,6 +64,10 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--devices", type=int, default=24)
+    parser.add_argument("--first", type=int, default=0, help="number of the first device")
+    parser.add_argument(
+        "--moduli", choices=MODULI, default="usual", help="what the devices' tiles are drawn from"
+    )
     parser.add_argument("--sessions", type=int, default=4, help="sessions of decisions a device")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="all cases as JSON")
@@ -70,7 +76,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.check:
         raise SystemExit(check())
-    tasks = [(number, arguments.sessions) for number in range(arguments.devices)]
+    numbers = range(arguments.first, arguments.first + arguments.devices)
+    tasks = [(number, arguments.moduli, arguments.sessions) for number in numbers]
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
         cases = [case for found in pool.imap_unordered(_device_cases, tasks) for case in found]
     cases.sort(key=lambda case: (case["what"], case["device"], case.get("session", 0), case["block"]))
@@ -87,9 +94,9 @@ def main() -> None:
 # --- running
 
 
-def _device_cases(task: tuple[int, int]) -> list[dict[str, Any]]:
-    number, sessions = task
-    truth, parts = Truth(draw_device(number)), blocks(number)
+def _device_cases(task: tuple[int, str, int]) -> list[dict[str, Any]]:
+    number, moduli, sessions = task
+    truth, parts = Truth(draw_device(number, moduli)), blocks(number)
     cases: list[dict[str, Any]] = []
     for session in range(sessions):
         cases += decisions(number, truth, parts, session)
@@ -144,6 +151,7 @@ def decisions(number: int, truth: Truth, parts: list[Block], session: int) -> li
                 {
                     "what": "decision",
                     "device": number,
+                    "sigma": truth.model.noise.sigma,
                     "session": session,
                     "block": block.name,
                     "full": block.full,
@@ -316,7 +324,7 @@ def _groups(made: Sequence[dict[str, Any]]) -> Iterable[tuple[str, list[dict[str
     for name, low, high in (("up to 64", 0, 64), ("65 to 160", 65, 160), ("above 160", 161, 10**6)):
         yield f"{name} channels", [case for case in made if low <= case["full"] <= high]
     for low, high in ((0, 0.005), (0.005, 0.01), (0.01, 1)):
-        quiet = [case for case in made if low <= draw_device(case["device"]).noise.sigma < high]
+        quiet = [case for case in made if low <= case["sigma"] < high]
         yield f"sigma {low:.1%} to {min(high, 0.015):.1%}", quiet
 
 

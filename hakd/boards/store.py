@@ -43,6 +43,7 @@ class Store:
     def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
         self.folder = root / digest(dict(identity), 16)
         self._bursts: dict[tuple[str, str], dict[tuple[int, int], Burst]] = {}
+        self._later: dict[tuple[str, str], list[tuple[tuple[int, int], Burst]]] = {}  # whose place was taken
         self._reference: dict[str, list[Burst]] = {}
         self._memory: dict[str, int] = {}
         self._forgotten: set[tuple[str, str, str]] = set()  # purpose, key, process
@@ -66,15 +67,16 @@ class Store:
                 if record["reference"]:
                     self._reference.setdefault(burst.process, []).append(burst)
                 elif (record["purpose"], burst.key, burst.process) not in self._forgotten:
-                    found = self._bursts.setdefault((record["purpose"], burst.key), {})
-                    found.setdefault((record["slot"], burst.round), burst)
+                    point, place = (record["purpose"], burst.key), (record["slot"], burst.round)
+                    if self._bursts.setdefault(point, {}).setdefault(place, burst) is not burst:
+                        self._later.setdefault(point, []).append((place, burst))
             elif record["type"] == "forget":
                 purpose, key, gone = record["purpose"], record["key"], record["processes"]
                 self._forgotten |= {(purpose, key, process) for process in gone}
-                kept = self._bursts.get((purpose, key), {})
-                self._bursts[purpose, key] = {
-                    place: burst for place, burst in kept.items() if burst.process not in gone
-                }
+                places = [*self._bursts.pop((purpose, key), {}).items(), *self._later.pop((purpose, key), [])]
+                for place, burst in places:
+                    if burst.process not in gone:
+                        self._bursts.setdefault((purpose, key), {}).setdefault(place, burst)
             elif record["type"] == "memory":
                 self._memory.setdefault(record["key"], record["bytes"])
 

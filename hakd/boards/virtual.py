@@ -246,7 +246,7 @@ class Simulation:
             position=position,
             reference=reference,
             calls=calls,
-            min_ns=max(1, round(0.99e3 * fastest_us)),
+            min_ns=max(1, round(1e3 * fastest_us)),
             median_ns=median_ns,
             switches=0,
             clock_mhz=None,

@@ -74,10 +74,9 @@ def _finding(group: Group, timed: Timed) -> Finding:
         return Finding(group, now, None, "", None, None, None, (), last, False, curve.reason, curve)
     shape = shape_from(curve)
     free, narrower, wider = _others(curve, group.width) if shape != "line" else (None, None, None)
-    lost = 1e3 * lost_ms(curve, group.width) if shape != "line" else 0.0
+    lost = 1e3 * lost_ms(curve, group.width) if narrower or wider else 0.0
     good = _good(curve, group.width) if lost else ()
-    sure = bool(lost or free or narrower or wider) or told(curve, group.width, last)
-    if not sure:
+    if not (lost or free or narrower or wider or told(curve, group.width, last)):
         reason = _undecided(curve, group.width)
         return Finding(group, now, None, "", None, None, None, (), last, False, reason, curve)
     return Finding(group, now, lost, shape, free, narrower, wider, good, last, True, curve.reason, curve)
@@ -108,9 +107,10 @@ def _undecided(curve: Curve, width: int) -> str:
 
 
 def _good(curve: Curve, width: int) -> tuple[Other, ...]:
-    """The nearest timed width on each side that loses nothing."""
-    now = curve.at(width)
-    fair = [w for w in curve.widths if not lost_ms(curve, w)]
+    """The nearest timed width on each side that loses nothing, of those that are surely faster, free or slower."""
+    here, now = curve.index(width), curve.at(width)
+    sure = [w for i, w in enumerate(curve.widths) if curve.verdict(i, here, TOGETHER) != OPEN]
+    fair = [w for w in sure if not lost_ms(curve, w)]
     nearest = [
         max((w for w in fair if w < width), default=None),
         min((w for w in fair if w > width), default=None),
@@ -197,7 +197,10 @@ def advice(one: Finding) -> str:
         channels = f"+{more} channel{'s' if more > 1 else ''}"
         words.append(f"{now} -> {one.free.width} is free ({channels}{about}{beyond})")
     elif not one.lost_us:
-        words.append(f"{now} is a good width")
+        sure = one.curve is not None and told(one.curve, now, one.last)
+        words.append(
+            f"{now} is a good width" if sure else f"{now} may be a good width, not all others are told"
+        )
     others = {other.width: other for other in (one.narrower, one.wider, *one.good) if other is not None}
     if one.free is not None:
         others.pop(one.free.width, None)

@@ -1,22 +1,26 @@
 """What to time for one choice of a width: six or seven widths as a rule, one or two at a time, where the last point.
 
 Both readings of a choice (`hakd.choosing.snap`) are followed at once: where the run from the pruned width ends, and
-which is the widest width that is not slower. First the pruned width t, t + 1, the next multiples of 4, 8 and 32 and
-the full width; then the gap that the answer lies in is narrowed down. Moduli only order the search: what engines like
-is tried first, what was timed decides. `docs/planner.md` says how often the decision is that of all widths.
+which is the widest width that is not slower. First the pruned width t, t + 1, the next multiples of 8, 12 and 60 (most
+moduli divide one of them) and the full width. Then the gap in which the run ends is narrowed down, and the widest width
+is searched by expected gain (`hakd.staircase.gain`), as in Bayesian optimisation (Jones, Schonlau and Welch, 1998).
+`docs/planner.md` says how often the decision is that of all widths.
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 
 from hakd.records.errors import HakdError
-from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, shape_from
+from hakd.staircase.curve import OWN_RESIDUAL_KEYS, TOLERANCE_FLOOR, Curve, shape_from
+from hakd.staircase.gain import chances
 
-FIRST = (4, 8, 32)  # the next multiples of these are timed at once
+FIRST = (8, 12, 60)  # the next multiples of these are timed at once
 POINTS = 14  # of a decision, at most
 SLOPE_POINTS = 7  # fewer on a line may be a staircase
-_COARSE = (32, 16, 8)  # multiples that the widest one is sought among
-_FINE = (4, 2, 1)
+RISING_POINTS = 8  # fewer that never fall may be a comb between its teeth
+SMALLEST_GAIN = 0.15  # expected channels that are worth a point
+LONG_SHOT = 0.03  # a chance that is not worth one
 NEAR_FLOOR = 0.0115  # a tolerance that more looks would hardly bring closer to its floor of 1 %
 
 
@@ -44,10 +48,9 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     For the run: the gap before the first slow width, narrowed down; and where a gap of unmeasured widths lies beside a
     fall (a width faster than the one before by more than the tolerance), the width of the gap beside the slower end,
     or beside the faster one once it was fallen into: a fall is what a comb looks like from between its teeth, and only
-    such a width tells a comb from the far side of a hump. For the widest one: multiples of 32, 16, 8 between the widest
-    fast width and the next slow multiple, each where a line through the two puts the limit, then what is beside it. A
-    slope, on which every width stays, gets `SLOPE_POINTS`: fewer could be a staircase. Where multiples of 4 are the
-    slow ones (`is_inverted`) the widest is sought among the others. A curve of unknown noise is left alone.
+    such a width tells a comb from the far side of a hump. For the widest one: the width of the largest expected gain,
+    unless `RISING_POINTS` widths never fell: then the run ends at the widest. A slope, on which every width stays, gets
+    `SLOPE_POINTS`: fewer could be a staircase, or a comb between its teeth. A curve of unknown noise is left alone.
 
     Raises:
         HakdError: a width outside 1..full, or one that the curve lacks.
@@ -58,14 +61,17 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     if curve.tolerance is None or room <= 0 or width == full:
         return []
     known = {w: ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width <= w <= full}
-    if shape_from(curve, width) == "line":
-        wanted = [w for w in beside_multiples(width, full) if w not in known]
-        return sorted(wanted[: min(room, SLOPE_POINTS - len(known))]) if len(known) < SLOPE_POINTS else []
     doubt = _second_tooth(known, curve.eps, full)
     if doubt:
         return doubt
     limit = (1 + curve.tolerance) * known[width]
-    wanted = [*_run(curve, start, limit, full), *_widest(known, limit, full, curve.eps)]
+    chance = chances(known, limit, width, full, curve.eps)
+    rises = len(known) >= RISING_POINTS and not _falls(curve, start)
+    wanted = [] if rises else _widest(known, limit, full, chance)
+    if shape_from(curve, width) == "line":
+        wanted = wanted if len(known) < SLOPE_POINTS else []
+    else:
+        wanted = [*_run(curve, start, limit, full), *wanted]
     wanted = [w for w in dict.fromkeys(wanted) if w not in known]
     return sorted(wanted[:room])
 
@@ -114,8 +120,11 @@ def _run(curve: Curve, start: int, limit_ms: float, full: int) -> list[int]:
         if curve.latency_ms[i] > limit_ms:
             return [_between(curve, start, i, limit_ms)] if right - left > 1 else []
         if gap_beside_fall(curve, start, i):
-            falls_here = curve.latency_ms[i] * (1 + curve.eps) < curve.latency_ms[i - 1]
-            return [right - 1 if falls_here else left + 1]
+            if curve.latency_ms[i] * (1 + curve.eps) >= curve.latency_ms[i - 1]:
+                return [left + 1]
+            beside = curve.latency_ms[i + 1] if right + 1 in curve.widths else math.inf
+            tooth = beside > (1 + curve.eps) * curve.latency_ms[i]
+            return [right - 1 if tooth else _after(left, right)]
     return []
 
 
@@ -127,7 +136,7 @@ def _between(curve: Curve, start: int, i: int, limit_ms: float) -> int:
     left, right = curve.widths[i - 1], curve.widths[i]
     known = dict(zip(curve.widths[start : i + 1], curve.latency_ms[start : i + 1], strict=True))
     odd = [w for w in range(left + 1, right) if w % 2]
-    if not _falls(known, curve.eps) or not odd or right % 2 == 0:
+    if not _falls(curve, start) or not odd or right % 2 == 0:
         return _after(left, right)
     before = max((w for w in known if w % 2 and w < right), default=left)
     guess = _crossing(before, right, known, limit_ms)
@@ -144,69 +153,29 @@ def _after(left: int, right: int) -> int:
     """Where a rise in a gap is likeliest to be seen: right after a multiple, else at one, else in the middle."""
     if left % 8 == 0:
         return left + 1
-    for modulus in (*_COARSE, *_FINE):
-        multiple = (left // modulus + 1) * modulus
-        inside = range(multiple, right, modulus)
+    for modulus in (32, 16, 8, 4, 2):
+        inside = range((left // modulus + 1) * modulus, right, modulus)
         if inside:
             return inside[len(inside) // 2]
     return left + 1
 
 
-def _widest(known: dict[int, float], limit_ms: float, full: int, eps: float) -> list[int]:
-    """The width that tells most about which is the widest one within the limit."""
-    left = max(w for w, ms in known.items() if ms <= limit_ms)
-    if left == full:
-        return []
-    if is_inverted(known, eps):
-        return _plain(known, left, limit_ms, full)
-    for modulus in _COARSE:
-        right = min(w for w in known if w > left and (w % 8 == 0 or w == full))
-        inside = range((left // modulus + 1) * modulus, right, modulus)
-        if inside:
-            guess = _crossing(left, right, known, limit_ms)
-            return [min(inside, key=lambda w: abs(w - guess))]
-    if not _falls(known, eps):
-        right = min(w for w in known if w > left)
-        return [_after(left, right)] if right - left > 1 else _beyond_multiple(known, left, full)
-    for modulus in _FINE[:2]:
-        right = min(w for w in known if w > left and (w % modulus == 0 or w == full))
-        inside = range((left // modulus + 1) * modulus, right, modulus)
-        if inside and not _blunt(known, modulus, eps):
-            return [inside[0]]
-    return _beyond_multiple(known, left, full)
-
-
-def _beyond_multiple(known: dict[int, float], left: int, full: int) -> list[int]:
-    """The width after the next slow multiple of 4, where the widest fast width is none: is that one fast again?"""
-    return [w + 1 for w in sorted(known) if left < w < full and w % 4 == 0][:1] if left % 4 else []
-
-
-def _plain(known: dict[int, float], left: int, limit_ms: float, full: int) -> list[int]:
-    """The width that tells most about the widest fast one where multiples of 4 are the slow ones: none of these."""
-    slow = [w for w in known if w > left and w % 4 and known[w] > limit_ms]
-    if not slow:
-        return [full if full % 4 else full - 1]
-    right = min(slow)
-    before = max((w for w in known if w % 4 and w <= left), default=left)
-    guess = _crossing(before, right, known, limit_ms)
-    inside = [w for w in range(left + 1, right) if w % 4]
-    return [min(inside, key=lambda w: abs(w - guess))] if inside else []
-
-
-def _blunt(known: dict[int, float], modulus: int, eps: float) -> bool:
-    """Whether a multiple of the modulus (and of no larger one) is as slow as a width beside it: no tooth."""
-    return any(
-        w % (2 * modulus) == modulus and known[w] * (1 + eps) >= known[w + side]
-        for w in known
-        for side in (-1, 1)
-        if w + side in known and (w + side) % modulus
-    )
-
-
-def _falls(known: dict[int, float], eps: float) -> bool:
+def _falls(curve: Curve, start: int) -> bool:
     """Whether any timed width is faster than a narrower one."""
-    ordered = [known[w] for w in sorted(known)]
-    return any(b * (1 + eps) < a for a, b in itertools.pairwise(ordered))
+    return any(b * (1 + curve.eps) < a for a, b in itertools.pairwise(curve.latency_ms[start:]))
+
+
+def _widest(known: Mapping[int, float], limit_ms: float, full: int, chance: Mapping[int, float]) -> list[int]:
+    """The width of the largest expected gain over the widest fast one timed; none where no gain is worth a point.
+
+    Up to the number of points that say how noisy a curve is, any gain is.
+    """
+    widest = max(w for w, ms in known.items() if ms <= limit_ms)
+    least_chance, least_gain = (LONG_SHOT, SMALLEST_GAIN) if len(known) >= OWN_RESIDUAL_KEYS else (0.0, 0.0)
+    ahead = [w for w in range(widest + 1, full + 1) if w not in known and chance[w] >= least_chance]
+    gain = {w: (w - widest) * chance[w] for w in ahead}
+    best = max(gain, key=gain.__getitem__, default=None)
+    return [best] if best is not None and gain[best] >= least_gain else []
 
 
 def _teeth(known: Mapping[int, float], eps: float) -> tuple[list[int], list[int]]:
