@@ -26,13 +26,14 @@ __all__ = [
 ]
 
 # What the measurements add to a candidate's own description.
-BENCHMARK = ("candidate", "latency_ms", "low", "high", "predicted_ms", "memory_bytes", "trusted")
+BENCHMARK = ("candidate", "latency_ms", "low", "high", "median_ms", "predicted_ms", "memory_bytes", "trusted")
 _MEASURED = (
     *(
         "accuracy",
         "latency_ms",
         "latency_low_ms",
         "latency_high_ms",
+        "median_ms",
         "predicted_ms",
         "memory_bytes",
         "trusted",
@@ -44,7 +45,7 @@ DESCRIBED = tuple(column.name for column in SUMMARY if column.name not in _MEASU
 # Seeds of one of these are repeats of one experiment.
 CONFIGURATION = ("network", "level", "method", "recipe", "loss", "target_device", "device")
 _SAME = ("data", "engine", "threads")
-_AVERAGED = ("val_accuracy", "predicted_ms", "size_bytes", "params", "nonzero_params", "macs")
+_AVERAGED = ("val_accuracy", "median_ms", "predicted_ms", "size_bytes", "params", "nonzero_params", "macs")
 _SPENT = ("memory_bytes", "train_images", "train_macs", "search_s")
 
 
@@ -146,7 +147,7 @@ def aggregate(frame: pd.DataFrame) -> pd.DataFrame:
 
     `accuracy` is the mean over seeds, `accuracy_low` and `accuracy_high` its 95 % Student-t interval over
     seeds (NaN with one seed), `accuracy_min` and `accuracy_max` the range of the seeds, `seeds` their number.
-    `latency_ms` is the median over seeds of the medians over processes. All seeds are timed in the same
+    `latency_ms` is the median over seeds of the latencies. All seeds are timed in the same
     processes, so their noise is shared and does not average
     out: the interval is from the median of the seeds' lower ends to the median of their upper ends, widened
         to hold

@@ -295,7 +295,7 @@ def _subtitle(page: pd.DataFrame) -> str:
     )
     if bars:
         accuracy += f" (bars: {', '.join(bars)})"
-    latency = "latency is the median over processes"
+    latency = "latency is that of the fastest calls, the lower quartile over processes"
     if page["latency_low_ms"].notna().any():
         held = ", widened to hold every seed" if most > 1 else ""
         latency += f" (bars: 95 % interval over processes{held})"

@@ -112,9 +112,13 @@ SUMMARY = (
     Column("arch", "text", "short content hash of network and widths"),
     Column("val_accuracy", "float", "accuracy on the validation split, 0 to 1", low=0, high=1),
     Column("accuracy", "float", "accuracy on the test split, 0 to 1", low=0, high=1),
-    _ms("latency_ms", "measured latency of one inference, end to end: median over processes, milliseconds"),
+    _ms(
+        "latency_ms",
+        "measured latency of one inference, end to end: lower quartile over processes of fastest calls, milliseconds",
+    ),
     _ms("latency_low_ms", "lower end of its 95 % interval over processes; empty: one process", null=True),
     _ms("latency_high_ms", "upper end of that interval", null=True),
+    _ms("median_ms", "median call, with whatever disturbs it; empty in older tables", null=True, late=True),
     _ms(
         "predicted_ms",
         "latency predicted from the times of its tiles; empty: not measured",

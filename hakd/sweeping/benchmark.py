@@ -154,6 +154,7 @@ def _row(
         "latency_ms": one.latency_ms,
         "latency_low_ms": one.latency_low_ms,
         "latency_high_ms": one.latency_high_ms,
+        "median_ms": one.median_ms,
         "predicted_ms": predicted.get(entry["arch"]),
         "memory_bytes": memory.get(entry["arch"]),
         "trusted": trusted,

@@ -74,6 +74,7 @@ def timed(*names: str) -> pd.DataFrame:
             "latency_ms": n,
             "low": n * 0.9,
             "high": n * 1.1,
+            "median_ms": 1.05 * n,
             "predicted_ms": n,
             "memory_bytes": 1000,
             "trusted": True,
@@ -84,7 +85,7 @@ def timed(*names: str) -> pd.DataFrame:
 def row(name="c", **changes) -> dict:
     """A summary row."""
     measured = {"accuracy": 0.9, "latency_ms": 1.0, "latency_low_ms": 0.9, "latency_high_ms": 1.1}
-    measured |= {"predicted_ms": None, "memory_bytes": None, "trusted": True, **DEVICE}
+    measured |= {"median_ms": 1.05, "predicted_ms": None, "memory_bytes": None, "trusted": True, **DEVICE}
     return {**described(name), **measured, **changes}
 
 

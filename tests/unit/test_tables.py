@@ -35,6 +35,7 @@ SUMMARY_ROW = {
     "latency_ms": 0.3,
     "latency_low_ms": 0.29,
     "latency_high_ms": 0.31,
+    "median_ms": 0.32,
     "predicted_ms": 0.305,
     "size_bytes": 12345,
     "params": 3000,
