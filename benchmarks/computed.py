@@ -43,6 +43,14 @@ PLAIN = (  # kernel, side of the width, full width, pixels a side
 )
 
 
+def noisier(model: CostModel, number: int, sigma: tuple[float, float], interference: float) -> CostModel:
+    """The device with a noise a burst drawn between two spreads, and a share of calls that others slow."""
+    low, high = sigma
+    drawn = low * (high / low) ** random.Random(f"{FIRST_SEED + number} noise").random()
+    noise = replace(model.noise, sigma=drawn, interference_share=interference)
+    return replace(model, noise=noise)
+
+
 def draw_device(number: int, moduli: str = "usual") -> CostModel:
     """Virtual device number 0, 1, 2, ... of the benchmark; docs/planner.md has the ranges in words."""
     tiles_out, tiles_in = MODULI[moduli]

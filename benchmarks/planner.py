@@ -1,6 +1,7 @@
 """Does the planner decide as all widths would? Virtual devices, whose truth is a formula.
 
     python -m benchmarks.planner [--devices 24] [--sessions 4] [--jobs 2] [--out FILE.json] [--cases]
+    python -m benchmarks.planner --sigma 0.01 0.03 --interference 0.6     # noisy devices, whose calls others slow
     python -m benchmarks.planner --moduli unusual --first 3000     # tiles of 6, 12, 20 ... outputs, combs of 3, 5 ...
     python -m benchmarks.planner --check        # the same figures from full sessions, through journals and the wire
 
@@ -34,8 +35,10 @@ from benchmarks.computed import (
     blocks,
     draw_device,
     layers,
+    noisier,
 )
 from hakd.boards import Device, open_board
+from hakd.boards.cost_model import CostModel
 from hakd.choosing.snap import READINGS, snap
 from hakd.staircase.curve import Curve, make_curve
 from hakd.staircase.estimate import Estimate, Sweep
@@ -66,6 +69,16 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=24)
     parser.add_argument("--first", type=int, default=0, help="number of the first device")
     parser.add_argument(
+        "--sigma", nargs=2, type=float, metavar=("LOW", "HIGH"), help="noise a burst is drawn from, instead"
+    )
+    parser.add_argument(
+        "--interference",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of calls that others slow, on average",
+    )
+    parser.add_argument(
         "--moduli", choices=MODULI, default="usual", help="what the devices' tiles are drawn from"
     )
     parser.add_argument("--sessions", type=int, default=4, help="sessions of decisions a device")
@@ -77,7 +90,14 @@ def main() -> None:
     if arguments.check:
         raise SystemExit(check())
     numbers = range(arguments.first, arguments.first + arguments.devices)
-    tasks = [(number, arguments.moduli, arguments.sessions) for number in numbers]
+    tasks = [
+        (
+            _drawn(number, arguments.moduli, arguments.sigma, arguments.interference),
+            number,
+            arguments.sessions,
+        )
+        for number in numbers
+    ]
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
         cases = [case for found in pool.imap_unordered(_device_cases, tasks) for case in found]
     cases.sort(key=lambda case: (case["what"], case["device"], case.get("session", 0), case["block"]))
@@ -94,9 +114,15 @@ def main() -> None:
 # --- running
 
 
-def _device_cases(task: tuple[int, str, int]) -> list[dict[str, Any]]:
-    number, moduli, sessions = task
-    truth, parts = Truth(draw_device(number, moduli)), blocks(number)
+def _drawn(number: int, moduli: str, sigma: tuple[float, float] | None, interference: float) -> CostModel:
+    model = draw_device(number, moduli)
+    own = model.noise.sigma
+    return noisier(model, number, sigma or (own, own), interference) if sigma or interference else model
+
+
+def _device_cases(task: tuple[CostModel, int, int]) -> list[dict[str, Any]]:
+    model, number, sessions = task
+    truth, parts = Truth(model), blocks(number)
     cases: list[dict[str, Any]] = []
     for session in range(sessions):
         cases += decisions(number, truth, parts, session)

@@ -78,6 +78,7 @@ def shown(
     measuring: Measuring,
     purpose: str,
     compare: Callable[[Mapping[str, Sequence[Burst]], float], Interval | None],
+    give_up: bool = True,
 ) -> Interval | None:
     """Time whole networks freshly, interleaved in fresh processes, until a ratio is shown to be at most 1, or above.
 
@@ -87,6 +88,7 @@ def shown(
         measuring: each look has its `benchmark_processes`.
         purpose: of the bursts, which nothing else shares.
         compare: the ratio of (bursts, confidence); None where they do not tell.
+        give_up: stop where no answer can be expected (`hopeless`); False where the interval itself is of use.
 
     Returns:
         The ratio with its interval at the last look, all looks holding together; None where none of them told it.
@@ -97,6 +99,6 @@ def shown(
         name = f"{purpose}:look{look}:{measuring.visits}"
         merge(bursts, board.measure(points, measuring.end_to_end(), name))
         found = compare(bursts, confidence_at(look))
-        if found is not None and (found[2] <= 1 or found[1] > 1 or hopeless(found, look)):
+        if found is not None and (found[2] <= 1 or found[1] > 1 or (give_up and hopeless(found, look))):
             break
     return found

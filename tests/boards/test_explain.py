@@ -156,7 +156,7 @@ def test_on_a_noisy_device_what_is_named_is_near_the_truth(files, project, capsy
         for side in ("narrower", "wider"):
             assert one[side] is None or truth[one[side]["width"]] < truth[now]
     inner = next(one for one in trusted if one["name"] == "/stage1/conv1/Conv")
-    assert inner["free"]["width"] == 96 and inner["narrower"]["width"] in (80, 78, 79, 76)
+    assert inner["free"]["width"] in (96, 100) and inner["narrower"]["width"] in (80, 78, 79, 76)
 
 
 def test_in_much_noise_only_what_is_plain_is_told(files, project, capsys):

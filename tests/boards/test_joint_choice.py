@@ -149,7 +149,7 @@ def test_other_budgets_are_kept_as_the_truth_has_them(case, budget):
     if whole["together"] and whole["processes"]:
         # In ms a figure is the fastest of ten bursts. Their noise goes both ways here: 1.5 standard deviations below.
         fastest = 1 + 1.54 * NOISE["sigma"] if "latency_ms" in budget else 1.0
-        assert case.true_ms(found["widths"]) <= (1 + whole["bound"]) * limit * fastest * 1.002
+        assert case.true_ms(found["widths"]) <= (1 + whole["bound"]) * limit * fastest * 1.004
         assert found["repair"]["budget"] in whole["words"]
     assert found["repair"]["budget_ms"] == pytest.approx(limit, rel=0.03)
     assert 0.7 * limit < case.true_ms(found["widths"]) <= 1.02 * limit

@@ -27,7 +27,7 @@ MODELS = {
     "slope": SLOW,
     "hump": {**SLOW, "humps": [{"out": [9, 16], "factor": 1.3}]},
 }
-NOISE = {"sigma": 0.01, "process_sigma": 0.01, "drift": 0.002}
+NOISE = {"sigma": 0.005, "process_sigma": 0.01, "drift": 0.002}
 MEMBER = Counter(benchmark=1, score=1, device_summary=1)  # of a device whose fleet's network changed
 FLEET = Counter(fleet=1, fleet_candidates=1)
 
