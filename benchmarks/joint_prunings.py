@@ -42,7 +42,7 @@ from hakd.sweeping.parts import engine_graph, point  # noqa: E402
 from hakd.sweeping.snapping import snap_network  # noqa: E402
 from hakd.sweeping.sweep import sweep  # noqa: E402
 from hakd.sweeping.tables import Tables, measure_tables  # noqa: E402
-from hakd.sweeping.timing import Measuring, device_from  # noqa: E402
+from hakd.sweeping.timing import Measuring, device_from, known  # noqa: E402
 
 NETWORKS = {
     "mobilenet": {"family": "mobilenet", "multiplier": 0.25, "input_size": 32},
@@ -220,7 +220,7 @@ def _time_afresh(case: Case, path: Path) -> None:
             timed = board.measure(list(points.values()), measuring.end_to_end(), f"{purpose}:look{look}")
             merge(bursts, timed)
             found = estimate(bursts, absolute=True)
-            if found.undisturbed >= REPORT_PROCESSES:
+            if all(known(one, measuring.min_step / 2) for one in found.estimates.values()):
                 break
     ratios = {
         f"{name} / {other}": ratio(bursts, points[one.arch].key, points[networks[other].arch].key)
@@ -229,7 +229,7 @@ def _time_afresh(case: Case, path: Path) -> None:
         if one.arch != networks[other].arch
     }
     latency = {name: found.estimates[points[one.arch].key].latency_ms for name, one in networks.items()}
-    about = {"undisturbed": found.undisturbed, "residual_p95": found.residual_p95}
+    about = {"residual_p95": found.residual_p95}
     write_json(path, "fresh", {"latency_ms": latency, "ratios": ratios, **about})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from hakd.boards.device import REACH_KEYS
 from hakd.fleets import fleets_of, members, waiting_for
+from hakd.records.errors import HakdError
 from hakd.records.files import file_digest, read_json
 from hakd.study import level_text, settings
 
@@ -96,39 +97,48 @@ def undecided_words(config: Mapping[str, Any]) -> str:
     lines = ["Not everything could be decided; what is not known for sure changed nothing:", *lines]
     lines += [
         "To decide more: end what else runs on the device; then `snakemake -R sweep` takes further looks at what is",
-        "open, `-R benchmark` at the figures. Or raise the device's `processes` and `benchmark_processes`.",
+        "open, `-R benchmark` at the figures (twelve at most). Or raise `processes` and `benchmark_processes`.",
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _undecided(config: Mapping[str, Any], device: str) -> list[str]:
     """A line for each kind of answer that a device did not give."""
-    open_, verified, choices = [], [], 0
+    open_, verified, choices = set(), [], set()
     for network in config["run"]["networks"]:
         for level in map(level_text, config["run"]["levels"]):
             path = Path(f"results/{network}/snap/{level}/{device}.json")
             if not path.exists():
                 continue
-            for method, entry in read_json(path, "snap")["methods"].items():
+            for method, entry in _content(path, "snap", "methods", {}).items():
                 if method in BY_CURVES:
-                    found = [one["group"] for one in entry["choices"] if not one["trusted"]]
-                    open_ += [f"{network} {level} {group}" for group in found]
-                    choices += len(entry["choices"])
+                    pruned = [one for one in entry["choices"] if one["width_from"] < one["full_width"]]
+                    told = {f"{network} {level} {one['group']}": one["trusted"] for one in pruned}
+                    choices |= set(told)
+                    open_ |= {name for name, known in told.items() if not known}
                 if not entry["repair"].get("verified", True):
                     verified.append(f"{network} {level} {method}")
     lines = []
     if open_:
-        named = ", ".join(dict.fromkeys(open_))
-        lines.append(f"  {device}: {len(open_)} of {choices} widths not decided for sure: {_short(named)}")
+        which = _short(", ".join(sorted(open_)))
+        lines.append(f"  {device}: {len(open_)} of {len(choices)} widths not decided for sure: {which}")
     if verified:
-        lines.append(f"  {device}: not verified, the pruned network stays: {', '.join(verified)}")
+        lines.append(f"  {device}: could not be verified, what was there before stays: {', '.join(verified)}")
     summary = Path(f"results/devices/{device}/benchmark.json")
     if summary.exists():
-        rows = read_json(summary, "benchmark")["rows"]
+        rows = _content(summary, "benchmark", "rows", [])
         vague = sum(not row["trusted"] for row in rows)
         if vague:
             lines.append(f"  {device}: {vague} of {len(rows)} end-to-end latencies are not known well enough")
     return lines
+
+
+def _content(path: Path, kind: str, key: str, otherwise: Any) -> Any:
+    """What a result holds under a key; a damaged file is no reason to end a finished study with an error."""
+    try:
+        return read_json(path, kind)[key]
+    except (HakdError, KeyError):
+        return otherwise
 
 
 def _short(text: str, most: int = 160) -> str:

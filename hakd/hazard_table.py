@@ -63,7 +63,7 @@ def _full_widths(part: pd.DataFrame) -> dict[str, int]:
 
 
 def lines(found: pd.DataFrame, share: float, modes: Iterable[str]) -> list[str]:
-    """The table in words: what slows down, what is not known, what cannot be trusted."""
+    """The table in words: what slows down, what is not known, what is not sure."""
     said = [f"pruning up to {100 * share:g} % of the channels, by the widths that were timed:"]
     said += [f"  {_line(row)}" for row in found.to_dict("records")]
     part = int((found["timed"] < found["widths"]).sum())

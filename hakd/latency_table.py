@@ -176,7 +176,7 @@ def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]
 
 
 def summary(frame: pd.DataFrame, metadata: Mapping[str, Any]) -> list[str]:
-    """What the curves show, a line per group and level, and how far they can be trusted."""
+    """What the curves show, a line per group and level, and how well it is known."""
     engine = f"{metadata['engine']} {metadata['engine_version']}"
     told, curves = metadata["curves_told"], metadata["curves"]
     place = f"{frame['network'].iloc[0]} on {metadata['device']} ({engine})"

@@ -218,9 +218,8 @@ def _now(
     confidence: float,
 ) -> tuple[float, float, float] | None:
     keys = [points[(*pair.curve, width)].key for width in (pair.after, pair.before)]
-    return ratio(
-        bursts, keys[0], keys[1], confidence
-    )  # None: it failed on the board, which the session has said
+    # None: it failed on the board, which the session has said.
+    return ratio(bursts, keys[0], keys[1], confidence)
 
 
 def _then_and_now(about: Mapping[str, Any], board: Board) -> str:

@@ -181,7 +181,7 @@ def forget(root: Path, device: str, purpose: str) -> tuple[int, int]:
     Args:
         root: the store.
         device: as sessions call it.
-        purpose: the first word of what it was measured for (`purposes`).
+        purpose: the first word of what it was measured for (`hakd.commands.store.PURPOSES`).
 
     Returns:
         How many points and bursts are left out.
@@ -196,8 +196,14 @@ def forget(root: Path, device: str, purpose: str) -> tuple[int, int]:
         if not heads:
             continue
         gone: dict[tuple[str, str], Counter[str]] = {}
+        forgotten = {place for journal in journals for place in _forgotten(journal)}
         for record in (record for journal in journals for record in journal.records):
-            if record.get("type") == "burst" and str(record.get("purpose")).split(":")[0] == purpose:
+            own = record.get("type") == "burst" and _is_burst(record) and not record.get("reference")
+            if (
+                own
+                and str(record["purpose"]).split(":")[0] == purpose
+                and _process_place(record) not in forgotten
+            ):
                 place = str(record["purpose"]), str(record["key"])
                 gone.setdefault(place, Counter())[str(record["process"])] += 1
         if gone:

@@ -69,8 +69,8 @@ def import_table(path: str, wanted: Wanted, out: str | None, say: Callable[[str]
     kept = {key: value for key, value in about.items() if key not in ("kind", "format", "provenance")}
     origin = {"file": Path(path).name, "checked": checked, "provenance": about.get("provenance")}
     write_table(place, "latency", frame, {**kept, "imported": origin})
-    curves = frame[frame["kind"] == "block"].drop_duplicates(["level", "group"])
-    trusted = f"{int(curves['trusted'].sum())} of {len(curves)} curves known to within their tolerance"
+    curves = frame[frame["kind"] == "block"].groupby(["level", "group"], dropna=False)["trusted"].all()
+    trusted = f"{int(curves.sum())} of {len(curves)} curves known to within their tolerance"
     say(f"{network} on {name}{_engine(about)}: {len(frame)} rows, {trusted}")
     say(f"checked: format and columns, {shapes}, {checked}")
     say(f"Written: {place}. As a device that answers from it:")

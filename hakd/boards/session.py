@@ -163,13 +163,12 @@ class Board:
         return {key: weight for key, weight in found.items() if weight is not None}
 
     def _forget(self, points: Sequence[Point], purpose: str) -> None:
-        """Where all is to be measured anew: leave out what earlier sessions measured of these points."""
-        if not self._anew:
-            return
-        places = {(purpose, point.key) for point in points} - self._begun
-        self._begun |= places
-        found = [self._store.forgetting(*place) for place in sorted(places)]
-        self._record([record for record in found if record is not None])
+        """Where all is to be measured anew: leave out what earlier sessions measured of these points for the like."""
+        word = purpose.split(":")[0]
+        keys = {point.key for point in points if (word, point.key) not in self._begun}
+        self._begun |= {(word, key) for key in keys}
+        if self._anew:
+            self._record(self._store.forgetting(word, keys))
 
     def _through(self, work: Callable[[], None]) -> None:
         """Do a piece of work to its end; where the link is lost, connect again and do what is missing of it."""

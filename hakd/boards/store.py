@@ -4,7 +4,7 @@ A point is addressed by its content key and purpose inside a folder named after 
 under a protocol when every (process slot, round) of that protocol has its burst.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,15 @@ class Store:
         found = self._bursts.get((purpose, key), {})
         return [found[place] for place in sorted(protocol.slots() & found.keys())]
 
-    def forgetting(self, purpose: str, key: str) -> dict[str, Any] | None:
-        """The record by which what is there of a point is measured anew; None where nothing is."""
-        gone = sorted({burst.process for burst in self._bursts.get((purpose, key), {}).values()})
-        return {"type": "forget", "purpose": purpose, "key": key, "processes": gone} if gone else None
+    def forgetting(self, word: str, keys: Collection[str]) -> list[dict[str, Any]]:
+        """Records by which what is there of these points is measured anew, for all purposes with that first word."""
+        found = []
+        for (purpose, key), bursts in self._bursts.items():
+            if key in keys and purpose.split(":")[0] == word and bursts:
+                later = (burst for _, burst in self._later.get((purpose, key), ()))
+                gone = sorted({burst.process for burst in (*bursts.values(), *later)})
+                found.append({"type": "forget", "purpose": purpose, "key": key, "processes": gone})
+        return found
 
     def reference(self, key: str, processes: Iterable[str]) -> list[Burst]:
         """Bursts of the reference point `key` in the named processes."""

@@ -38,6 +38,7 @@ class Kept:
     """The widths to take, with every try.
 
     `shrinkage`: how much slower against the budget the last try was than predicted: fresh / predicted ratio - 1.
+    `verified` is False where the device could not compare a choice with the budget, and the fallback is taken for that.
     """
 
     widths: Mapping[str, int]
@@ -48,6 +49,7 @@ class Kept:
     limit: float
     shrinkage: float | None
     reason: str
+    verified: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -78,7 +80,7 @@ def within_budget(
         HakdError: a ratio that is no measurement.
     """
     steps: list[Try] = []
-    asked, ended = budget_ms, f"not verified in {tries} tries"
+    asked, ended, timed = budget_ms, f"not verified in {tries} tries", True
     while len(steps) < tries:
         try:
             found = solve(asked)
@@ -90,7 +92,7 @@ def within_budget(
         (predicted,), (upper,) = found.latency_ms.values(), found.upper_ms.values()
         fresh = time_fresh(dict(found.widths))
         if fresh is None:
-            ended = "not verified, no two processes timed it"
+            ended, timed = "not verified, no two processes timed it", False
             break
         ms, ratio, low, high = checked(fresh)
         tighter = tightened(asked, upper, high)
@@ -105,7 +107,7 @@ def within_budget(
     shrinkage = _shrinkage(steps, budget_ms)
     if fallback is not None:
         reason = f"{ended}: the network that gave the budget"
-        return Kept(dict(fallback), tuple(steps), 1.0, 1.0, 1.0, 1.0, shrinkage, reason)
+        return Kept(dict(fallback), tuple(steps), 1.0, 1.0, 1.0, 1.0, shrinkage, reason, timed)
     if not steps:
         raise untimed()
     best = min(steps, key=lambda one: one.ratio_high)

@@ -16,6 +16,7 @@ PURPOSES = (
     "certify",
     "benchmark",
     "explain",
+    "recheck",
     "doctor",
 )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hakd.explaining.blocks import Group
 from hakd.explaining.timing import Timed, told
-from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, shape_from
+from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, has_step, shape_from
 
 _HIDDEN = 3  # reasons of a kind that are listed by name
 
@@ -87,6 +87,7 @@ def _others(curve: Curve, width: int) -> tuple[Other | None, Other | None, Other
     here, now = curve.index(width), curve.at(width)
     places = range(len(curve.widths))
     free = [i for i in places if i > here and curve.verdict(i, here, TOGETHER) == FREE]
+    free = free if has_step(curve, width) else []  # on a slope the tolerance would be spent as time
     fast = [i for i in places if curve.faster(i, here)]
 
     def other(i: int | None) -> Other | None:

@@ -99,5 +99,5 @@ def _footnote(figure: Figure, page: pd.DataFrame, y: float) -> None:
         text += " (deep_compression: of weights)"
     text += "; front: L = on the Pareto front of latency, S = of size"
     if not np.all(page["trusted"]):
-        text += "; * latency not trusted: the timing did not pass its checks"
+        text += "; * latency not known to within half of min_step"
     figure.text(_LEFT / figure.get_size_inches()[0] - 0.01, y, text, fontsize=6.5, color=style.GREY, va="top")

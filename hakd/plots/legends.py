@@ -81,7 +81,7 @@ def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
 def staircase_legend(
     figure: Figure, methods: set[str], pruned: bool, untrusted: bool, marks: Set[str] = frozenset()
 ) -> None:
-    """What is on a page: the methods that chose there, whether a pruned width and untrusted curves are shown, steps."""
+    """What is on a page: the methods that chose there, whether a pruned width and unknown noise are shown, steps."""
     blue = style.METHOD_LOOKS["fisher"].colour
     handles: list[Any] = [
         Line2D(

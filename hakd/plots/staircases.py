@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hakd.choosing.snap import READINGS
 from hakd.plots import style
 from hakd.plots.legends import CHOSEN, PRUNED, UNCHANGED, chosen_look, staircase_legend
 from hakd.plots.steps import mark_steps
@@ -178,6 +179,11 @@ def known(curve: pd.DataFrame) -> bool:
     return found.tolerance is not None and found.linked
 
 
+def _open(choices: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the methods that go by this very curve which are not decided for sure."""
+    return [one for one in choices if one["method"] in READINGS and not one.get("trusted", True)]
+
+
 def _own(choices: list[Mapping[str, Any]], curve: pd.DataFrame) -> list[Mapping[str, Any]]:
     """The choices made by this curve, in the order in which they are drawn."""
     group, neighbours = curve["group"].iloc[0], json.loads(curve["neighbour_widths"].iloc[0])
@@ -195,7 +201,7 @@ def _panel(
     axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], scale: float, columns: int = 4
 ) -> None:
     """One curve with its choices, in one of `columns` panels in a row."""
-    told, decided = known(curve), all(choice.get("trusted", True) for choice in choices)
+    told, decided = known(curve), not _open(choices)
     x = curve["width"].to_numpy(dtype=float)
     y = curve["latency_ms"].to_numpy(dtype=float) * scale
     colour = style.METHOD_LOOKS["fisher"].colour if told else UNCHANGED
@@ -221,7 +227,7 @@ def _limits(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], s
     y = curve["latency_ms"].to_numpy(dtype=float) * scale
     ends = [y.min(), y.max(), *(c["latency_from_ms"] * (1 + (c["tolerance"] or 0)) * scale for c in choices)]
     pad = max(0.12 * (max(ends) - min(ends)), 0.01 * max(ends))
-    boxed = not known(curve) or not all(choice.get("trusted", True) for choice in choices)
+    boxed = not known(curve) or bool(_open(choices))
     room = 0.4 * (max(ends) - min(ends) + 2 * pad) if boxed else 0.0  # for the reason
     axes.set_ylim(min(ends) - pad, max(ends) + pad + room)
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
@@ -303,10 +309,8 @@ def neighbours(widths: str, limit: int = 46) -> str:
 
 
 def _reason(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]]) -> None:
-    open_ = [
-        choice["reason"] for choice in choices if choice.get("reason") and not choice.get("trusted", True)
-    ]
-    reasons = open_ + (list(curve["reason"].dropna()) if "reason" in curve.columns else [])
+    reasons = [choice["reason"] for choice in _open(choices) if choice.get("reason")]
+    reasons += list(curve["reason"].dropna()) if "reason" in curve.columns else []
     text = f"not decided: {reasons[0]}" if reasons else "not decided"
     lines = textwrap.wrap(text, 34, max_lines=3, placeholder=" ...")
     axes.text(
@@ -325,7 +329,7 @@ def _subtitle(
     table: pd.DataFrame, curves: list[pd.DataFrame], choices: list[Mapping[str, Any]], note: str
 ) -> str:
     if choices:
-        decided = sum(all(c.get("trusted", True) for c in _own(choices, curve)) for curve in curves)
+        decided = sum(not _open(_own(choices, curve)) for curve in curves)
         parts = [f"{decided} of {len(curves)} curves decided"]
     else:
         within = sum(bool(curve["trusted"].all()) for curve in curves)

@@ -4,8 +4,8 @@ The process is the unit: bursts inside one share its memory layout, its place on
 machine's state, so they are pseudo-replicates (the timing protocol, steps 5 to 7).
 
 What disturbs a call makes it slower, and most of it is shorter than a burst. So the fastest call of a burst stands for
-the burst, and a low quantile of these for the process: `benchmarks/estimators.py` and docs/choosing.md compare this
-with medians, and with rules that set slow phases and processes aside, which it needs none of.
+the burst, and a low quantile of these for the process: docs/choosing.md compares this with medians, and with rules
+that set slow phases and processes aside, which it needs none of (`benchmarks/recordings.py`, `single_calls.py`).
 """
 
 from collections.abc import Mapping, Sequence

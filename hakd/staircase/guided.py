@@ -138,7 +138,7 @@ def guided_targets(forecast: Forecast, width: int, full: int) -> list[int]:
     """Widths to time first for one choice, ascending: the width, both sides of where its run ends, the full width.
 
     And what the plan without a forecast starts with, up to the five widths by which a curve's own noise is judged: with
-    fewer that of the whole sweep counts, and a curve is left untrusted that would have been trusted.
+    fewer that of the whole sweep counts, and a curve may be left open that its own noise would tell.
     """
     if width == full:
         return [width]

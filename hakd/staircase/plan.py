@@ -19,8 +19,8 @@ FIRST = (8, 12, 60)  # the next multiples of these are timed at once
 POINTS = 14  # of a decision, at most
 SLOPE_POINTS = 7  # fewer on a line may be a staircase
 RISING_POINTS = 8  # fewer that never fall may be a comb between its teeth
-SMALLEST_GAIN = 0.3  # expected channels that are worth a point
-LONG_SHOT = 0.05  # a chance that is not worth one
+SMALLEST_GAIN = 0.15  # expected channels that are worth a point
+LONG_SHOT = 0.03  # a chance that is not worth one
 NEAR_FLOOR = 0.0115  # a tolerance that more looks would hardly bring closer to its floor of 1 %
 
 
@@ -58,7 +58,7 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     _check(width, full)
     start = curve.index(width)
     room = POINTS - sum(width <= w <= full for w in curve.widths)
-    if curve.tolerance is None or room <= 0 or width == full:
+    if curve.tolerance is None or room <= 0 or width == full or curve.widths[-1] == width:
         return []
     known = {w: ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width <= w <= full}
     doubt = _second_tooth(known, curve.eps, full)

@@ -314,7 +314,7 @@ def _records(
             tolerance=curve.tolerance,
             free_channels=after - before,
             neighbour_widths=dict(curve.neighbour_widths),
-            trusted=curve.trusted,
+            trusted=curve.decided(before, question.full[group]),
             reason=f"{word}: chosen with all other widths on tables of the tiles, for {budget.words}",
         )
         records.append(

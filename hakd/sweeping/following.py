@@ -43,10 +43,13 @@ class Line(ABC):
         """Whether no further look is needed."""
         return self._judged(self.mode.enough)
 
+    @property
+    def answers(self) -> bool:
+        """Whether the width that the network has was timed."""
+        return self.curve is not None and self.width in self.curve.widths
+
     def _judged(self, judge: Callable[[Curve, int, int], bool]) -> bool:
-        if self.curve is None or self.width not in self.curve.widths:
-            return False
-        return judge(self.curve, self.width, self.full)
+        return self.answers and self.curve is not None and judge(self.curve, self.width, self.full)
 
     @property
     @abstractmethod
@@ -105,7 +108,8 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
             ]
         for line in pending:
             line.precise = line.settled
-        pending = [line for line in pending if not line.precise]
+        # One whose own width failed is nothing to look at again.
+        pending = [line for line in pending if not line.precise and line.answers]
         if not pending:
             break
         log.info("look %d: %d of %d curves are not precise enough", look, len(pending), len(lines))

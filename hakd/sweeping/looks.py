@@ -1,7 +1,8 @@
 """How often points are timed: in looks of fresh processes, until what is asked is told or cannot be.
 
 A session times at most `LOOKS` looks of a thing; those that the store has come first and cost nothing. So what was not
-told when time was up is looked at further by a later session, up to `MOST` looks in all.
+told when time was up is looked at further by a later session, up to `MOST` looks in all. What was given up as hopeless
+stays so: its looks say the same again.
 """
 
 import math
@@ -16,7 +17,7 @@ from hakd.sweeping.measuring import Measuring
 LOOKS = 4  # that one session times at most
 MOST = 12  # in all sessions
 FIRST_SHARE = (
-    0.75  # of the risk of a wrong interval: for the looks of the first session, the rest for later ones
+    0.75  # of the risk that an interval is wrong: for the first session's looks, the rest for later ones
 )
 LITTLE_HOPE = 0.1  # chance of an answer at the last look from which on none is waited for
 
@@ -101,4 +102,6 @@ def shown(
         found = compare(bursts, confidence_at(look))
         if found is not None and (found[2] <= 1 or found[1] > 1 or (give_up and hopeless(found, look))):
             break
+        if all(point.key in board.failures for point in points):
+            break  # there is nothing to look at
     return found

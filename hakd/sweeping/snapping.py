@@ -108,7 +108,7 @@ def snap_network(
 
 
 def _pair_timer(board: Board, measuring: Measuring, pruned: Architecture, level: float) -> TimePair:
-    """Times two networks freshly, interleaved in fresh processes which no other timing shares (`looks.shown`)."""
+    """Times two networks freshly, interleaved in processes that no timing of other networks shares (`looks.shown`)."""
     calls = 0
 
     def time_pair(snapped: dict[str, int], twin: dict[str, int]) -> Interval | None:

@@ -155,13 +155,16 @@ def test_forgetting_commutes_with_bursts_of_processes_with_slots_of_their_own(
 def test_what_is_measured_anew_takes_the_place_of_what_is_forgotten(tmp_path):
     protocol = Protocol(processes=1, rounds=2)
     store = Store(tmp_path, IDENTITY)
-    assert store.forgetting("sweep", "a") is None
+    assert store.forgetting("sweep", {"a"}) == []
     store.add([burst(), burst(turn=1)])
-    record = store.forgetting("sweep", "a")
-    assert record == forgotten("p1") and store.forgetting("verify", "a") is None
+    (record,) = store.forgetting("sweep", {"a", "b"})
+    assert (
+        record == forgotten("p1")
+        and store.forgetting("verify", {"a"}) == store.forgetting("sweep", {"b"}) == []
+    )
     store.add([record, burst(process="p2", median_ns=7000), burst(turn=1, process="p2", median_ns=7000)])
     assert [(b.process, b.median_ns) for b in store.bursts("sweep", "a", protocol)] == [("p2", 7000)] * 2
-    assert store.forgetting("sweep", "a") == forgotten("p2")
+    assert store.forgetting("sweep", {"a"}) == [forgotten("p2")]
     write(store.folder, "1.jsonl", [{"type": "session"}, burst(), burst(turn=1)])
     write(store.folder, "2.jsonl", [{"type": "session"}, record, burst(process="p2", median_ns=7000)])
     again = Store(tmp_path, IDENTITY)

@@ -25,7 +25,7 @@ class Bench:
     def __init__(
         self, store: dict, log_ratio: float = 0.0, sigma: float = 0.0, lost: bool = False, seed: int = 0
     ):
-        self.device, self.timed = Device("bench"), 0
+        self.device, self.timed, self.failures = Device("bench"), 0, {}
         self._store, self._log_ratio, self._sigma, self._lost = store, log_ratio, sigma, lost
         self._rng = np.random.default_rng(seed)
 

@@ -242,3 +242,8 @@ def test_widths_that_do_not_fit_are_refused(width):
         targets(width, 64)
     with pytest.raises(HakdError, match=r"width: a width of"):
         extend(sampled(flat(), [8, 16]), width, 64)
+
+
+def test_a_curve_of_its_own_width_alone_asks_for_nothing():
+    """All wider widths failed on the device."""
+    assert extend(sampled(staircase(), [20]), 20, 64) == []
