@@ -38,6 +38,8 @@ MODEL = {
     "penalty_in": 1.35,
 }
 NOISE = {"sigma": 0.01, "process_sigma": 0.01, "drift": 0.002}
+# In ms a figure is the fastest of ten bursts; their noise goes both ways here: 1.5 standard deviations below.
+FASTEST = 1 + 1.54 * NOISE["sigma"]
 
 
 class Case:
@@ -93,8 +95,9 @@ def test_it_keeps_more_than_the_readings_of_hakd_within_the_pruned_networks_late
         assert entry["search_s"] > 5 and Architecture(case.spec, entry["widths"]).arch == entry["arch"]
     kept = made["joint"]["repair"]
     assert kept["steps"][-1]["reason"] == "accepted" and kept["ratio_high"] <= 1
-    assert kept["budget_ms"] == pytest.approx(twin_ms, rel=0.03)
-    assert kept["steps"][-1]["fresh_ms"] == pytest.approx(case.true_ms(made["joint"]["widths"]), rel=0.03)
+    assert kept["budget_ms"] == pytest.approx(twin_ms / FASTEST, rel=0.03)
+    fresh_ms = case.true_ms(made["joint"]["widths"]) / FASTEST
+    assert kept["steps"][-1]["fresh_ms"] == pytest.approx(fresh_ms, rel=0.03)
     assert abs(kept["shrinkage"]) < 0.03  # calibrated: what was predicted is what fresh data say
     assert case.lost(made["joint"]["widths"]) < case.lost(case.pruned.widths)
     for rival in ("hakd", "hakd_free", "knapsack", "latency_greedy"):
@@ -147,11 +150,11 @@ def test_other_budgets_are_kept_as_the_truth_has_them(case, budget):
     found = case.snap(**budget)["joint"]
     whole = found["certificates"][0]
     if whole["together"] and whole["processes"]:
-        # In ms a figure is the fastest of ten bursts. Their noise goes both ways here: 1.5 standard deviations below.
-        fastest = 1 + 1.54 * NOISE["sigma"] if "latency_ms" in budget else 1.0
+        fastest = FASTEST if "latency_ms" in budget else 1.0
         assert case.true_ms(found["widths"]) <= (1 + whole["bound"]) * limit * fastest * 1.004
         assert found["repair"]["budget"] in whole["words"]
-    assert found["repair"]["budget_ms"] == pytest.approx(limit, rel=0.03)
+    measured = limit if "latency_ms" in budget else limit / FASTEST
+    assert found["repair"]["budget_ms"] == pytest.approx(measured, rel=0.03)
     assert 0.7 * limit < case.true_ms(found["widths"]) <= 1.02 * limit
     if "like" in budget:
         assert case.lost(found["widths"]) <= case.lost(case.free["round16"].widths) + 1e-9
