@@ -123,7 +123,7 @@ def sweeps(results: Path) -> str:
         residual = table[table["kind"] == "block"].groupby(["level", "group"])["residual_p95"].first()
         dropped = table["dropped"].sum() / (table["dropped"].sum() + table["bursts"].sum())
         lines.append(
-            f"- {path.parts[-3]} on {metadata['device']}: {metadata['curves_told']} of {metadata['curves']} curves "
+            f"- {path.parts[-3]} on {metadata['device']}: {metadata['curves_decided']} of {metadata['curves']} curves "
             f"told, residual p95 median {residual.median():.1%}, largest {residual.max():.1%}; "
             f"{dropped:.0%} of bursts dropped; {metadata.get('seconds', float('nan')):.0f} s"
         )

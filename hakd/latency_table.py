@@ -49,7 +49,7 @@ class Request:
         groups: width groups to time; empty: all, and the tiles.
         channels, classes: of the images; None: as the configuration's data set has them.
         priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
-        anew: measure again what the store has.
+        again: measure again what the store has.
     """
 
     network: str
@@ -62,7 +62,7 @@ class Request:
     channels: int | None = None
     classes: int | None = None
     priors: Sequence[str] = ()
-    anew: bool = False
+    again: bool = False
 
 
 def make_table(
@@ -91,7 +91,7 @@ def make_table(
         levels,
         mode=request.mode,
         groups=request.groups,
-        opened=partial(open_board, anew=request.anew),
+        opened=partial(open_board, again=request.again),
         guiding=session.guiding if session else None,
     )
     # What the rows alone do not say, for those who read the table elsewhere.
@@ -178,9 +178,9 @@ def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]
 def summary(frame: pd.DataFrame, metadata: Mapping[str, Any]) -> list[str]:
     """What the curves show, a line per group and level, and how well it is known."""
     engine = f"{metadata['engine']} {metadata['engine_version']}"
-    told, curves = metadata["curves_told"], metadata["curves"]
+    told, curves = metadata["curves_decided"], metadata["curves"]
     place = f"{frame['network'].iloc[0]} on {metadata['device']} ({engine})"
-    lines = [f"{place}: {len(frame)} points, {told} of {curves} curves told, {metadata['seconds']:.0f} s"]
+    lines = [f"{place}: {len(frame)} points, {told} of {curves} curves decided, {metadata['seconds']:.0f} s"]
     if told < curves:
         lines.append(FURTHER)
     for level in dict.fromkeys(frame.loc[frame["kind"] == "block", "level"]):

@@ -81,7 +81,7 @@ class Verdict:
 
 
 def tell_tales(frame: pd.DataFrame, steps: int) -> list[TellTale]:
-    """Pairs to time again: of each curve of known noise its `steps` largest changes and its widest tread, or its ends.
+    """Pairs to time again: of each curve of known noise the `steps` largest changes and the widest plateau, or ends.
 
     Changes between adjacent widths come first: only they are where they seem to be.
     """
@@ -150,7 +150,7 @@ def recheck(
         raise HakdError(
             "no curve whose noise is known",
             where=where,
-            remedy="Sweep the network again (`hakd sweep --anew` where the store answers)",
+            remedy="Sweep the network again (`hakd sweep --again` where the store answers)",
         )
     choices = _choices(chosen)
     wanted = _wanted(frame, pairs)
@@ -278,7 +278,7 @@ def _report(
     words = [f"{stale} of {len(by_curve)} curves are stale"] if stale else []
     words += [f"{unclear} unclear (raise `benchmark_processes` or `rounds` of the device)"] if unclear else []
     remedy = (
-        f": measure again (`hakd sweep --anew`; in a study `hakd store forget` its sweep and delete {where}), "
+        f": measure again (`hakd sweep --again`; in a study `hakd store forget` its sweep and delete {where}), "
         "then choose again"
         if stale
         else ""

@@ -48,8 +48,8 @@ class Board:
         away_s: seconds that lost links took, from when they were noticed until the board could be used again.
     """
 
-    def __init__(self, device: Device, root: Path, argv: Argv | None = None, anew: bool = False) -> None:
-        self.device, self._root, self._argv, self._anew = device, root, argv, anew
+    def __init__(self, device: Device, root: Path, argv: Argv | None = None, again: bool = False) -> None:
+        self.device, self._root, self._argv, self._again = device, root, argv, again
         self._where = f"device {device.name}"
         self._checks = device.transport != "virtual"  # which computes times, not outputs
         self.failures: dict[str, str] = {}
@@ -163,11 +163,11 @@ class Board:
         return {key: weight for key, weight in found.items() if weight is not None}
 
     def _forget(self, points: Sequence[Point], purpose: str) -> None:
-        """Where all is to be measured anew: leave out what earlier sessions measured of these points for the like."""
+        """Where all is to be measured again: leave out what earlier sessions measured of these points for the like."""
         word = purpose.split(":")[0]
         keys = {point.key for point in points if (word, point.key) not in self._begun}
         self._begun |= {(word, key) for key in keys}
-        if self._anew:
+        if self._again:
             self._record(self._store.forgetting(word, keys))
 
     def _through(self, work: Callable[[], None]) -> None:
@@ -359,7 +359,7 @@ class Board:
 
 @contextlib.contextmanager
 def open_board(
-    device: Device, store: Path, transport: Argv | None = None, anew: bool = False
+    device: Device, store: Path, transport: Argv | None = None, again: bool = False
 ) -> Iterator[Board]:
     """Start the agent of a device, wait for the board's lock, and end both with the block.
 
@@ -367,12 +367,12 @@ def open_board(
         device: the board.
         store: folder of the measurements of all devices.
         transport: command line that reaches the agent, when not as `device.transport` says.
-        anew: measure again whatever is asked for; what the store has of it does not count any more.
+        again: measure again whatever is asked for; what the store has of it does not count any more.
 
     Raises:
         HakdError: no way to the board, no such Python, no agent, no engine, a held lock, too few CPUs.
     """
-    board = Board(device, Path(store), transport, anew)
+    board = Board(device, Path(store), transport, again)
     try:
         yield board
         board._bye()

@@ -90,7 +90,7 @@ class Store:
         return [found[place] for place in sorted(protocol.slots() & found.keys())]
 
     def forgetting(self, word: str, keys: Collection[str]) -> list[dict[str, Any]]:
-        """Records by which what is there of these points is measured anew, for all purposes with that first word."""
+        """Records by which what is there of these points is measured again, for all purposes with that first word."""
         found = []
         for (purpose, key), bursts in self._bursts.items():
             if key in keys and purpose.split(":")[0] == word and bursts:

@@ -73,7 +73,7 @@ def add(commands: Commands) -> None:
     found.add_argument("--groups", nargs="+", default=[], metavar="GROUP", help="these width groups only")
     found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
     found.add_argument(
-        "--anew",
+        "--again",
         action="store_true",
         help="measure all of it again; what the store has of it does not count any more. Without it the same command "
         "takes further looks at what could not be told",
@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.channels,
         arguments.classes,
         arguments.prior,
-        arguments.anew,
+        arguments.again,
     )
     try:
         make_table(entry, configuration(arguments.config), request)
@@ -156,7 +156,7 @@ def _own(arguments: argparse.Namespace, entry: "Entry") -> int:
         arguments.out,
         arguments.store,
         arguments.groups,
-        arguments.anew,
+        arguments.again,
     )
     try:
         own_table(entry, configuration(arguments.config), request)

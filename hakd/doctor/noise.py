@@ -29,7 +29,7 @@ CHANNELS, SIZE = 32, 16
 CALL = "call"
 BUSY_SHARE = 0.25  # of bursts preempted, from which others must be at work on the timed CPUs
 SPREAD = 0.05  # log spread of whole processes from which the machine's speed is not steady
-RESTLESS = 0.015  # scatter of burst medians inside a process from which it is not calm
+UNSTABLE = 0.015  # scatter of burst medians inside a process from which it is not calm
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _cause(found: Noise) -> tuple[str, str]:
     if found.between > SPREAD:
         words = f"whole processes differ by {found.between:.1%}"
         return words, "Look at governor, heat and neighbours on the same machine"
-    if found.within > RESTLESS:
+    if found.within > UNSTABLE:
         words = f"bursts scatter by {found.within:.1%} inside a process"
         return words, "Look for others at work there, and at the governor"
     return f"processes disagree by {found.residual_p95:.1%}", "Raise `rounds` and `processes`"

@@ -56,7 +56,7 @@ class OwnRequest:
     out: str
     store: str | None = None
     groups: Collection[str] = ()
-    anew: bool = False
+    again: bool = False
 
 
 def own_table(
@@ -194,7 +194,7 @@ def _sweep(
     lines = [_Line(_LEVEL, group.name, MODES[request.mode], taken=taken, part=group) for group in groups]
     middle = lines[len(lines) // 2]
     start = time.monotonic()
-    with open_board(entry.device, store, anew=request.anew) as board:
+    with open_board(entry.device, store, again=request.again) as board:
         found = follow(board, lines, entry.measuring, middle.point(middle.width, entry.device))
         metadata = _metadata(board, entry, lines)
     metadata |= {"mode": request.mode, "seconds": time.monotonic() - start, "input": list(request.image)}
@@ -220,6 +220,6 @@ def _metadata(board: Board, entry: Entry, lines: Sequence[Line]) -> dict[str, An
         "context": board.context,
         "failures": board.failures,
         "curves": len(lines),
-        "curves_told": sum(line.told for line in lines),
+        "curves_decided": sum(line.told for line in lines),
         "looks": {line.group: line.look for line in lines if line.look > 1},
     }

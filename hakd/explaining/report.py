@@ -154,7 +154,7 @@ def text(
     engine = (
         f"{about['engine']} {about['engine_version']}, threads {about['threads']}, batch {about['batch']}"
     )
-    counts = f"{len(found)} widths examined, {len(trusted)} of them told for sure"
+    counts = f"{len(found)} widths examined, {len(trusted)} of them decided"
     lose = "1 width loses" if len(losing) == 1 else f"{len(losing)} widths lose"
     total = _us(sum(one.lost_us or 0.0 for one in losing))
     lines = [

@@ -81,7 +81,7 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
     """Time the first widths of all curves, then what these ask for; time those again that are not precise enough.
 
     A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. The
-    number of looks (`hakd.sweeping.looks`) and their length (`LENGTHS`) are fixed beforehand. Every look adds fresh
+    number of looks (`hakd.sweeping.looks`) and their length (`LENGTHS`) are fixed in advance. Every look adds fresh
     processes to what is there.
     """
     bursts: dict[str, list[Burst]] = {}

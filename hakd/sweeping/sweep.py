@@ -158,7 +158,7 @@ def _metadata(board: Board, device: Device, measuring: Measuring, lines: list[_L
         "context": board.context,
         "failures": board.failures,
         "curves": len(lines),
-        "curves_told": sum(line.told for line in lines),
+        "curves_decided": sum(line.told for line in lines),
         "looks": {f"{line.level:g} {line.group}": line.look for line in lines if line.look > 1},
         "stopped": {
             f"{line.level:g} {line.group}": {

@@ -127,7 +127,7 @@ def test_the_report_says_it_in_words(files, project, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out.splitlines()
     total = cost_model_from(COMB).cost_us(layers_of(files["pruned"].read_bytes()))
-    counts = f"{total:.1f} us as a whole, 5 widths examined, 5 of them told for sure"
+    counts = f"{total:.1f} us as a whole, 5 widths examined, 5 of them decided"
     assert said[0].endswith(f"pruned.onnx on vdev (onnxruntime virtual-1, threads 1, batch 1): {counts}")
     stage1 = "81 -> 96 is free (+15 channels, 6% faster), 80 is 22% faster, 84 is 12% faster"
     stage2 = "90 -> 112 is free (+22 channels), 80 is 28% faster, 88 is 19% faster, 92 is 17% faster, 96 is 14% faster"

@@ -93,7 +93,7 @@ def test_every_width_of_every_group_is_in_the_table(project):
     assert done.returncode == 0, done.stderr
     table, about = read_table("table.parquet", "latency")
     assert set(table["network"]) == {"mine.nets:small"} and set(table["kind"]) == {"block"}
-    assert (about["input"], about["mode"], about["curves_told"]) == ([3, 16, 16], "exhaustive", 1)
+    assert (about["input"], about["mode"], about["curves_decided"]) == ([3, 16, 16], "exhaustive", 1)
     (curve,) = curves_from_table(table, 1.0).values()
     assert (curve.group, curve.widths) == ("inner", tuple(range(1, 34)))
     taken = Taken(exported("mine.nets:small", (3, 16, 16)))
@@ -103,7 +103,7 @@ def test_every_width_of_every_group_is_in_the_table(project):
     assert list(curve.latency_ms) == pytest.approx(truth, rel=1e-3)
     said = done.stdout.splitlines()
     assert said[0].startswith(
-        "mine.nets:small on vdev (onnxruntime virtual-1): 33 points, 1 of 1 curves told"
+        "mine.nets:small on vdev (onnxruntime virtual-1): 33 points, 1 of 1 curves decided"
     )
     assert "grouped convolution /mixed/Conv (2 groups)" in done.stdout
     assert said[-1] == "Written: table.parquet (33 rows). Every burst is in store."

@@ -149,6 +149,6 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert main(["recheck", "vdev.yaml", "--table", str(tmp_path / "bad.parquet")]) == FINDING
     said = capsys.readouterr().err
     assert (
-        "no curve whose noise is known. Sweep the network again (`hakd sweep --anew`" in said
+        "no curve whose noise is known. Sweep the network again (`hakd sweep --again`" in said
         and said.count("\n") == 1
     )

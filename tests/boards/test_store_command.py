@@ -148,7 +148,7 @@ def test_what_was_measured_anew_leaves_a_sound_store(store):
     with open_board(first, store) as board:
         old = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
         assert board.timed == 0
-    with open_board(first, store, anew=True) as board:
+    with open_board(first, store, again=True) as board:
         new = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
         timed = board.timed
         assert timed > 0 and board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False) == new

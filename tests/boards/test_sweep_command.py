@@ -68,7 +68,7 @@ def test_a_map_of_a_whole_network(project):
         assert (curve.widths[0], curve.widths[-1]) == (1, 36)
         assert 3 < len(curve.widths) <= budget(36)
     said = done.stdout.splitlines()
-    assert said[0].startswith("dense on here (onnxruntime ") and "of 3 curves told" in said[0]
+    assert said[0].startswith("dense on here (onnxruntime ") and "of 3 curves decided" in said[0]
     assert [line.split()[0] for line in said[2:5]] == list(curves)
     assert said[-1] == f"Written: table.parquet ({len(table)} rows). Every burst is in bursts."
 

@@ -85,7 +85,7 @@ def test_no_advice_where_the_curve_is_not_trusted_or_nothing_was_timed():
     found = findings(groups, timed)
     assert [one.group.name for one in found] == ["other", "conv", "lost"]
     lines = text("m.onnx", found, [group(7, "odd", "Split (n) mixes")], timed)
-    counts = "3 widths examined, 1 of them told for sure"
+    counts = "3 widths examined, 1 of them decided"
     unknown = "80 is -16.7% (-54.3% to +51.8%); residual p95 30.0%, tolerance 3.0%; "
     unknown += "11 of 11 widths known to +-35.0% only, 103.0 times the processes would do"
     assert lines == [

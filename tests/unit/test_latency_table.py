@@ -130,10 +130,12 @@ def test_the_summary_says_what_each_curve_shows():
         "engine_version": "1.31.1",
         "device": "pi4",
         "curves": 6,
-        "curves_told": 6,
+        "curves_decided": 6,
     }
     lines = summary(frame, {**about, "seconds": 12.3, "failures": {"a9": "timeout"}})
-    assert lines[0] == f"mobilenet on pi4 (onnxruntime 1.31.1): {len(frame)} points, 6 of 6 curves told, 12 s"
+    assert (
+        lines[0] == f"mobilenet on pi4 (onnxruntime 1.31.1): {len(frame)} points, 6 of 6 curves decided, 12 s"
+    )
     told = {line.split()[0]: line for line in lines[2:]}
     assert (
         "140.0 us at 1, 260.0 us at 64: 16->17 +29%, 32->33 +22%, 48->49 +18%; residual p95 0.2%" in told["a"]
@@ -145,16 +147,17 @@ def test_the_summary_says_what_each_curve_shows():
     )
     assert told["a9"] == "  a9 failed: timeout"
     assert all("the same command looks further" not in line for line in lines)
-    some = summary(frame, {**about, "curves_told": 4, "seconds": 12.3, "failures": {}})
+    some = summary(frame, {**about, "curves_decided": 4, "seconds": 12.3, "failures": {}})
     assert (
-        "4 of 6 curves told" in some[0] and "the same command looks further at it (up to 12 looks" in some[1]
+        "4 of 6 curves decided" in some[0]
+        and "the same command looks further at it (up to 12 looks" in some[1]
     )
     assert some[2:] == lines[1:-1]
 
 
 def test_what_a_noisy_curve_lacks_is_said_in_the_summary():
     frame = pd.DataFrame(rows("a", staircase(16), 64, residual=0.08))
-    about = {"engine": "e", "engine_version": "1", "device": "d", "curves": 1, "curves_told": 0}
+    about = {"engine": "e", "engine_version": "1", "device": "d", "curves": 1, "curves_decided": 0}
     line = summary(frame, {**about, "seconds": 1.0, "failures": {}})[-1]
     count = len(frame)
     assert "residual p95 8.0%, tolerance 3.0%; " in line
