@@ -4,8 +4,8 @@ import time
 
 from snakemake.utils import min_version, validate
 
-from hakd.branches import closing_words, undecided_words
-from hakd.study import check_study
+from hakd.study.branches import closing_words, undecided_words
+from hakd.study.configuration import check_study
 
 STARTED = time.time()
 

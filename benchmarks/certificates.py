@@ -30,8 +30,8 @@ from hakd.boards.cost_model import CostModel  # noqa: E402
 from hakd.choosing.device_free import choose_device_free  # noqa: E402
 from hakd.networks.families import network_spec  # noqa: E402
 from hakd.records.arch import Architecture  # noqa: E402
+from hakd.search.snapping import snap_network  # noqa: E402
 from hakd.sweeping.parts import engine_graph  # noqa: E402
-from hakd.sweeping.snapping import snap_network  # noqa: E402
 from hakd.sweeping.sweep import sweep  # noqa: E402
 
 FIRST = 1000  # the planner's benchmark draws below

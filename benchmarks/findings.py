@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hakd.comparison import compare
+from hakd.analysis.comparison import compare
+from hakd.analysis.summary import aggregate, to_markdown
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.records.tables import read_table
-from hakd.summary import aggregate, to_markdown
 
 PAIRS = [
     ("hakd/tuned", "fisher/tuned"),

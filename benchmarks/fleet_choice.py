@@ -33,12 +33,12 @@ from hakd.boards.cost_model import CostModel, cost_model_from  # noqa: E402
 from hakd.choosing.device_free import choose_device_free  # noqa: E402
 from hakd.networks.families import full_architecture, full_widths, network_spec  # noqa: E402
 from hakd.records.arch import Architecture  # noqa: E402
+from hakd.search.budget import budget_from  # noqa: E402
+from hakd.search.fleet import choose_for_fleet  # noqa: E402
+from hakd.search.fleet_boards import Member  # noqa: E402
+from hakd.search.snapping import snap_network  # noqa: E402
 from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
-from hakd.sweeping.by_tables import budget_from  # noqa: E402
-from hakd.sweeping.fleet import choose_for_fleet  # noqa: E402
-from hakd.sweeping.fleet_boards import Member  # noqa: E402
-from hakd.sweeping.measuring import device_from  # noqa: E402
-from hakd.sweeping.snapping import snap_network  # noqa: E402
+from hakd.study.measuring import device_from  # noqa: E402
 from hakd.sweeping.sweep import sweep  # noqa: E402
 
 BUDGETS: Mapping[str, dict] = {"fisher": {"like": "fisher"}, "full / 1.5": {"speedup": 1.5}}

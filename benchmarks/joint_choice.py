@@ -30,11 +30,11 @@ from hakd.choosing.rivals import uniform_aligned  # noqa: E402
 from hakd.networks.engine_model import engine_model  # noqa: E402
 from hakd.networks.families import build_graph, full_architecture, full_widths, network_spec  # noqa: E402
 from hakd.networks.onnx_model import stand_in_weights  # noqa: E402
+from hakd.pruning.trajectory import COLUMNS, regained_saliency  # noqa: E402
 from hakd.records.arch import Architecture, NetworkSpec  # noqa: E402
 from hakd.records.errors import HakdError  # noqa: E402
-from hakd.saliency.trajectory import COLUMNS, regained_saliency  # noqa: E402
+from hakd.search.snapping import snap_network  # noqa: E402
 from hakd.sweeping.parts import engine_graph  # noqa: E402
-from hakd.sweeping.snapping import snap_network  # noqa: E402
 from hakd.sweeping.sweep import sweep  # noqa: E402
 
 NETWORKS = {

@@ -30,18 +30,19 @@ from hakd.choosing.joint import Cost, NoneFits, Values, choose, latency_of  # no
 from hakd.choosing.rivals import round_to  # noqa: E402
 from hakd.choosing.snap import READINGS  # noqa: E402
 from hakd.networks.families import full_architecture, full_widths, network_spec  # noqa: E402
+from hakd.pruning.trajectory import read_trajectory, regained_saliency, write_trajectory  # noqa: E402
 from hakd.records.arch import Architecture, architecture_from  # noqa: E402
 from hakd.records.files import digest, read_json, write_json  # noqa: E402
 from hakd.records.tables import read_table, write_table  # noqa: E402
-from hakd.saliency.trajectory import read_trajectory, regained_saliency, write_trajectory  # noqa: E402
+from hakd.search.budget import Budget, budget_from  # noqa: E402
+from hakd.search.by_tables import Question  # noqa: E402
+from hakd.search.snapping import snap_network  # noqa: E402
+from hakd.search.tile_tables import Tables, measure_tables  # noqa: E402
 from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
 from hakd.staircase.estimate import estimate, ratio  # noqa: E402
-from hakd.sweeping.by_tables import Budget, Question, budget_from  # noqa: E402
 from hakd.sweeping.looks import LOOKS, merge  # noqa: E402
 from hakd.sweeping.parts import engine_graph, point  # noqa: E402
-from hakd.sweeping.snapping import snap_network  # noqa: E402
 from hakd.sweeping.sweep import sweep  # noqa: E402
-from hakd.sweeping.tables import Tables, measure_tables  # noqa: E402
 from hakd.sweeping.timing import Measuring, device_from, known  # noqa: E402
 
 NETWORKS = {
@@ -96,9 +97,9 @@ def train(folder: Path, limit_s: float) -> None:
     """Teachers and their Fisher prunings, with the package's own training."""
     from hakd.data import load_splits, prepare
     from hakd.data.settings import complete
+    from hakd.pruning.prune import PruneSettings, prune
     from hakd.records.checkpoint import read_checkpoint
     from hakd.training.loop import Recipe
-    from hakd.training.prune import PruneSettings, prune
     from hakd.training.students import train_candidate
 
     start = time.monotonic()

@@ -37,15 +37,15 @@ from benchmarks.computed import (
     layers,
     noisier,
 )
+from benchmarks.features import features
 from hakd.boards import Device, open_board
 from hakd.boards.cost_model import CostModel
 from hakd.choosing.snap import READINGS, snap
 from hakd.staircase.curve import Curve, make_curve
 from hakd.staircase.estimate import Estimate, Sweep
-from hakd.staircase.features import features
 from hakd.staircase.mapping import changes, comb, comb_upside_down
+from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
-from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES
 
 STEP = math.log(1.03)

@@ -35,7 +35,7 @@ from hakd.records.files import digest  # noqa: E402
 from hakd.records.graph import Graph  # noqa: E402
 from hakd.staircase.correction import correct, correct_left_out, quality  # noqa: E402
 from hakd.staircase.predict import SMALL_MS, predict_left_out  # noqa: E402
-from hakd.sweeping.measuring import Measuring, device_from  # noqa: E402
+from hakd.study.measuring import Measuring, device_from  # noqa: E402
 from hakd.sweeping.parts import engine_graph, point  # noqa: E402
 from hakd.sweeping.seams import Parts, tie_points, time_parts  # noqa: E402
 from hakd.sweeping.timing import end_to_end  # noqa: E402

@@ -29,8 +29,8 @@ from hakd.records.arch import Architecture
 from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, curve_from, make_curve
 from hakd.staircase.estimate import Estimate, estimate
 from hakd.staircase.plan import extend, targets
+from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
-from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES
 from hakd.sweeping.parts import point
 

@@ -24,7 +24,7 @@ from scipy import stats  # noqa: E402
 from hakd.boards import Burst, Device, Point, open_board  # noqa: E402
 from hakd.networks.families import full_architecture, full_widths, network_spec  # noqa: E402
 from hakd.records.arch import Architecture  # noqa: E402
-from hakd.sweeping.measuring import Measuring  # noqa: E402
+from hakd.study.measuring import Measuring  # noqa: E402
 from hakd.sweeping.parts import engine_graph, point  # noqa: E402
 from hakd.sweeping.timing import collect, reference_part  # noqa: E402
 from tests.boards.rigs import Sshd, Unavailable  # noqa: E402

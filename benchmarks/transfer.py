@@ -30,14 +30,14 @@ from benchmarks.real_engines import families
 from hakd.boards import Device
 from hakd.boards.cost_model import CostModel
 from hakd.choosing.snap import READINGS, snap
-from hakd.prior_tables import timed_curves
+from hakd.latency_tables.files import read_latency
+from hakd.latency_tables.priors import timed_curves
 from hakd.staircase.curve import TOLERANCE_FLOOR, Curve, make_curve
 from hakd.staircase.estimate import Estimate
 from hakd.staircase.guided import guided_map_more
+from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
-from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES, Mode, guided
-from hakd.table_files import read_latency
 from hakd.transfer.prior import Prior, Session, Timed, learn_prior
 from hakd.transfer.shapes import block_shape
 

@@ -1,11 +1,11 @@
 # What the rules share: wildcard constraints, board tokens, tracked settings and code, names of files. No rules.
 from hakd.boards.points import PROTOCOL
-from hakd.branches import reach, states, tokens, tracked
-from hakd.candidates import baselines, by_tables, student_paths
-from hakd.fleets import fleets_of, members
+from hakd.study.branches import reach, states, tokens, tracked
+from hakd.study.candidates import baselines, by_tables, student_paths
+from hakd.study.fleets import fleets_of, members
 from hakd.records.arch import read_architecture
 from hakd.records.code import script_digest
-from hakd.study import DEVICE_FILES, level_text, settings
+from hakd.study.configuration import DEVICE_FILES, level_text, settings
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
 LEVELS = [level_text(level) for level in config["run"]["levels"]]

@@ -1,8 +1,8 @@
 # What the rules of fleets (devices that share one network) need. No rules.
-from hakd.branches import fleet_reach, fleet_tracked
-from hakd.candidates import fleet_student_paths
-from hakd.fleets import budgets, choice_path, snapped_members
-from hakd.study import canonical
+from hakd.study.branches import fleet_reach, fleet_tracked
+from hakd.study.candidates import fleet_student_paths
+from hakd.study.fleets import budgets, choice_path, snapped_members
+from hakd.study.configuration import canonical
 
 
 wildcard_constraints:

@@ -27,8 +27,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.device_file import find_devices
     from hakd.doctor import Report, examine_all
+    from hakd.study.devices import find_devices
 
     logging.getLogger("hakd").setLevel(logging.ERROR)  # what a session warns of is among the findings
     reports: list[Report] = []

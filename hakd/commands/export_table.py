@@ -45,8 +45,9 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.table_exports import SUFFIX
-    from hakd.table_files import check_place, read_latency, write_latency_json
+    from hakd.latency_tables.exports import SUFFIX
+    from hakd.latency_tables.files import read_latency, write_latency_json
+    from hakd.records.files import check_place
 
     check_place(arguments.out, (SUFFIX[arguments.format],), f"the format {arguments.format}")
     frame, about = read_latency(arguments.table)
@@ -65,12 +66,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]) -> None:
     """Write one of the other tools' shapes, and say what is not in it."""
-    from hakd.device_file import configuration
     from hakd.explaining.own_rows import own_name
-    from hakd.latency_table import Request, network_of
+    from hakd.latency_tables.build import Request, network_of
+    from hakd.latency_tables.exports import FORMATS, write_export
+    from hakd.latency_tables.parts import parts_of, spec_from
     from hakd.records.errors import HakdError
-    from hakd.table_exports import FORMATS, write_export
-    from hakd.table_parts import parts_of, spec_from
+    from hakd.study.files import read_configuration
 
     own = own_name(frame)
     if own is not None:
@@ -83,7 +84,7 @@ def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]
     spec = spec_from(about, arguments.table)
     if spec is None:
         wanted = Request(str(frame["network"].iloc[0]), "map", arguments.out)
-        spec = network_of(configuration(arguments.config), wanted)
+        spec = network_of(read_configuration(arguments.config), wanted)
     rows = frame[frame["kind"] == kind]
     trusted = rows if arguments.untrusted else rows[rows["trusted"]]
     batch = about.get("batch", 1)

@@ -40,10 +40,11 @@ def _share(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.hazard_table import hazard_table, lines
+    from hakd.latency_tables.files import headline, read_latency
+    from hakd.latency_tables.hazards import hazard_table, lines
+    from hakd.records.files import check_place
     from hakd.records.tables import write_table
     from hakd.staircase.hazards import SHARE
-    from hakd.table_files import check_place, headline, read_latency
 
     if arguments.out:
         check_place(arguments.out, (".csv", ".parquet"), "a table")

@@ -37,9 +37,9 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.device_file import find_device
+    from hakd.latency_tables.imports import Wanted, import_table
     from hakd.records.errors import HakdError
-    from hakd.table_import import Wanted, import_table
+    from hakd.study.devices import find_device
 
     if arguments.same_model and not arguments.device:
         raise HakdError("needs a device", where="import-table", key="--same-model", remedy="Give --device")

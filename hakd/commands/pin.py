@@ -32,8 +32,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.device_file import find_device
-    from hakd.pinning import at_the_terminal, pin
+    from hakd.boards.pinning import at_the_terminal, pin
+    from hakd.study.devices import find_device
 
     entry = find_device(arguments.device, arguments.config)
     try:

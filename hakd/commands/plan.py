@@ -33,10 +33,11 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.device_file import configuration
-    from hakd.planning import GMACS, checked_study, device_plans, levels_text, lines_of, not_counted
+    from hakd.planning.devices import GMACS, device_plans, levels_text, lines_of, not_counted
+    from hakd.study.files import read_configuration
+    from hakd.study.schema import checked_study
 
-    config = configuration(arguments.config)
+    config = read_configuration(arguments.config)
     study = checked_study(config)
     store = Path(arguments.store or config.store())
     plans = list(device_plans(study, store, arguments.gmacs or GMACS))
@@ -60,7 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _training(study: Mapping[str, Any]) -> dict[str, Any]:
     """Hours of training by network and kind of job; with a reason instead where the data are not known."""
-    from hakd.training_plan import probe, train_images, training_jobs
+    from hakd.planning.training import probe, train_images, training_jobs
 
     epoch = train_images(study)
     if epoch is None:

@@ -9,8 +9,8 @@ from hakd.commands.common import FINDING, FINE, Commands, command, from_, sizes
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hakd.device_file import Configuration
-    from hakd.rechecking import PointsOf
+    from hakd.latency_tables.recheck import PointsOf
+    from hakd.study.files import Configuration
 
 
 def add(commands: Commands) -> None:
@@ -57,12 +57,13 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.device_file import changed, configuration, find_device
-    from hakd.rechecking import recheck
+    from hakd.latency_tables.files import read_latency, select
+    from hakd.latency_tables.recheck import recheck
     from hakd.records.errors import HakdError
-    from hakd.table_files import read_latency, select
+    from hakd.study.devices import changed, find_device
+    from hakd.study.files import read_configuration
 
-    config = configuration(arguments.config)
+    config = read_configuration(arguments.config)
     entry = find_device(arguments.device, arguments.config)
     entry = changed(entry, {"benchmark_processes": arguments.processes})
     frame, about = read_latency(arguments.table)
@@ -83,10 +84,10 @@ def _points_of(
 ) -> "PointsOf":
     """How the table's rows become points: a network of hakd's, or one that a function of the user's builds."""
     from hakd.explaining.own_rows import OwnNetwork, own_name
-    from hakd.latency_table import Request, network_of
-    from hakd.rechecking import known_points
+    from hakd.latency_tables.build import Request, network_of
+    from hakd.latency_tables.parts import spec_from
+    from hakd.latency_tables.recheck import known_points
     from hakd.records.errors import HakdError
-    from hakd.table_parts import spec_from
 
     table, own = arguments.table, own_name(frame)
     if own is None:

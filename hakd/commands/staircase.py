@@ -49,9 +49,10 @@ def _inverted(frame: "pd.DataFrame") -> list[str]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from hakd.latency_tables.files import headline, read_latency, select
     from hakd.plots.staircases import staircase_figure
     from hakd.records.errors import HakdError
-    from hakd.table_files import check_place, headline, read_latency, select
+    from hakd.records.files import check_place
 
     table = Path(arguments.table)
     out = arguments.out or str(table.with_suffix(".pdf"))

@@ -47,11 +47,11 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.device_file import configuration
+    from hakd.boards.store_report import forget, holdings, listing, verify
     from hakd.records.errors import HakdError
-    from hakd.store_report import forget, holdings, listing, verify
+    from hakd.study.files import read_configuration
 
-    root = Path(arguments.store or configuration(arguments.config).store())
+    root = Path(arguments.store or read_configuration(arguments.config).store())
     if arguments.what == "forget":
         if not (arguments.device and arguments.purpose):
             remedy = f"Give both; purposes: {', '.join(PURPOSES)}"

@@ -8,7 +8,7 @@ from hakd.commands.common import FINE, Commands, command, fraction, from_, sizes
 from hakd.records.errors import HakdError
 
 if TYPE_CHECKING:
-    from hakd.device_file import Entry
+    from hakd.study.devices import Entry
 
 CHANNELS = 1024  # of an image: hyperspectral ones have some hundred
 
@@ -98,8 +98,9 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.device_file import changed, configuration, find_device
-    from hakd.latency_table import Request, make_table
+    from hakd.latency_tables.build import Request, make_table
+    from hakd.study.devices import changed, find_device
+    from hakd.study.files import read_configuration
 
     logging.getLogger("hakd.sweeping").setLevel(logging.INFO)
     given = {key: getattr(arguments, key) for key in ("processes", "rounds", "min_step")}
@@ -126,7 +127,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.again,
     )
     try:
-        make_table(entry, configuration(arguments.config), request)
+        make_table(entry, read_configuration(arguments.config), request)
     except HakdError as error:
         raise entry.respelled(error) from None
     return FINE
@@ -134,8 +135,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _own(arguments: argparse.Namespace, entry: "Entry") -> int:
     """A network of the user's own function: it is timed as it is built."""
-    from hakd.device_file import configuration
     from hakd.explaining.own_network import IMAGE, OwnRequest, own_table
+    from hakd.study.files import read_configuration
 
     other = {
         "--mode targets": arguments.mode == "targets",
@@ -159,7 +160,7 @@ def _own(arguments: argparse.Namespace, entry: "Entry") -> int:
         arguments.again,
     )
     try:
-        own_table(entry, configuration(arguments.config), request)
+        own_table(entry, read_configuration(arguments.config), request)
     except HakdError as error:
         raise entry.respelled(error) from None
     return FINE

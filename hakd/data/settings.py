@@ -88,3 +88,7 @@ def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str,
     if full["validation"] + full.get("test", 0) > 0.95:
         raise HakdError("leaves nothing to train on", where=where, key="data.validation", remedy="Lower it")
     return full
+
+
+# Channels and classes of the images of a data set, where they do not depend on its files.
+IMAGES = {"digits": (1, 10), "cluttered-digits": (1, 10), "cifar10": (3, 10)}

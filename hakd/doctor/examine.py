@@ -10,11 +10,11 @@ from pathlib import Path
 
 from hakd.boards import Board, open_board
 from hakd.boards.device import Device
-from hakd.device_file import Entry
 from hakd.doctor.findings import FAIL, NOTE, OK, WARN, Report
 from hakd.doctor.reach import look_at_way
 from hakd.doctor.state import look_at_state
 from hakd.records.errors import HakdError
+from hakd.study.devices import Entry
 
 LOCK_WAIT_S = 2.0  # the doctor does not wait
 # Stages in order, and the stage that an error of a session belongs to, by its key.

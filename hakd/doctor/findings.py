@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hakd.boards.wire import clean
-from hakd.device_file import respell
+from hakd.study.devices import respell
 
 OK, NOTE, WARN, FAIL, SKIPPED = "ok", "note", "warn", "FAIL", "-"
 STATUSES = (OK, NOTE, WARN, FAIL, SKIPPED)

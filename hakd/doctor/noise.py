@@ -20,7 +20,7 @@ from hakd.records.graph import Builder, Graph, Segment
 from hakd.staircase.curve import TOLERANCE_FLOOR
 from hakd.staircase.estimate import estimate
 from hakd.staircase.factors import process_times
-from hakd.sweeping.measuring import Measuring
+from hakd.study.measuring import Measuring
 
 PROBE_S = 5.0  # of passes: as many fresh processes as fit, at least two
 FEWEST, MOST = 2, 8  # a sweep has two processes in a look, and four looks at most

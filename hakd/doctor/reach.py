@@ -3,8 +3,8 @@
 import socket
 
 from hakd.boards.device import Device
+from hakd.boards.host_keys import Way, holder, known_keys, others, shown_keys, way
 from hakd.doctor.findings import FAIL, NOTE, OK, Report
-from hakd.host_keys import Way, holder, known_keys, others, shown_keys, way
 from hakd.records.errors import HakdError
 
 CONNECT_S = 5.0

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakd.device_file import Configuration, Entry
 from hakd.explaining.blocks import take_apart
 from hakd.explaining.model import load_model
 from hakd.explaining.report import findings, text, to_dict
 from hakd.explaining.timing import check_engine, time_groups
 from hakd.records.errors import HakdError
+from hakd.study.devices import Entry
+from hakd.study.files import Configuration
 
 
 @dataclass(frozen=True)

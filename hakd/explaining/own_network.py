@@ -21,17 +21,19 @@ from typing import Any
 import pandas as pd
 
 from hakd.boards import PROTOCOL, Board, Device, Point, open_board
-from hakd.device_file import Configuration, Entry
 from hakd.explaining.blocks import Group, Taken, take_apart
 from hakd.explaining.model import Model, load_model
 from hakd.explaining.timing import check_engine
-from hakd.latency_table import SUFFIXES, summary
+from hakd.latency_tables.build import SUFFIXES
+from hakd.latency_tables.summary import summary
 from hakd.records.errors import HakdError
+from hakd.records.files import check_place
 from hakd.records.tables import write_table
 from hakd.staircase.curve_rows import curve_rows
+from hakd.study.devices import Entry
+from hakd.study.files import Configuration
 from hakd.sweeping.following import Line, follow
 from hakd.sweeping.modes import MODES
-from hakd.table_files import check_place
 
 IMAGE = (3, 224, 224)
 _LEVEL = 1.0  # the network as its function builds it

@@ -13,8 +13,8 @@ from hakd.records.errors import HakdError
 from hakd.staircase.curve import OPEN, TOGETHER, Curve, shape_from
 from hakd.staircase.estimate import estimate
 from hakd.staircase.plan import extend, targets
+from hakd.study.measuring import Measuring
 from hakd.sweeping.following import Line, follow
-from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import Mode
 from hakd.sweeping.timing import collect
 

@@ -48,7 +48,7 @@ def audit_figure(benchmark: Mapping[str, Any], path: str | os.PathLike) -> None:
     """Write the page of one device: ratios over latency at the left, what they add up to at the right.
 
     Args:
-        benchmark: what `hakd.sweeping.benchmark` made.
+        benchmark: what `hakd.evaluation.benchmark` made.
         path: the PDF to write.
     """
     style.save_pages(path, [partial(_page, benchmark)], "Predicted against measured latency")

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hakd.analysis.summary import series_name
 from hakd.plots import style
-from hakd.summary import series_name
 
 KEY_ROWS = 32  # candidates that fit under the plots, in two columns
 KEY_ROWS_FULL_PAGE = 84

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from hakd.analysis.summary import series_name
 from hakd.plots import style
 from hakd.plots.steps import step_handles
-from hakd.summary import series_name
 
 # Concentric, so that all are seen where they fall together: size in points, line style, line width.
 PRUNED = ("o", 9.0, (0, (4, 2)), 0.9)

@@ -18,13 +18,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hakd.analysis.summary import aggregate, pareto_front, series_name
 from hakd.plots import style
 from hakd.plots.axes import accuracy_axis, cost_axis
 from hakd.plots.key import KEY_PITCH, KEY_ROWS, KEY_ROWS_FULL_PAGE, draw_key
 from hakd.plots.labels import Box, place
 from hakd.plots.legends import methods_legend, pareto_legend
 from hakd.records.errors import HakdError
-from hakd.summary import aggregate, pareto_front, series_name
 
 _MARKER = 7.0  # points
 _LABEL = 7.5

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +86,32 @@ def file_digest(path: str | os.PathLike, length: int = 12) -> str:
     """Short hash of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:length]
+
+
+def check_place(path: str, suffixes: Sequence[str], what: str) -> None:
+    """Refuse a path that cannot be written to before any work is done.
+
+    Args:
+        path: where something is to be written.
+        suffixes: the ones it may end in; any for none.
+        what: what is written, for the message.
+
+    Raises:
+        HakdError: another suffix, a folder, a place without the right to write.
+    """
+    import tempfile
+
+    found = Path(path)
+    if suffixes and found.suffix not in suffixes:
+        kind = found.suffix or "without suffix"
+        remedy = f"Use {' or '.join(suffixes)}"
+        raise HakdError(f"{what} cannot be {kind}", where=path, key="--out", remedy=remedy)
+    if found.is_dir():
+        raise HakdError("is a folder", where=path, key="--out", remedy="Give the path of a file")
+    above = next(parent for parent in found.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        problem = f"cannot write to {above} ({error.strerror})"
+        raise HakdError(problem, where=path, key="--out", remedy="Give another path") from None

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from hakd.boards import Board, Burst, Device, Point
 from hakd.staircase.curve import Curve, curve_from
 from hakd.staircase.estimate import Sweep, estimate
+from hakd.study.measuring import Measuring
 from hakd.sweeping.looks import looks
-from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import Mode
 from hakd.sweeping.timing import collect
 

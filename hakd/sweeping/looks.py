@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from hakd.boards import Board, Burst, Point
 from hakd.staircase.estimate import CONFIDENCE
-from hakd.sweeping.measuring import Measuring
+from hakd.study.measuring import Measuring
 
 LOOKS = 4  # that one session times at most
 MOST = 12  # in all sessions

@@ -6,9 +6,9 @@ from hakd.boards import Board, Burst, Device, Point
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.staircase.estimate import Estimate, Sweep, estimate
+from hakd.study.measuring import Measuring as Measuring
+from hakd.study.measuring import device_from as device_from
 from hakd.sweeping.looks import LOOKS, looks, merge
-from hakd.sweeping.measuring import Measuring as Measuring
-from hakd.sweeping.measuring import device_from as device_from
 from hakd.sweeping.parts import engine_graph, point
 
 

@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from hakd.boards import open_board
-from hakd.device_file import CHECKOUT, find_device, find_devices
 from hakd.doctor import Report, examine, examine_all
 from hakd.doctor.examine import PROBES, STATE
 from hakd.doctor.findings import FAIL, NOTE, OK, SKIPPED, WARN
+from hakd.study.devices import find_device, find_devices
+from hakd.study.files import CHECKOUT
 from tests.boards.conftest import system_part
 from tests.boards.rigs.needs import wait_until
 

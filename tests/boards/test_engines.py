@@ -18,12 +18,12 @@ import pytest
 from hakd.boards import Device, Point, Protocol, open_board
 from hakd.boards.engines import ENGINES
 from hakd.boards.journal import read
+from hakd.evaluation.benchmark import candidate_point
 from hakd.networks.engine_model import engine_model
 from hakd.networks.families import full_architecture
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Segment
-from hakd.sweeping.benchmark import candidate_point
 from hakd.sweeping.parts import engine_graph, point
 from tests.boards.conftest import QUICK, workers_of
 from tests.unit.builders import exported, small_densenet, small_mobilenet

@@ -12,10 +12,10 @@ from hakd.choosing.within_budgets import FleetKept
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
-from hakd.sweeping.by_tables import Budget
-from hakd.sweeping.fleet_boards import Boards, Member
-from hakd.sweeping.fleet_record import Asked, described
-from hakd.sweeping.tables import Tables
+from hakd.search.budget import Budget
+from hakd.search.fleet_boards import Boards, Member
+from hakd.search.fleet_record import Asked, described
+from hakd.search.tile_tables import Tables
 from hakd.sweeping.timing import Measuring
 from tests.unit.builders import SPECS
 

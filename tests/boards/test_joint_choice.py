@@ -15,14 +15,15 @@ from hakd.choosing.device_free import choose_device_free
 from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
+from hakd.search.budget import budget_from
+from hakd.search.by_tables import Question
+from hakd.search.certifying import protocol
+from hakd.search.snapping import snap_network
+from hakd.search.tile_tables import combinations, measure_tables
 from hakd.staircase.curve_rows import curves_from_table
-from hakd.sweeping.by_tables import Question, budget_from
-from hakd.sweeping.certifying import protocol
-from hakd.sweeping.measuring import Measuring, device_from
+from hakd.study.measuring import Measuring, device_from
 from hakd.sweeping.parts import engine_graph
-from hakd.sweeping.snapping import snap_network
 from hakd.sweeping.sweep import sweep
-from hakd.sweeping.tables import combinations, measure_tables
 from tests.unit.builders import SPECS
 
 pytestmark = pytest.mark.beside

@@ -13,12 +13,12 @@ from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
 from hakd.commands.common import FINDING, FINE, USAGE
-from hakd.device_file import CHECKOUT
 from hakd.explaining.blocks import Taken
 from hakd.explaining.own_network import exported
 from hakd.records.tables import read_table
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.mapping import budget, changes
+from hakd.study.files import CHECKOUT
 
 pytestmark = [  # the warning is of torch's older exporter
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

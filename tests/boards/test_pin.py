@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from hakd.boards.device import Device
-from hakd.device_file import CHECKOUT
-from hakd.host_keys import parse, shown_keys
-from hakd.pinning import pin
+from hakd.boards.host_keys import parse, shown_keys
+from hakd.boards.pinning import pin
 from hakd.records.errors import HakdError
+from hakd.study.files import CHECKOUT
 from tests.boards.conftest import system_part
 from tests.boards.rigs import Sshd
 
@@ -160,7 +160,7 @@ def test_the_jump_host_is_pinned_first(sshd, gate, project):
 
 def test_nothing_is_run_even_where_everybody_is_let_in(sshd, project, monkeypatch):
     """The key is fetched with a command that asks for no session at all."""
-    from hakd import host_keys
+    from hakd.boards import host_keys
 
     seen: list[list[str]] = []
     run = host_keys._run

@@ -10,13 +10,14 @@ import yaml
 from hakd.boards import open_board
 from hakd.boards.journal import read
 from hakd.cli import FINDING, FINE, USAGE, main
-from hakd.device_file import configuration
-from hakd.planning import checked_study, device_plans, spec_of, stand_in
+from hakd.planning.devices import device_plans, spec_of, stand_in
+from hakd.planning.training import train_images, training_jobs
+from hakd.study.files import read_configuration
+from hakd.study.measuring import device_from
+from hakd.study.schema import checked_study
 from hakd.sweeping.following import LENGTHS
-from hakd.sweeping.measuring import device_from
 from hakd.sweeping.sweep import sweep
 from hakd.sweeping.timing import LOOKS
-from hakd.training_plan import train_images, training_jobs
 from tests.boards.conftest import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL, NETWORKS
 
@@ -51,12 +52,12 @@ def write(study: dict) -> None:
 
 
 def plan_of(store: str = "none"):
-    (found,) = device_plans(checked_study(configuration()), Path(store))
+    (found,) = device_plans(checked_study(read_configuration()), Path(store))
     return found
 
 
 def test_a_sweep_times_as_many_points_as_were_planned():
-    study = checked_study(configuration())
+    study = checked_study(read_configuration())
     curves, tiles = plan_of().parts[:2]
     found = {0.6: {"fisher": stand_in(spec_of(study, "small"), 0.6)}}
     device = study["devices"]["vdev"]
@@ -91,7 +92,7 @@ def test_minutes_come_from_the_store_where_it_knows_the_device():
 
 
 def test_jobs_of_training():
-    study = checked_study(configuration())
+    study = checked_study(read_configuration())
     jobs = {job.what: job for job in training_jobs(study, "small", 1000)}
     assert train_images(study) == 1295
     assert jobs["teacher"].jobs == 2 and jobs["teacher"].images == 12 * 1000

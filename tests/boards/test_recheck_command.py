@@ -10,13 +10,13 @@ from hakd.boards.cost_model import cost_model_from
 from hakd.boards.journal import read
 from hakd.boards.virtual import layers_of
 from hakd.cli import FINDING, FINE, main
-from hakd.device_file import find_device
+from hakd.latency_tables.parts import parts_of, spec_from
+from hakd.latency_tables.recheck import TellTale, Verdict, known_points, recheck, tell_tales
 from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
-from hakd.rechecking import TellTale, Verdict, known_points, recheck, tell_tales
 from hakd.records.files import write_json
 from hakd.records.tables import read_table, write_table
-from hakd.table_parts import parts_of, spec_from
+from hakd.study.devices import find_device
 from tests.boards.virtual_tables import GROUPS, MODEL, swept_project, write_device
 
 pytestmark = [pytest.mark.beside, pytest.mark.xdist_group("recheck_command")]

@@ -6,7 +6,7 @@ from benchmarks import joint_choice
 from hakd.boards import open_board
 from hakd.boards.cost_model import CostModel
 from hakd.networks.families import full_architecture
-from hakd.sweeping.measuring import device_from
+from hakd.study.measuring import device_from
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.seams import tie_points, time_parts
 from hakd.sweeping.timing import end_to_end

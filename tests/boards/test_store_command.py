@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hakd.boards import PROTOCOL, Device, open_board
+from hakd.boards.store_report import holdings, verify
 from hakd.cli import FINDING, FINE, main
-from hakd.store_report import holdings, verify
 from tests.boards.conftest import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL
 

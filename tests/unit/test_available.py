@@ -7,11 +7,11 @@ import pandas as pd
 import pypdfium2
 import pytest
 
-from hakd.available import write_available
-from hakd.branches import states, summary_path
+from hakd.analysis.summary import summarise
+from hakd.plots.available import write_available
 from hakd.records.errors import HakdError
 from hakd.records.tables import read_table, write_table
-from hakd.summary import summarise
+from hakd.study.branches import states, summary_path
 from tests.unit.test_summary import described, predicted, timed
 
 CONFIG = {

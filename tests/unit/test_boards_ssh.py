@@ -14,7 +14,7 @@ from hakd.boards import Device, agent, ssh
 from hakd.boards.device import REACH_KEYS, SSH_KEYS, parse_jump
 from hakd.boards.lost import LinkLost
 from hakd.records.errors import HakdError
-from hakd.study import check_study
+from hakd.study.configuration import check_study
 
 TEXT_FIELDS = ("host", "user", "identity_file", "known_hosts", "jump", "python", "lock_path")
 HOSTILE = [

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from hakd.boards.device import REACH_KEYS, Device
-from hakd.branches import closing_words, reach, states, summary_path, tokens, tracked, undecided_words
 from hakd.records.files import write_json
+from hakd.study.branches import closing_words, reach, states, summary_path, tokens, tracked, undecided_words
 
 PI = {
     "transport": "ssh",

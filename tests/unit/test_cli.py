@@ -11,7 +11,7 @@ import pytest
 
 from hakd import __version__
 from hakd.cli import FINDING, FINE, USAGE, main, parser
-from hakd.device_file import CHECKOUT
+from hakd.study.files import CHECKOUT
 
 COMMANDS = ("doctor", "pin", "plan", "sweep", "staircase", "export-table", "import-table", "recheck", "store")
 DEVICE_FREE = ("staircase",)  # reads no configuration

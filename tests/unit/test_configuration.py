@@ -11,9 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hakd import config_docs
 from hakd.boards import Device
-from hakd.candidates import baselines, by_tables, students
 from hakd.choosing.device_free import choose_device_free
 from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture, architecture_from, read_architecture, write_architecture
@@ -21,7 +19,10 @@ from hakd.records.code import code_digest
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.curve_rows import curves_from_table
-from hakd.study import canonical, check_study, config_digest, settings
+from hakd.study import schema_docs
+from hakd.study.candidates import baselines, by_tables, students
+from hakd.study.configuration import canonical, check_study, config_digest, settings
+from hakd.study.schema import study_schema
 from hakd.sweeping.parts import engine_graph, neighbours
 from hakd.sweeping.timing import device_from, tile_points
 from tests.unit.builders import SPECS, narrowed
@@ -46,11 +47,11 @@ CONFIG = {
 
 
 def test_every_key_of_the_schema_is_described_and_documented():
-    schema = yaml.safe_load(config_docs.SCHEMA.read_text())
-    keys = list(config_docs.rows(schema))
+    schema = study_schema()
+    keys = list(schema_docs.rows(schema))
     assert all(text for *_, text in keys)
-    readme = config_docs.README.read_text()
-    assert config_docs.with_table(readme) == readme  # else: python -m hakd.config_docs
+    readme = schema_docs.README.read_text()
+    assert schema_docs.with_table(readme) == readme  # else: python -m hakd.study.schema_docs
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_what_the_schema_lets_pass_is_refused(path, value, words):
     ],
 )
 def test_a_budget_is_one_of_three(root, budget, fits):
-    schema = yaml.safe_load(config_docs.SCHEMA.read_text())
+    schema = study_schema()
     config = yaml.safe_load((root / "config" / "config.yaml").read_text())
     config["choosing"] = {"budget": budget}
     assert jsonschema.Draft202012Validator(schema).is_valid(config) is fits

@@ -11,17 +11,11 @@ from hypothesis import strategies as st
 
 from hakd.boards import ssh
 from hakd.boards.device import SSH_KEYS, Device
-from hakd.device_file import (
-    CHECKOUT,
-    changed,
-    check_entry,
-    configuration,
-    find_device,
-    find_devices,
-    respell,
-)
 from hakd.records.errors import HakdError
-from hakd.yaml_files import read_yaml
+from hakd.study.devices import changed, find_device, find_devices, respell
+from hakd.study.files import CHECKOUT, read_configuration
+from hakd.study.schema import check_entry
+from hakd.study.yaml_files import read_yaml
 
 # Started processes, noted by the interpreter itself.
 _STARTED: list[str] = []
@@ -122,7 +116,7 @@ def test_later_configurations_are_laid_over(elsewhere, write):
     found = find_device("pi4", [first, second])
     assert (found.device.threads, found.device.host) == (3, "pi4.lab")
     assert found.where == f"config/config.yaml, {first}, {second}"
-    assert configuration([first, second]).content["run"] == {"seeds": [1]}
+    assert read_configuration([first, second]).content["run"] == {"seeds": [1]}
     assert [entry.device.name for entry in find_devices([], [first])] == ["pi4", "here", "other"]
 
 

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.networks.module import network_with, new_network, weights_of
 from hakd.networks.slicing import slice_weights
+from hakd.pruning.fisher import FisherScores, mask_sites
+from hakd.pruning.inherit import inherit, kept_channels
+from hakd.pruning.prune import PruneSettings, choose_removals, prune
+from hakd.pruning.trajectory import ranking, read_trajectory, regained_saliency, write_trajectory
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
-from hakd.saliency.fisher import FisherScores, mask_sites
-from hakd.saliency.trajectory import ranking, read_trajectory, regained_saliency, write_trajectory
-from hakd.training.inherit import inherit, kept_channels
-from hakd.training.prune import PruneSettings, choose_removals, prune
 from tests.unit.builders import SPECS, TensorData, shaken
 
 
@@ -158,7 +158,7 @@ def test_a_killed_pruning_goes_on_where_it_was(tmp_path, monkeypatch):
     weights = weights_of(new_network(build_graph(teacher), 0))
     settings = PruneSettings(steps=2, channels=2, batch_size=16, evaluate_every=3)
     whole = prune(teacher, weights, data, [0.7], settings, seed=0)
-    import hakd.training.prune as module
+    import hakd.pruning.prune as module
 
     kept, calls = tmp_path / "state", 0
     real = module.choose_removals

@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from hakd import config_docs
-from hakd.branches import closing_words, fleet_reach, fleet_tracked, states
-from hakd.candidates import fleet_student_paths, fleet_students
-from hakd.comparison import compare
-from hakd.fleets import budgets, fleets_of, members, snapped_members, waiting_for
-from hakd.planning import not_counted
+from hakd.analysis.comparison import compare
+from hakd.analysis.summary import series_name
+from hakd.planning.devices import not_counted
+from hakd.planning.training import training_jobs
 from hakd.records.errors import HakdError
 from hakd.records.files import write_json
-from hakd.study import check_study, config_digest
-from hakd.summary import series_name
-from hakd.training_plan import training_jobs
+from hakd.study.branches import closing_words, fleet_reach, fleet_tracked, states
+from hakd.study.candidates import fleet_student_paths, fleet_students
+from hakd.study.configuration import check_study, config_digest
+from hakd.study.fleets import budgets, fleets_of, members, snapped_members, waiting_for
+from hakd.study.schema import study_schema
 
 CONFIG = {
     "run": {
@@ -112,7 +112,7 @@ def test_what_is_no_fleet_is_one_clear_error(config, words):
     ],
 )
 def test_the_schema_knows_a_fleet(root, fleet, fits):
-    schema = yaml.safe_load(config_docs.SCHEMA.read_text())
+    schema = study_schema()
     config = yaml.safe_load((root / "config" / "config.yaml").read_text())
     config["fleets"] = {"ab": fleet}
     assert jsonschema.Draft202012Validator(schema).is_valid(config) is fits

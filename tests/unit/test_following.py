@@ -8,9 +8,9 @@ from hakd.boards import Device
 from hakd.boards.cost_model import cost_model_from
 from hakd.choosing.snap import snap
 from hakd.records.graph import Builder, Segment
+from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
 from hakd.sweeping.looks import LOOKS, MOST
-from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakd.boards.device import Device
-from hakd.host_keys import HostKey, edited, holder, keys_in, others, parse, way, write_keys
+from hakd.boards.host_keys import HostKey, edited, holder, keys_in, others, parse, way, write_keys
 from hakd.records.errors import HakdError
 
 

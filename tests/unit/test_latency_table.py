@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from test_staircase_shapes import comb, flat, sampled, slope, staircase
 
-from hakd.device_file import Configuration
-from hakd.latency_table import SUFFIXES, Request, _levels, network_of, summary
+from hakd.latency_tables.build import SUFFIXES, Request, _levels, network_of
+from hakd.latency_tables.summary import summary
 from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
-from hakd.records.files import write_json
+from hakd.records.files import check_place, write_json
 from hakd.staircase.mapping import map_more, map_start
-from hakd.table_files import check_place
+from hakd.study.files import Configuration
 
 CONFIG = Configuration(
     {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hakd.boards import Burst, Device, Point, Protocol
 from hakd.staircase.estimate import ratio, student
+from hakd.study.measuring import Measuring
 from hakd.sweeping.looks import LOOKS, MOST, confidence_at, hopeless, looks, merge, shown
-from hakd.sweeping.measuring import Measuring
 
 POINTS = [Point(key, key, lambda: b"", None, (1, 1)) for key in ("new", "old")]
 

@@ -87,7 +87,7 @@ def test_sliced_network_equals_the_masked_one(name, seed):
     }
     small = build_graph(Architecture(spec, {group: len(kept) for group, kept in keep.items()}))
     pruned = network_with(small, slice_weights(full, weights_of(module), keep)).eval()
-    from hakd.saliency.fisher import mask_sites
+    from hakd.pruning.fisher import mask_sites
 
     sites = mask_sites(full)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from hakd.analysis.summary import aggregate, pareto_front
 from hakd.plots import pareto, staircases, style
 from hakd.plots.axes import accuracy_axis, cost_axis
 from hakd.plots.key import KEY_ROWS, cells
@@ -20,7 +21,6 @@ from hakd.plots.labels import place
 from hakd.plots.legends import UNCHANGED
 from hakd.records.columns import METHODS, RECIPES
 from hakd.records.errors import HakdError
-from hakd.summary import aggregate, pareto_front
 
 LEVELS = (0.5, 0.25, 0.125)
 STUDENTS = (

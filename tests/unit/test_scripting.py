@@ -7,7 +7,7 @@ from pathlib import Path
 SCRIPT = """
 import logging, sys
 from hakd.records.errors import HakdError
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 with reporting(sys.argv[1]):
     logging.getLogger("hakd.boards.session").info("8 of 8 curves trusted")
     logging.getLogger("hakd.boards.session").warning("device pi: waiting for the board")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.features import Step, features
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import (
     Curve,
@@ -18,7 +19,6 @@ from hakd.staircase.curve import (
     tolerance,
 )
 from hakd.staircase.estimate import Estimate, Sweep
-from hakd.staircase.features import Step, features
 
 Cost = Callable[[int], float]
 

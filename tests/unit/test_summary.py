@@ -9,10 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hakd.records.columns import SUMMARY
-from hakd.records.errors import HakdError
-from hakd.records.tables import check_table
-from hakd.summary import (
+from hakd.analysis.summary import (
     DESCRIBED,
     aggregate,
     compare,
@@ -22,6 +19,9 @@ from hakd.summary import (
     summarise,
     to_markdown,
 )
+from hakd.records.columns import SUMMARY
+from hakd.records.errors import HakdError
+from hakd.records.tables import check_table
 
 DEVICE = {"device": "local", "engine": "onnxruntime 1.31.0", "threads": 1}
 TRUTH = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1])

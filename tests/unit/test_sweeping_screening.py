@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakd.choosing.joint import Cost, Joint, NoneFits, TileTable
-from hakd.sweeping.screening import SESSIONS, best_of, screen
+from hakd.search.screening import SESSIONS, best_of, screen
 
 WIDTHS = list(range(8, 257, 8))
 TABLE = TileTable("t", ("g",), {(w,): w / 128 for w in WIDTHS}, {(w,): 0.0 for w in WIDTHS})

@@ -14,14 +14,14 @@ from hakd.boards import Device
 from hakd.boards.cost_model import cost_model_from
 from hakd.choosing.snap import READINGS, snap
 from hakd.cli import main
+from hakd.latency_tables.priors import likely, prior_session, timed_curves
 from hakd.networks.families import full_widths, network_spec
-from hakd.prior_tables import likely, prior_session, timed_curves
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Segment
 from hakd.records.tables import write_table
+from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
-from hakd.sweeping.measuring import Measuring
 from hakd.sweeping.modes import MODES, guided
 from hakd.sweeping.parts import engine_graph
 from hakd.transfer.prior import SEED, Session, Timed, learn_prior

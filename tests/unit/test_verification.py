@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hakd.verification import COLUMNS, verifications
+from hakd.analysis.verification import COLUMNS, verifications
 
 
 def choice(group, before, after, undone=False):

@@ -13,10 +13,10 @@ import pandas as pd
 import pypdfium2
 import pytest
 
-from hakd.candidates import SNAPPED
 from hakd.deep_compression.store import read
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.tables import read_table
+from hakd.study.candidates import SNAPPED
 from tests.workflow.study import Study
 
 DEVICE_RULES = {

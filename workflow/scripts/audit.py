@@ -2,7 +2,7 @@
 
 from hakd.plots.audit import audit_figure, audit_table
 from hakd.records.files import atomic, read_json
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 
 
 def main(path_to_benchmark, path_to_table, path_to_plot):

@@ -1,7 +1,7 @@
 """The joint plot and summary of the devices that have results; names those that do not."""
 
-from hakd.available import write_available
-from hakd.scripting import reporting
+from hakd.plots.available import write_available
+from hakd.study.scripting import reporting
 
 
 def main(states, path_to_plot, path_to_csv, path_to_list):

@@ -1,9 +1,9 @@
 """List the finished teachers and compressed networks of a network."""
 
-from hakd.candidates import baselines
-from hakd.collecting import describe_all
 from hakd.records.files import write_json
-from hakd.scripting import reporting
+from hakd.study.candidates import baselines
+from hakd.study.descriptions import describe_all
+from hakd.study.scripting import reporting
 
 
 def main(network, methods, densities, seeds, path_to_list):

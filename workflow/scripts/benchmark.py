@@ -1,8 +1,8 @@
 """Time all candidates of a device end to end."""
 
+from hakd.evaluation.benchmark import benchmark
 from hakd.records.files import read_json, write_json
-from hakd.scripting import reporting
-from hakd.sweeping.benchmark import benchmark
+from hakd.study.scripting import reporting
 from hakd.sweeping.same_board import seen
 
 

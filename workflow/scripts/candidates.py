@@ -1,9 +1,9 @@
 """List the finished students of a (network, level, device)."""
 
-from hakd.candidates import choices, students
-from hakd.collecting import describe_all
 from hakd.records.files import read_json, write_json
-from hakd.scripting import reporting
+from hakd.study.candidates import choices, students
+from hakd.study.descriptions import describe_all
+from hakd.study.scripting import reporting
 
 
 def main(network, level, device, methods, recipes, losses, seeds, path_to_snap, path_to_widths, path_to_list):

@@ -5,7 +5,7 @@ import pandas as pd
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.records.tables import write_table
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 
 
 def main(snap_paths, path_to_table):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hakd.data import prepare
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 
 
 def main(settings, path_to_train):

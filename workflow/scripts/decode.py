@@ -4,7 +4,7 @@ from hakd.deep_compression.store import read
 from hakd.evaluation.export import export
 from hakd.records.arch import architecture_from
 from hakd.records.files import read_json
-from hakd.scripting import logger, reporting
+from hakd.study.scripting import logger, reporting
 
 
 def main(path_to_file, path_to_facts, path_to_onnx):

@@ -9,7 +9,7 @@ from hakd.networks.families import build_graph
 from hakd.networks.module import network_with
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import write_json
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 from hakd.training.device import training_device
 from hakd.training.loop import Recipe
 from hakd.training.students import probe_logits

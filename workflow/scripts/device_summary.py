@@ -2,10 +2,10 @@
 
 import pandas as pd
 
+from hakd.analysis.summary import summarise
 from hakd.records.files import read_json
 from hakd.records.tables import read_table, write_table
-from hakd.scripting import reporting
-from hakd.summary import summarise
+from hakd.study.scripting import reporting
 
 
 def main(candidates_paths, path_to_benchmark, path_to_predictions, path_to_summary):

@@ -2,7 +2,7 @@
 
 from hakd.evaluation.export import export
 from hakd.records.checkpoint import read_checkpoint
-from hakd.scripting import logger, reporting
+from hakd.study.scripting import logger, reporting
 
 
 def main(path_to_checkpoint, path_to_onnx):

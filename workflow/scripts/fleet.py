@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
+from hakd.pruning.trajectory import read_trajectory
 from hakd.records.arch import Architecture, architecture_from, write_architecture
 from hakd.records.files import read_json, write_json
 from hakd.records.tables import read_table
-from hakd.saliency.trajectory import read_trajectory
-from hakd.scripting import reporting
+from hakd.search.budget import budget_from
+from hakd.search.fleet import choose_for_fleet
+from hakd.search.fleet_boards import Member
 from hakd.staircase.curve_rows import curves_from_table
-from hakd.sweeping.by_tables import budget_from
-from hakd.sweeping.fleet import choose_for_fleet
-from hakd.sweeping.fleet_boards import Member
+from hakd.study.scripting import reporting
 from hakd.sweeping.same_board import seen
 from hakd.sweeping.timing import device_from
 

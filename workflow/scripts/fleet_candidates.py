@@ -1,9 +1,9 @@
 """List the finished students of a (network, level, fleet)."""
 
-from hakd.candidates import FLEET, fleet_students
-from hakd.collecting import describe_all
 from hakd.records.files import read_json, write_json
-from hakd.scripting import reporting
+from hakd.study.candidates import FLEET, fleet_students
+from hakd.study.descriptions import describe_all
+from hakd.study.scripting import reporting
 
 
 def main(network, level, fleet, recipes, losses, seeds, path_to_choice, path_to_list):

@@ -1,8 +1,8 @@
 """By how much pruning a few channels of a layer can slow it down on a device."""
 
-from hakd.hazard_table import hazard_table
+from hakd.latency_tables.hazards import hazard_table
 from hakd.records.tables import read_table, write_table
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 
 
 def main(latency_paths, path_to_table):

@@ -2,7 +2,7 @@
 
 from hakd.plots.pareto import pareto_figure
 from hakd.records.tables import read_table
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 
 
 def main(path_to_summary, path_to_plot):

@@ -3,11 +3,11 @@
 import os
 
 from hakd.data.split import load_splits
+from hakd.pruning.prune import PruneSettings, prune
+from hakd.pruning.trajectory import write_trajectory
 from hakd.records.checkpoint import read_checkpoint, write_checkpoint
-from hakd.saliency.trajectory import write_trajectory
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 from hakd.training.device import training_device
-from hakd.training.prune import PruneSettings, prune
 
 
 def main(

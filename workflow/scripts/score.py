@@ -3,7 +3,7 @@
 from hakd.evaluation.score import score
 from hakd.records.files import read_json
 from hakd.records.tables import write_table
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 
 
 def main(candidates_paths, path_to_test, path_to_predictions):

@@ -1,14 +1,14 @@
 """Snap the pruned widths to the staircase of a device; verify and repair on fresh data."""
 
+from hakd.pruning.trajectory import read_trajectory
 from hakd.records.arch import architecture_from, write_architecture
 from hakd.records.files import read_json, write_json
 from hakd.records.tables import read_table
-from hakd.saliency.trajectory import read_trajectory
-from hakd.scripting import reporting
+from hakd.search.snapping import snap_network
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.inversions import inversions
+from hakd.study.scripting import reporting
 from hakd.sweeping.same_board import seen
-from hakd.sweeping.snapping import snap_network
 
 
 def main(

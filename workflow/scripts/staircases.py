@@ -5,7 +5,7 @@ import pandas as pd
 from hakd.plots.staircases import staircase_figure
 from hakd.records.files import read_json
 from hakd.records.tables import read_table
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 
 
 def main(latency_paths, snap_paths, path_to_plot):

@@ -8,7 +8,7 @@ from hakd.networks.module import network_with
 from hakd.records.arch import Architecture
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import atomic, file_digest
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 from hakd.training.device import training_device
 from hakd.training.distil import DistilSettings, distillation_loss
 from hakd.training.loop import Recipe

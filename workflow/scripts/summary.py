@@ -1,8 +1,8 @@
 """The summary of all devices, as Parquet and CSV."""
 
+from hakd.analysis.summary import join_devices
 from hakd.records.tables import read_table, write_table
-from hakd.scripting import reporting
-from hakd.summary import join_devices
+from hakd.study.scripting import reporting
 
 
 def main(summary_paths, path_to_table, path_to_csv):

@@ -3,7 +3,7 @@
 from hakd.records.arch import architecture_from
 from hakd.records.files import read_json
 from hakd.records.tables import write_table
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 from hakd.sweeping.sweep import sweep
 
 

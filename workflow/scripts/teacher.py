@@ -5,7 +5,7 @@ import pandas as pd
 from hakd.data.split import load_splits
 from hakd.networks.families import full_architecture, network_spec
 from hakd.records.files import atomic
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 from hakd.training.device import training_device
 from hakd.training.loop import Recipe
 from hakd.training.students import train_candidate

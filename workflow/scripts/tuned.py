@@ -4,13 +4,13 @@ import pandas as pd
 
 from hakd.data.split import load_splits
 from hakd.networks.families import build_graph, full_widths
+from hakd.pruning.inherit import inherit, kept_channels
+from hakd.pruning.trajectory import ranking, read_trajectory
 from hakd.records.arch import Architecture
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import atomic
-from hakd.saliency.trajectory import ranking, read_trajectory
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 from hakd.training.device import training_device
-from hakd.training.inherit import inherit, kept_channels
 from hakd.training.loop import Recipe
 from hakd.training.students import train_candidate
 

@@ -1,8 +1,8 @@
 """What choices of widths were verified at, beside what the benchmark says of them."""
 
+from hakd.analysis.verification import verifications
 from hakd.records.files import atomic, read_json
-from hakd.scripting import reporting
-from hakd.verification import verifications
+from hakd.study.scripting import reporting
 
 
 def main(snap_paths, candidates_paths, path_to_benchmark, path_to_table):

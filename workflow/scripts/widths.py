@@ -4,7 +4,7 @@ from hakd.choosing.device_free import choose_device_free
 from hakd.records.arch import write_architecture
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import write_json
-from hakd.scripting import reporting
+from hakd.study.scripting import reporting
 
 
 def main(level, seed, path_to_pruned, path_to_widths):

@@ -1,0 +1,1 @@
+"""What a study found: summary, comparison of methods, verification; numbers from tables, no board."""

@@ -1,0 +1,161 @@
+"""The end-to-end benchmark of a device: every candidate in one interleaved session, with predictions and memory."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hakd.boards import PROTOCOL, Board, Device, Point, open_board
+from hakd.evaluation.export import fix_batch, for_engine, session
+from hakd.records.arch import Architecture, architecture_from
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+from hakd.staircase.estimate import Sweep
+from hakd.sweeping.auditing import audit_device
+from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.same_board import refuse_change
+from hakd.sweeping.seams import tie_points, time_parts
+from hakd.sweeping.timing import device_from, end_to_end, known
+
+log = logging.getLogger(__name__)
+MORE = "the others are not trusted; end what else runs there, or raise the device's `benchmark_processes`"
+
+
+def candidate_point(entry: Mapping[str, Any], device: Device) -> Point:
+    """A point that times the exported file itself, or what an engine without ONNX takes, made from what the file holds.
+
+    Either way its output is checked against what ONNX Runtime makes of the file here.
+
+    Candidates that share a file share the point: it is the file that is timed.
+    """
+    path = Path(entry["onnx_path"])
+    spec = entry["network_spec"]
+    shape = (device.batch, spec["input_channels"], spec["input_size"], spec["input_size"])
+
+    def model() -> bytes:
+        return for_engine(path, device.engine, device.batch)
+
+    def reference(images: np.ndarray) -> np.ndarray:
+        return session(fix_batch(path.read_bytes(), device.batch)).run(None, {"input": images})[0]
+
+    return Point(f"onnx:{entry['onnx_digest']}", entry["candidate"], model, reference, shape)
+
+
+def benchmark(
+    name: str,
+    settings: Mapping[str, Any],
+    store: str | Path,
+    entries: Sequence[Mapping[str, Any]],
+    chosen_on: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    """Time all candidates of a device end to end, predict each from its parts, weigh each architecture.
+
+    Args:
+        name: the device.
+        settings: its entry in the configuration.
+        store: the measurement store.
+        entries: candidates as `hakd.study.descriptions` lists them.
+        chosen_on: board and engine that widths were chosen on, by the list they come from (of all networks and levels).
+
+    Returns:
+        JSON-able: `rows` (candidate, latency_ms with interval, predicted_ms, memory_bytes, trusted), `audit` of
+        predicted against measured over distinct architectures (`hakd.sweeping.auditing`), `device` (engine, threads,
+        context).
+
+    Raises:
+        HakdError: the device does not answer, or is not the one with the engine that widths were chosen on, or a
+            candidate could not be timed on it.
+    """
+    device, measuring = device_from(name, settings)
+    points = {entry["candidate"]: candidate_point(entry, device) for entry in entries}
+    archs = {entry["arch"]: architecture_from({**entry, "network": entry["network_spec"]}, "candidates")
+             for entry in entries}  # fmt: skip
+    ties = tie_points(list(archs.values()), device)
+    purpose = "benchmark:" + digest(sorted({p.key for p in (*points.values(), *ties)}))
+    with open_board(device, Path(store)) as board:
+        refuse_change(board, chosen_on)
+        timed = end_to_end(board, [*points.values(), *ties], measuring, purpose)
+        _refuse_failures(board, points)
+        beside = {p.key: timed.estimates[p.key].latency_ms for p in ties if p.key in timed.estimates}
+        parts = time_parts(board, list(archs.values()), measuring, beside)
+        memory = _memory(board, archs)
+        info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
+        info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
+    keys = {one.key for one in points.values()}  # the figures' own: ties are no candidates
+    residual_p95 = timed.residual_of(keys)
+    trusted = {key: known(timed.estimates[key], measuring.min_step / 2) for key in keys}
+    reason = f"{sum(trusted.values())} of {len(keys)} figures known to within {measuring.min_step / 2:.1%}"
+    if not all(trusted.values()):
+        log.warning("%s: %s: %s", name, reason, MORE)
+    measured: dict[str, list[float]] = {entry["arch"]: [] for entry in entries}
+    for entry in entries:
+        measured[entry["arch"]].append(timed.estimates[points[entry["candidate"]].key].latency_ms)
+    names = {arch: [entry["candidate"] for entry in entries if entry["arch"] == arch] for arch in archs}
+    predicted, checked = audit_device(
+        parts, {arch: float(np.median(ms)) for arch, ms in measured.items()}, names
+    )
+    rows = [
+        _row(
+            entry,
+            timed,
+            points[entry["candidate"]].key,
+            predicted,
+            memory,
+            trusted[points[entry["candidate"]].key],
+        )
+        for entry in entries
+    ]
+    return {
+        "device": info,
+        "protocol": PROTOCOL,
+        "residual_p95": residual_p95,
+        "bursts": sum(timed.estimates[key].bursts for key in keys),
+        "dropped": sum(timed.estimates[key].dropped for key in keys),
+        "trust": reason,
+        "audit": checked,
+        "rows": rows,
+    }
+
+
+def _refuse_failures(board: Board, points: Mapping[str, Point]) -> None:
+    for candidate, one in points.items():
+        if one.key in board.failures:
+            raise HakdError(
+                f"could not be timed: {board.failures[one.key]}",
+                where=f"device {board.device.name}",
+                key=candidate,
+                remedy="Look at the device, then run again: what was measured is kept",
+            )
+
+
+def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
+    """Peak memory by architecture: it depends on the shapes, not on the weights."""
+    points = {
+        arch: point(engine_graph(found), f"{found.spec.name} {arch}", board.device)
+        for arch, found in archs.items()
+    }
+    weights = board.memory(list(points.values()))
+    return {arch: weights[one.key] for arch, one in points.items() if one.key in weights}
+
+
+def _row(
+    entry: Mapping[str, Any],
+    timed: Sweep,
+    key: str,
+    predicted: Mapping[str, float],
+    memory: Mapping[str, int],
+    trusted: bool,
+) -> dict[str, Any]:
+    one = timed.estimates[key]
+    return {
+        "candidate": entry["candidate"],
+        "latency_ms": one.latency_ms,
+        "latency_low_ms": one.latency_low_ms,
+        "latency_high_ms": one.latency_high_ms,
+        "median_ms": one.median_ms,
+        "predicted_ms": predicted.get(entry["arch"]),
+        "memory_bytes": memory.get(entry["arch"]),
+        "trusted": trusted,
+    }

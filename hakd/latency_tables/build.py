@@ -1,0 +1,165 @@
+"""`hakd sweep`: a latency table of a network on a device alone: no training, no data set."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from hakd.boards import open_board
+from hakd.choosing.rivals import uniform
+from hakd.data.settings import IMAGES
+from hakd.latency_tables.priors import likely, prior_session
+from hakd.latency_tables.summary import summary
+from hakd.networks.families import FAMILIES, build_graph, full_architecture, full_widths, network_spec
+from hakd.records.arch import Architecture, NetworkSpec, architecture_from
+from hakd.records.errors import HakdError
+from hakd.records.files import check_place, read_json
+from hakd.records.tables import write_table
+from hakd.study.devices import Entry
+from hakd.study.files import STORE as STORE
+from hakd.study.files import Configuration
+from hakd.study.schema import check_entry
+from hakd.sweeping.sweep import sweep
+
+SUFFIXES = (".parquet", ".csv")
+
+Levels = dict[float, dict[str, Architecture]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to time.
+
+    Args:
+        network: a name of the configuration's `networks`, or a family.
+        mode: `map`, `targets` or `exhaustive`.
+        out: the table, .parquet or .csv.
+        store: folder of the measurements; None: the configuration's.
+        levels: fractions of the MACs; below 1 all widths are scaled alike (`uniform`).
+        widths: files of widths that a study chose, instead of levels.
+        groups: width groups to time; empty: all, and the tiles.
+        channels, classes: of the images; None: as the configuration's data set has them.
+        priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
+        again: measure again what the store has.
+    """
+
+    network: str
+    mode: str
+    out: str
+    store: str | None = None
+    levels: Sequence[float] = (1.0,)
+    widths: Sequence[str] = ()
+    groups: Collection[str] = ()
+    channels: int | None = None
+    classes: int | None = None
+    priors: Sequence[str] = ()
+    again: bool = False
+
+
+def make_table(
+    entry: Entry, config: Configuration, request: Request, say: Callable[[str], None] = print
+) -> None:
+    """Time, write the table, print what was found.
+
+    Raises:
+        HakdError: an unknown network or group, an impossible level, a table that could not be written, a device that
+            does not answer. What was measured stays in the store: the same command goes on.
+    """
+    check_place(request.out, SUFFIXES, "a table")
+    spec = network_of(config, request)
+    levels = _levels(spec, request)
+    known = list(full_widths(spec))
+    for group in request.groups:
+        if group not in known:
+            remedy = f"Known: {', '.join(known)}"
+            raise HakdError(f"no such width group: {group!r}", where=spec.name, key="groups", remedy=remedy)
+    store = request.store or config.store()
+    session = prior_session(request.priors, say) if request.priors else None
+    frame, metadata = sweep(
+        entry.device.name,
+        entry.settings,
+        store,
+        levels,
+        mode=request.mode,
+        groups=request.groups,
+        opened=partial(open_board, again=request.again),
+        guiding=session.guiding if session else None,
+    )
+    # What the rows alone do not say, for those who read the table elsewhere.
+    metadata |= {"network": spec.to_dict(), "batch": entry.device.batch}
+    if session:
+        metadata["prior"] = session.about()
+    if frame.empty:
+        failures = metadata["failures"]
+        reason = next(iter(failures.values()), "nothing was timed")
+        raise HakdError(reason, where=f"device {entry.device.name}", remedy="Run `hakd doctor` on it")
+    try:
+        write_table(request.out, "latency", frame, metadata)
+    except OSError as error:
+        problem = f"cannot write ({error.strerror})"
+        remedy = "Make room or give another path, and run it again: what was measured is kept"
+        raise HakdError(problem, where=request.out, key="--out", remedy=remedy) from None
+    for line in [*summary(frame, metadata), *(likely(session, spec.name) if session else ())]:
+        say(line)
+    say(f"Written: {request.out} ({len(frame)} rows). Every burst is in {store}.")
+
+
+def network_of(config: Configuration, request: Request) -> NetworkSpec:
+    """The network by its name in the configuration, or a family with its default options.
+
+    Raises:
+        HakdError: neither, or settings that do not fit.
+    """
+    registry = config.registry("networks")
+    name = request.network
+    if name in registry:
+        check_entry("networks", name, registry[name], config.where, "networks.")
+    elif name not in FAMILIES:
+        known = ", ".join(dict.fromkeys([*map(str, registry), *FAMILIES]))
+        remedy = f"Known: {known}"
+        raise HakdError(f"unknown network {name!r}", where=config.where, key="networks", remedy=remedy)
+    data = config.content.get("data")
+    data_set = data.get("name") if isinstance(data, Mapping) else None
+    channels, classes = IMAGES.get(str(data_set), (3, 10))
+    return network_spec(
+        name, registry.get(name, {}), request.channels or channels, request.classes or classes, config.where
+    )
+
+
+def _levels(spec: NetworkSpec, request: Request) -> Levels:
+    """Architectures that the curves start from, by level."""
+    if request.widths:
+        return dict(_from_file(path, request.network) for path in request.widths)
+    full = full_widths(spec)
+
+    def macs_of(widths: Mapping[str, int]) -> int:
+        return build_graph(Architecture(spec, widths)).macs()
+
+    found: Levels = {}
+    for level in request.levels:
+        scaled = full_architecture(spec)
+        if level < 1:
+            scaled = Architecture(spec, dict(uniform(full, level, macs_of)))
+        found[level] = {"fisher": scaled}  # the key under which a sweep looks for what its curves start from
+    return found
+
+
+def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]:
+    content = read_json(path, "widths")
+    methods = content.get("methods")
+    if not isinstance(methods, Mapping) or "fisher" not in methods:
+        raise HakdError(
+            "no pruned widths in it", where=path, key="methods.fisher", remedy="Give another file"
+        )
+    found = {method: architecture_from(one, path) for method, one in methods.items()}
+    named = found["fisher"].spec.name
+    if named != network:
+        remedy = f"Give {named}, or another file"
+        raise HakdError(f"widths of {named!r}, not of {network!r}", where=path, key="network", remedy=remedy)
+    level = content.get("level")
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level <= 1:
+        problem = f"{level!r} is no level above 0 and up to 1"
+        raise HakdError(problem, where=path, key="level", remedy="Give another file")
+    return float(level), found
+
+
+# --- the summary

@@ -1,0 +1,173 @@
+"""Latency tables in the shapes that other tools read: HALP, Once-for-all, NetAdapt.
+
+What each of them reads was taken from its source: NVlabs/HALP `prune/cost.py`, mit-han-lab/once-for-all
+`ofa/nas/efficiency_predictor/latency_lookup_table.py`, denru01/netadapt `functions.py`. All three add up layers, our
+tables time parts of several layers (docs/commands.md says what is done about that). HALP and NetAdapt read pickles:
+here they are JSON, which docs/commands.md turns into theirs.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from hakd.latency_tables.parts import Layer, Part
+from hakd.records.errors import HakdError
+from hakd.records.files import write_bytes
+
+SUFFIX = {"csv": ".csv", "json": ".json", "halp": ".json", "ofa": ".yaml", "netadapt": ".json"}
+
+
+@dataclass
+class Export:
+    """What is written, and what a reader has to know: parts that the format has no place for, and other remarks."""
+
+    content: dict[str, Any]
+    left_out: dict[str, list[str]] = field(default_factory=dict)  # names of parts by reason
+    notes: list[str] = field(default_factory=list)
+
+
+def halp(parts: Sequence[Part], batch: int) -> Export:
+    """`{batch_cin_cout_size_kernel_stride_groups: milliseconds}`, size being that of the input.
+
+    HALP adds up convolutions, so the time of a part stands under one of them and its others take 0. Parts that its key
+    cannot tell apart share their mean.
+    """
+    made = Export({})
+    times: dict[str, dict[str, float]] = {}
+    for part in parts:
+        if part.carrier.kind != "conv":
+            made.left_out.setdefault("no convolution", []).append(part.group)
+            continue
+        times.setdefault(_halp_key(part.carrier, batch), {})[part.shape] = part.latency_ms
+        for layer in part.covered:
+            if layer.kind == "conv":
+                times.setdefault(_halp_key(layer, batch), {})
+    made.content = {key: fmean(shapes.values()) if shapes else 0.0 for key, shapes in times.items()}
+    shared = sum(len(shapes) > 1 for shapes in times.values())
+    if shared:
+        made.notes.append(
+            f"{shared} keys stand for several parts (their strides differ before it): the mean is written"
+        )
+    return made
+
+
+def _halp_key(layer: Layer, batch: int) -> str:
+    sizes = (batch, layer.cin, layer.cout, layer.size_in, layer.kernel, layer.stride, layer.groups)
+    return "_".join(map(str, sizes))
+
+
+def ofa(parts: Sequence[Part], batch: int) -> Export:
+    """`{type-input:HxWxC-output:HxWxC[-expand:-kernel:-stride:-idskip:]: {mean: milliseconds, count: bursts}}`.
+
+    The keys of Once-for-all's ProxylessNAS table, whose layers are whole blocks as ours.
+    """
+    made = Export({})
+    for part in parts:
+        key = _ofa_key(part)
+        if key is None:
+            made.left_out.setdefault("no layer type of Once-for-all's", []).append(part.group)
+        else:
+            made.content[key] = {"mean": part.latency_ms, "count": int(part.bursts)}
+    if batch != 1:
+        made.notes.append(f"timed with batch {batch}, which the keys do not say")
+    return made
+
+
+def _ofa_key(part: Part) -> str | None:
+    layers = part.layers
+    first, last = layers[0], layers[-1]
+    source = f"{first.size_in}x{first.size_in}x{first.cin}"
+    made = f"{last.size_out}x{last.size_out}x{last.cout}"
+    if last.kind == "linear" and len(layers) == 1:
+        size = part.graph.tensors[part.graph.inputs[0]].size
+        return f"Logits-input:{size}x{size}x{last.cin}-output:{last.cout}"
+    if part.first and len(layers) == 1:
+        return f"Conv-input:{source}-output:{made}"
+    kinds = "".join("d" if layer.depthwise else "p" if layer.kernel == 1 else "?" for layer in layers)
+    if kinds not in ("dp", "pdp") or "concat" in {op.kind for op in part.graph.ops}:
+        return None
+    middle = layers[-2]
+    if middle.cin % first.cin:
+        return None
+    about = f"expand:{middle.cin // first.cin}-kernel:{middle.kernel}-stride:{middle.stride}-idskip:0"
+    return f"expanded_conv-input:{source}-output:{made}-{about}"
+
+
+def netadapt(parts: Sequence[Part], batch: int) -> Export:
+    """`{layer: {..., "latency": {"cin,cout": seconds}}}`; the pair is a tuple in NetAdapt's own file.
+
+    Depthwise layers, and others whose time stands under another layer, take 0 at two pairs, so as to interpolate to 0.
+    """
+    made = Export({})
+    for part in parts:
+        own = part.carrier
+        times = _netadapt_layer(made.content, own, batch)["latency"]
+        times[f"{own.cin},{own.cout}"] = part.latency_ms / 1e3
+        for layer in part.covered:
+            _netadapt_layer(made.content, layer, batch)
+    for about in made.content.values():
+        if not about["latency"]:
+            wide = (about["num_in_channels"], about["num_out_channels"])
+            about["latency"] = (
+                {"1,1": 0.0, f"{wide[0]},{wide[1]}": 0.0} if wide != (1, 1) else {"1,1": 0.0, "2,2": 0.0}
+            )
+    thin = [name for name, about in made.content.items() if len(about["latency"]) < 2]
+    if thin:
+        made.notes.append(
+            f"{len(thin)} layers have one pair of widths, between which NetAdapt cannot interpolate"
+        )
+    return made
+
+
+def _netadapt_layer(content: dict[str, Any], layer: Layer, batch: int) -> dict[str, Any]:
+    """The entry of a layer; its own widths are the largest seen."""
+    linear = layer.kind == "linear"
+    entry = content.setdefault(
+        layer.name,
+        {
+            "is_depthwise": layer.depthwise,
+            "num_in_channels": layer.cin,
+            "num_out_channels": layer.cout,
+            "kernel_size": [layer.kernel] * 2,
+            "stride": [layer.stride] * 2,
+            "padding": [layer.padding] * 2,
+            "groups": layer.groups,
+            "layer_type_str": "Linear" if linear else "Conv2d",
+            "input_feature_map_size": [batch, layer.cin, 1, 1]
+            if linear
+            else [batch, layer.cin, *[layer.size_in] * 2],
+            "latency": {},
+        },
+    )
+    if layer.cin * layer.cout > entry["num_in_channels"] * entry["num_out_channels"]:
+        entry |= {"num_in_channels": layer.cin, "num_out_channels": layer.cout, "groups": layer.groups}
+        entry["input_feature_map_size"][1] = layer.cin
+    return entry
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Part], int], Export]] = {
+    "halp": halp,
+    "ofa": ofa,
+    "netadapt": netadapt,
+}
+
+
+def write_export(path: str, content: Mapping[str, Any]) -> None:
+    """Write an export as JSON or, for `.yaml`, as YAML; nothing else is in the file, because other tools read it.
+
+    Raises:
+        HakdError: nothing to write.
+    """
+    if not content:
+        remedy = "Give a table with trusted tiles (`hakd sweep` without --groups), or --of block"
+        raise HakdError("none of the rows has a place in this format", where=path, remedy=remedy)
+    if Path(path).suffix in (".yaml", ".yml"):
+        import yaml
+
+        text = yaml.safe_dump(dict(content), sort_keys=False, width=1000)
+    else:
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())

@@ -1,0 +1,296 @@
+"""`hakd recheck`: does a latency table still hold on its device, say after an update of the engine?
+
+A few tell-tale points are timed again, interleaved in fresh processes: both sides of each curve's largest steps, and
+both ends of its widest tread. Ratios within a curve are compared, which no clock and no load of the machine changes;
+latencies as such are not. Intervals hold together over all ratios and looks (Bonferroni).
+"""
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from hakd.boards import Board, Burst, Device, Point, open_board
+from hakd.latency_tables.parts import parts_of
+from hakd.records.arch import NetworkSpec
+from hakd.records.errors import HakdError
+from hakd.records.files import read_json
+from hakd.staircase.curve_rows import curve_of
+from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
+from hakd.staircase.mapping import changes
+from hakd.study.devices import Entry
+from hakd.sweeping.looks import merge
+from hakd.sweeping.parts import point
+
+LOOKS = 2
+HOLDS, STALE, UNCLEAR = "holds", "STALE", "unclear"
+SHOWN = ("fingerprint", "engine", "engine_version")
+
+# The points of a table's rows on a device, in the rows' order; a HakdError where the rows do not fit the network.
+PointsOf: TypeAlias = Callable[[pd.DataFrame, Device], Sequence[Point]]
+
+
+@dataclass(frozen=True)
+class TellTale:
+    """Two widths of a curve and the table's ratio of their latencies (wider over narrower)."""
+
+    curve: tuple[float | None, str]  # level, group
+    before: int
+    after: int
+    ratio: float
+    eps: float
+    step: bool  # else a tread, whose ends agree
+
+    @property
+    def words(self) -> str:
+        """Which pair it is."""
+        return f"{'step' if self.step else 'tread'} {self.before}->{self.after}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a pair: the ratio now with its interval; None where it could not be timed."""
+
+    pair: TellTale
+    now: tuple[float, float, float] | None
+
+    @property
+    def state(self) -> str:
+        """Stale: the whole interval lies beyond the curve's tolerance. Unclear: only its middle does."""
+        if self.now is None:
+            return UNCLEAR
+        middle, low, high = (math.log(value / self.pair.ratio) for value in self.now)
+        band = math.log1p(self.pair.eps)
+        if low > band or high < -band:
+            return STALE
+        return HOLDS if abs(middle) <= band else UNCLEAR
+
+    @property
+    def words(self) -> str:
+        """The pair, then and now."""
+        if self.now is None:
+            return f"{self.pair.words} could not be timed"
+        middle, low, high = (value - 1 for value in self.now)
+        then = f"{self.pair.ratio - 1:+.1%} then"
+        return f"{self.pair.words}: {then}, {middle:+.1%} now ({low:+.1%} to {high:+.1%})"
+
+
+def tell_tales(frame: pd.DataFrame, steps: int) -> list[TellTale]:
+    """Pairs to time again: of each curve of known noise the `steps` largest changes and the widest plateau, or ends.
+
+    Changes between adjacent widths come first: only they are where they seem to be.
+    """
+    found: list[TellTale] = []
+    blocks = frame[(frame["kind"] == "block") & frame["residual_p95"].notna()]
+    for (level, group), rows in blocks.groupby(["level", "group"], sort=False, dropna=False):
+        curve = curve_of(rows)
+        place = (None if pd.isna(level) else float(level), str(group))
+        known = dict(zip(curve.widths, curve.latency_ms, strict=True))
+        wanted = sorted(changes(curve), key=lambda one: (not one.exact, -abs(math.log(one.ratio))))[:steps]
+        pairs = [(one.before, one.after, True) for one in wanted]
+        tread = _widest_tread(curve.widths, curve.latency_ms, curve.tolerance or curve.eps)
+        if tread is not None:
+            pairs.append((*tread, False))
+        if not pairs and len(curve.widths) > 1:
+            pairs = [(curve.widths[0], curve.widths[-1], True)]
+        found += [TellTale(place, a, b, known[b] / known[a], curve.eps, step) for a, b, step in pairs]
+    return found
+
+
+def _widest_tread(widths: Sequence[int], latency_ms: Sequence[float], eps: float) -> tuple[int, int] | None:
+    """First and last of the longest run of timed widths within the tolerance of its first; None for single widths."""
+    best: tuple[int, int] | None = None
+    for i, left in enumerate(widths):
+        last = i
+        while last + 1 < len(widths) and abs(math.log(latency_ms[last + 1] / latency_ms[i])) <= math.log1p(
+            eps
+        ):
+            last += 1
+        if last > i and (best is None or widths[last] - left > best[1] - best[0]):
+            best = (left, widths[last])
+    return best
+
+
+def recheck(
+    entry: Entry,
+    frame: pd.DataFrame,
+    about: Mapping[str, Any],
+    points_of: PointsOf,
+    where: str,
+    store: str,
+    steps: int = 2,
+    chosen: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Time the tell-tale points again, say of each curve whether it holds, and name the choices that do not.
+
+    Args:
+        entry: the device.
+        frame: the latency table.
+        about: its metadata; empty where it has none.
+        points_of: makes points of its rows: `known_points`, or those of a network of the user's own.
+        where: the table's path, for messages.
+        store: the measurement store, which keeps the bursts.
+        steps: changes of each curve to look at.
+        chosen: `results/{network}/snap/{level}/{device}.json` of a study, whose choices are named where stale.
+
+    Returns:
+        Whether every curve holds.
+
+    Raises:
+        HakdError: no curve of known noise, a table that does not fit the network, a device that does not answer.
+    """
+    pairs = tell_tales(frame, steps)
+    if not pairs:
+        raise HakdError(
+            "no curve whose noise is known",
+            where=where,
+            remedy="Sweep the network again (`hakd sweep --again` where the store answers)",
+        )
+    choices = _choices(chosen)
+    wanted = _wanted(frame, pairs)
+    made = points_of(wanted, entry.device)
+    points = {_place(row): one for row, one in zip(wanted.itertuples(), made, strict=True)}
+    with open_board(entry.device, Path(store)) as board:
+        say(_then_and_now(about, board))
+        verdicts, bursts = _time(board, entry, pairs, points)
+        say(f"{len(points)} points, {len(pairs)} ratios, {_scale(frame, bursts)}")
+    return _report(verdicts, choices, where, say)
+
+
+def known_points(spec: NetworkSpec, where: object) -> PointsOf:
+    """Points of the rows of a network of hakd's."""
+
+    def points(rows: pd.DataFrame, device: Device) -> list[Point]:
+        parts = parts_of(rows, spec, where)
+        return [point(part.graph, f"recheck {part.group}", device) for part in parts]
+
+    return points
+
+
+def _place(row: Any) -> tuple[float | None, str, int]:
+    return None if pd.isna(row.level) else float(row.level), str(row.group), int(row.width)
+
+
+def _wanted(frame: pd.DataFrame, pairs: Sequence[TellTale]) -> pd.DataFrame:
+    """The rows of all widths of the pairs."""
+    places = {(*pair.curve, width) for pair in pairs for width in (pair.before, pair.after)}
+    blocks = frame[frame["kind"] == "block"]
+    return blocks[[_place(row) in places for row in blocks.itertuples()]]
+
+
+def _time(
+    board: Board,
+    entry: Entry,
+    pairs: Sequence[TellTale],
+    points: Mapping[tuple[float | None, str, int], Point],
+) -> tuple[list[Verdict], dict[str, list[Burst]]]:
+    """Time all points in fresh processes, and those of unclear pairs once more; nothing comes out of the store."""
+    bursts: dict[str, list[Burst]] = {}
+    purpose = f"recheck:{secrets.token_hex(4)}"
+    confidence = 1 - (1 - CONFIDENCE) / (len(pairs) * LOOKS)
+    verdicts = [Verdict(pair, None) for pair in pairs]
+    for look in range(1, LOOKS + 1):
+        pending = [verdict.pair for verdict in verdicts if verdict.state == UNCLEAR]
+        if not pending:
+            break
+        asked = {(*pair.curve, width) for pair in pending for width in (pair.before, pair.after)}
+        protocol = entry.measuring.end_to_end()
+        merge(
+            bursts,
+            board.measure(
+                [points[place] for place in sorted(asked, key=str)], protocol, f"{purpose}:look{look}"
+            ),
+        )
+        verdicts = [Verdict(pair, _now(bursts, pair, points, confidence)) for pair in pairs]
+    return verdicts, bursts
+
+
+def _now(
+    bursts: Mapping[str, Sequence[Burst]],
+    pair: TellTale,
+    points: Mapping[tuple[float | None, str, int], Point],
+    confidence: float,
+) -> tuple[float, float, float] | None:
+    keys = [points[(*pair.curve, width)].key for width in (pair.after, pair.before)]
+    # None: it failed on the board, which the session has said.
+    return ratio(bursts, keys[0], keys[1], confidence)
+
+
+def _then_and_now(about: Mapping[str, Any], board: Board) -> str:
+    """What the table was made with, and what is there now."""
+    now = {
+        "fingerprint": board.fingerprint,
+        "engine": board.device.engine,
+        "engine_version": board.engine_version,
+    }
+    if not all(isinstance(about.get(key), str) for key in SHOWN):
+        return f"{board.device.name}: {_engine(now)} now; the table does not say with what it was made"
+    if _engine(about) == _engine(now):
+        return f"{board.device.name}: {_engine(now)}, as when the table was made"
+    return f"{board.device.name}: {_engine(about)} when the table was made, {_engine(now)} now"
+
+
+def _engine(about: Mapping[str, Any]) -> str:
+    return f"{about['engine']} {about['engine_version']} (fingerprint {about['fingerprint']})"
+
+
+def _scale(frame: pd.DataFrame, bursts: Mapping[str, Sequence[Burst]]) -> str:
+    """How much faster or slower everything is: for the eye only."""
+    then = dict(zip(frame["shape"], frame["latency_ms"], strict=True))
+    now = {key: one.latency_ms for key, one in estimate(bursts).estimates.items()}
+    scale = [now[key] / then[key] for key in now if key in then]
+    return f"in the median {median(scale):.2f} times the table's latency" if scale else "none could be timed"
+
+
+def _report(
+    verdicts: Sequence[Verdict], choices: Sequence[Mapping[str, Any]], where: str, say: Callable[[str], None]
+) -> bool:
+    by_curve: dict[tuple[float | None, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        by_curve.setdefault(verdict.pair.curve, []).append(verdict)
+    wide = max(len(group) for _, group in by_curve)
+    bad: dict[tuple[float | None, str], str] = {}
+    for (level, group), found in by_curve.items():
+        states = {verdict.state for verdict in found}
+        state = STALE if STALE in states else UNCLEAR if UNCLEAR in states else HOLDS
+        name = f"{'' if level is None else f'level {level:g} '}{group:<{wide}}"
+        if state == HOLDS:
+            say(f"  {name}  holds    {', '.join(verdict.pair.words for verdict in found)}")
+            continue
+        bad[level, group] = state
+        say(f"  {name}  {state:<7}  {'; '.join(v.words for v in found if v.state != HOLDS)}")
+    stale = sum(state == STALE for state in bad.values())
+    unclear = len(bad) - stale
+    for choice in choices:
+        moved = choice["width_from"] != choice["width_to"]
+        if moved and bad.get((choice["level"], choice["group"])) == STALE:
+            move = f"{choice['group']} {choice['width_from']} -> {choice['width_to']}"
+            say(f"  stale choice: {choice['method']} at level {choice['level']:g}: {move}")
+    if not bad:
+        say(f"All {len(by_curve)} curves hold.")
+        return True
+    words = [f"{stale} of {len(by_curve)} curves are stale"] if stale else []
+    words += [f"{unclear} unclear (raise `benchmark_processes` or `rounds` of the device)"] if unclear else []
+    remedy = (
+        f": measure again (`hakd sweep --again`; in a study `hakd store forget` its sweep and delete {where}), "
+        "then choose again"
+        if stale
+        else ""
+    )
+    say(f"{', '.join(words)}{remedy}.")
+    return False
+
+
+def _choices(paths: Sequence[str]) -> list[Mapping[str, Any]]:
+    """All choices of a study's files."""
+    found: list[Mapping[str, Any]] = []
+    for path in paths:
+        methods = read_json(path, "snap").get("methods", {})
+        found += [choice for entry in methods.values() for choice in entry.get("choices", ())]
+    return found

@@ -1,0 +1,265 @@
+"""`hakd plan`: what a study will cost on each device, before anything is timed. No board is spoken to.
+
+Points are counted from the configuration; which widths the choices will ask for is known only from the curves, so the
+count has a least (the first points of each curve) and a most (the budget of the mode). Minutes per point come from what
+the store has seen of the device, else from the multiply-accumulates at an assumed rate.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from hakd.boards import Device, Protocol
+from hakd.boards.journal import read
+from hakd.choosing.rivals import uniform
+from hakd.data.settings import IMAGES
+from hakd.networks.families import build_graph, full_architecture, full_widths, network_spec
+from hakd.records.arch import Architecture, NetworkSpec
+from hakd.records.errors import HakdError
+from hakd.staircase.plan import POINTS, targets
+from hakd.study.candidates import BY_TABLES, SNAPPED, baselines, fleet_students, students
+from hakd.study.configuration import canonical, level_text
+from hakd.study.fleets import fleets_of, selected
+from hakd.study.measuring import Measuring, device_from
+from hakd.sweeping.following import LENGTHS
+from hakd.sweeping.looks import LOOKS
+from hakd.sweeping.parts import engine_graph
+from hakd.sweeping.seams import pair_graphs
+
+GMACS = 2.0  # assumed: thousand million multiply-accumulates a second and thread, a Raspberry Pi 4's order of magnitude
+OVERHEAD_S = 3e-6  # assumed: of a call
+LOADING_S = 0.01  # assumed: to load one model into a process
+READINGS = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of timing on a device: how many points, in how many processes each, and how long it takes.
+
+    `least` and `most` are ends of a range: of points, and of seconds.
+    """
+
+    what: str
+    points: tuple[int, int]
+    seconds: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class DevicePlan:
+    """What one device has to do, and where its minutes come from."""
+
+    name: str
+    parts: tuple[Part, ...]
+    basis: str
+
+    @property
+    def points(self) -> tuple[int, int]:
+        """Least and most."""
+        return sum(part.points[0] for part in self.parts), sum(part.points[1] for part in self.parts)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Least and most."""
+        return sum(part.seconds[0] for part in self.parts), sum(part.seconds[1] for part in self.parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For machines."""
+        parts = {
+            part.what: {"points": list(part.points), "seconds": list(part.seconds)} for part in self.parts
+        }
+        return {"device": self.name, "basis": self.basis, "parts": parts}
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """Seconds that a visit of a point takes (2 discarded calls, a burst, its share of warm-up and loading)."""
+
+    basis: str
+    per_visit_s: float | None  # as the store has seen it; None: by the MACs
+    gmacs: float
+
+    def visit_s(self, macs: float, protocol: Protocol, threads: int) -> float:
+        if self.per_visit_s is not None:
+            return self.per_visit_s
+        call = OVERHEAD_S + macs / (self.gmacs * 1e9 * threads)
+        calls = min(max(protocol.burst_ms / 1e3 / call, protocol.min_calls), protocol.max_calls)
+        warm = max(protocol.warmup_calls * call, protocol.warmup_ms / 1e3) + LOADING_S
+        return (2 + calls) * call + warm / protocol.rounds
+
+
+def device_plans(study: Mapping[str, Any], store: Path, gmacs: float = GMACS) -> Iterator[DevicePlan]:
+    """What every device of the study has to do."""
+    for name in study["run"]["devices"]:
+        device, measuring = device_from(name, canonical(study["devices"][name]))
+        rate = _rate(device, store, gmacs)
+        parts: list[Part] = []
+        for network in study["run"]["networks"]:
+            parts += _network_parts(study, network, device, measuring, rate)
+        parts.append(_benchmark(study, device, measuring, rate))
+        yield DevicePlan(name, tuple(parts), rate.basis)
+
+
+def spec_of(study: Mapping[str, Any], network: str) -> NetworkSpec:
+    """A network of the study, with the images of its data set where they are known."""
+    channels, classes = IMAGES.get(study["data"]["name"], (3, 10))
+    return network_spec(network, study["networks"][network], channels, classes)
+
+
+def stand_in(spec: NetworkSpec, level: float) -> Architecture:
+    """The full network scaled to a level: before it is pruned, its pruned widths are taken to be like these."""
+
+    def macs_of(widths: Mapping[str, int]) -> int:
+        return build_graph(Architecture(spec, widths)).macs()
+
+    return Architecture(spec, uniform(full_widths(spec), level, macs_of))
+
+
+def _network_parts(
+    study: Mapping[str, Any], network: str, device: Device, measuring: Measuring, rate: _Rate
+) -> Iterator[Part]:
+    """Sweep and verification of one network."""
+    spec, full = spec_of(study, network), full_widths(spec_of(study, network))
+    methods = study["run"]["methods"]
+    levels = study["run"]["levels"]
+    protocol = measuring.one_process()
+    least = most = 0
+    macs: list[int] = []
+    shapes = {
+        graph.shape_key(): graph.macs() for graph in engine_graph(full_architecture(spec)).tiles().values()
+    }
+    places, once = len(engine_graph(full_architecture(spec)).tiles()), len(shapes)
+    for level in levels:
+        found = stand_in(spec, level)
+        graph = engine_graph(found)
+        for group, width in found.widths.items():
+            first = len(targets(width, full[group]))
+            least, most = least + first, most + max(first, min(POINTS, full[group] - width + 1))
+            macs.append(graph.block(group).macs() * device.batch)
+    free = sum(method not in (*SNAPPED, "teacher", "deep_compression") for method in methods)
+    looks = measuring.processes * measuring.rounds
+    seconds = rate.visit_s(fmean(macs), protocol, device.threads) * looks
+    yield Part(f"{network}: curves", (least, most), (least * seconds, most * seconds * sum(LENGTHS)))
+    tiles = (once, once + places * len(levels) * free)
+    seconds = rate.visit_s(fmean(shapes.values()) * device.batch, protocol, device.threads) * looks
+    yield Part(f"{network}: tiles", tiles, (tiles[0] * seconds, tiles[1] * seconds * LOOKS))
+    yield _pairs(network, spec, tuple(methods), len(levels), device, measuring, rate)
+    snapped = READINGS + sum(method in methods for method in BY_TABLES)
+    whole = fmean(build_graph(stand_in(spec, level)).macs() for level in levels)
+    once = 2 * snapped * len(levels)
+    visits = measuring.benchmark_processes * measuring.rounds
+    seconds = rate.visit_s(whole * device.batch, measuring.end_to_end(), device.threads) * visits
+    yield Part(f"{network}: verification", (once, once), (once * seconds, once * seconds * LOOKS))
+
+
+def _pairs(
+    network: str,
+    spec: NetworkSpec,
+    methods: Sequence[str],
+    levels: int,
+    device: Device,
+    measuring: Measuring,
+    rate: _Rate,
+) -> Part:
+    """Pairs of tiles, by which the benchmark predicts: those of the full network, up to those of all architectures."""
+    graphs = pair_graphs(engine_graph(full_architecture(spec)))
+    shapes = {graph.shape_key(): graph.macs() for graph in graphs.values()}
+    networks = 1 + levels * sum(method not in ("teacher", "deep_compression") for method in methods)
+    points = (len(shapes), len(graphs) * networks)
+    macs = fmean(shapes.values()) * device.batch
+    seconds = (
+        rate.visit_s(macs, measuring.one_process(), device.threads) * measuring.processes * measuring.rounds
+    )
+    return Part(f"{network}: pairs of tiles", points, (points[0] * seconds, points[1] * seconds * LOOKS))
+
+
+def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, rate: _Rate) -> Part:
+    """All candidates of the device, end to end; as many as there are when no two methods choose alike."""
+    found: list[float] = []
+    for network in study["run"]["networks"]:
+        spec = spec_of(study, network)
+        whole = build_graph(full_architecture(spec)).macs()
+        found += [float(whole)] * len(baselines(study, network))
+        for level in study["run"]["levels"]:
+            archs = {method: method for method in study["run"]["methods"] if method in _with_students(study)}
+            made = students(study, network, level, device.name, archs)
+            for fleet in fleets_of(study, device.name):
+                made += fleet_students(study, network, level, fleet, fleet)
+            found += [whole * level] * len(made)
+    visits = measuring.benchmark_processes * measuring.rounds
+    times = [
+        rate.visit_s(macs * device.batch, measuring.end_to_end(), device.threads) * visits for macs in found
+    ]
+    return Part("benchmark", (len(found), len(found)), (sum(times), sum(times) * LOOKS))
+
+
+def _with_students(study: Mapping[str, Any]) -> Mapping[str, Any]:
+    return study["students"]["recipes"]
+
+
+def _rate(device: Device, store: Path, gmacs: float) -> _Rate:
+    """Seconds a visit, from the sessions that the store has of this device; else assumed."""
+    visits, seconds = 0, 0.0
+    for path in store.glob("*/*.jsonl"):
+        try:
+            records = read(path)
+        except HakdError:
+            continue  # `hakd store verify` says what is wrong with it
+        if not records or not _is_of(records[0], device):
+            continue
+        bursts = [one for one in records if one.get("type") == "burst"]
+        at = [one["at_ns"] for one in bursts if isinstance(one.get("at_ns"), int)]
+        if len(at) > 1:
+            visits += sum(not one["reference"] for one in bursts)
+            seconds += (max(at) - min(at)) / 1e9
+    if visits and seconds:
+        words = f"{1e3 * seconds / visits:.3g} ms a visit, as the store has seen it ({visits} visits)"
+        return _Rate(words, seconds / visits, gmacs)
+    return _Rate(f"assumed: {gmacs:g} GMAC/s a thread, {OVERHEAD_S * 1e6:g} us a call", None, gmacs)
+
+
+def _is_of(head: Mapping[str, Any], device: Device) -> bool:
+    """Whether a session was one with this device as it is set now."""
+    about, identity = head.get("device", {}), head.get("identity", {})
+    wanted = {"engine": device.engine, "threads": device.threads, "batch": device.batch}
+    return about.get("name") == device.name and all(
+        identity.get(key) == value for key, value in wanted.items()
+    )
+
+
+def lines_of(plan: DevicePlan) -> list[str]:
+    """A device's plan as text."""
+    lines = [f"{plan.name}: {_range(*plan.points)} points, {_time(*plan.seconds)}  ({plan.basis})"]
+    wide = max(len(part.what) for part in plan.parts)
+    for part in plan.parts:
+        lines.append(f"  {part.what:<{wide}}  {_range(*part.points):>11} points  {_time(*part.seconds)}")
+    return lines
+
+
+def levels_text(study: Mapping[str, Any]) -> str:
+    """The study in a line."""
+    run = study["run"]
+    levels = ", ".join(level_text(level) for level in run["levels"])
+    counts = f"{len(run['methods'])} methods; {len(run['seeds'])} seeds"
+    return f"networks {', '.join(run['networks'])}; levels {levels}; {counts}"
+
+
+def not_counted(study: Mapping[str, Any]) -> str:
+    """What the minutes leave out."""
+    own = [method for method in BY_TABLES if method in study["run"]["methods"]]
+    tables = [f"tables that {', '.join(own)} time for themselves"] if own else []
+    tables += [f"tables and verification of fleets ({', '.join(selected(study))})"] if selected(study) else []
+    checks = ["repairs after a verification", "certificates"]
+    return f"Not counted: {', '.join([*checks, *tables, 'waiting for a board'])}."
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _time(low: float, high: float) -> str:
+    """Seconds as minutes or hours."""
+    unit, per = ("h", 3600.0) if high >= 2 * 3600 else ("min", 60.0) if high >= 120 else ("s", 1.0)
+    shown = [f"{value / per:.{0 if value / per >= 10 else 1}f}" for value in (low, high)]
+    return f"{shown[0]} {unit}" if shown[0] == shown[1] else f"{shown[0]} to {shown[1]} {unit}"

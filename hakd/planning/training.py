@@ -1,0 +1,117 @@
+"""How long a study's training will take: images that its jobs see, over a rate that a two-second probe measures here.
+
+The probe trains each network at full width; a pruned network is taken to be as much faster as it has fewer
+multiply-accumulates, distillation to cost a forward pass of the teacher (a third of a step) more.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from hakd.networks.families import build_graph, full_architecture, full_widths
+from hakd.planning.devices import spec_of, stand_in
+from hakd.records.errors import HakdError
+from hakd.study.candidates import fleet_students, students
+from hakd.study.fleets import selected
+
+PROBE_S = 2.0
+TRAIN = Path("results/data/train.npz")
+KNOWN = {"digits": 1295, "cifar10": 45000}  # training images of a data set that was not prepared yet
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some alike jobs: how many, and what one costs in images at full width."""
+
+    what: str
+    jobs: int
+    images: float
+
+
+def train_images(study: Mapping[str, Any]) -> int | None:
+    """Images in an epoch: of the prepared data, or as known of the data set; None where nothing is known."""
+    from hakd.data.settings import complete
+    from hakd.data.stored import read
+
+    data = complete(study["data"])
+    if TRAIN.is_file():
+        try:
+            stored = read(TRAIN)
+        except HakdError:
+            return None
+        return stored.drawn_images or len(stored.labels)
+    if data["name"] == "cluttered-digits":
+        return int(data["epoch_images"])
+    return KNOWN.get(data["name"])
+
+
+def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Job]:
+    """Jobs of one network; methods that choose alike share students, so there may be fewer."""
+    run, seeds = study["run"], len(study["run"]["seeds"])
+    made = [Job("teacher", seeds, study["teacher"]["epochs"] * epoch)]
+    if any(method not in ("teacher", "deep_compression") for method in run["methods"]):
+        made.append(Job("pruning", 1, _pruning_images(study, network)))
+    archs = {method: method for method in run["methods"] if method in study["students"]["recipes"]}
+    found: dict[tuple[str, str, float, str], float] = {}
+    for level in run["levels"]:
+        made_for = [students(study, network, level, device, archs) for device in run["devices"]]
+        made_for += [fleet_students(study, network, level, fleet, fleet) for fleet in selected(study)]
+        for one in chain.from_iterable(made_for):
+            place = (one.checkpoint_path, one.method, level, one.target_device or "")
+            extra = 4 / 3 if one.recipe == "distilled" else 1.0
+            dearer = 1 / 3 if one.recipe == "distilled" else 0.0  # the teacher's pass is at full width
+            found[place] = study["students"]["epochs"] * epoch * (level * (extra - dearer) + dearer)
+    if found:
+        made.append(Job("students", len(found), sum(found.values()) / len(found)))
+    if "deep_compression" in run["methods"]:
+        settings = study["deep_compression"]["compression"]
+        epochs = settings["rounds"] * settings["epochs"] + settings["sharing_epochs"]
+        made.append(
+            Job("deep compression", seeds * len(study["deep_compression"]["densities"]), epochs * epoch)
+        )
+    return made
+
+
+def _pruning_images(study: Mapping[str, Any], network: str) -> float:
+    """Images of the pruning down to the lowest level, at full width: networks on the way are narrower."""
+    spec, settings, level = spec_of(study, network), study["prune"], min(study["run"]["levels"])
+    full, last = full_widths(spec), stand_in(spec, level).widths
+    removals = sum(full[group] - last[group] for group in full) / settings["channels"]
+    return removals * settings["steps"] * settings["batch_size"] * (1 + level) / 2
+
+
+def probe(study: Mapping[str, Any], network: str, seconds: float = PROBE_S) -> float:
+    """Images a second that a training step takes at full width, on the study's training device and one thread."""
+    import torch
+
+    from hakd.networks.module import network_with
+    from hakd.networks.onnx_model import stand_in_weights
+    from hakd.training.device import training_device
+
+    spec = spec_of(study, network)
+    device, batch = training_device(study["training"]["device"]), study["students"]["recipe"]["batch_size"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        graph = build_graph(full_architecture(spec))
+        module = network_with(graph, stand_in_weights(graph)).to(device).train()
+        optimiser = torch.optim.SGD(module.parameters(), lr=1e-6, momentum=0.9)
+        images = torch.randn(batch, spec.input_channels, spec.input_size, spec.input_size, device=device)
+        labels = torch.zeros(batch, dtype=torch.int64, device=device)
+        start, done = None, 0
+        while start is None or time.monotonic() - start < seconds:
+            optimiser.zero_grad(set_to_none=True)
+            torch.nn.functional.cross_entropy(module(images), labels).backward()
+            optimiser.step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if start is None:
+                start = time.monotonic()  # the first step is warm-up
+            else:
+                done += batch
+        return done / (time.monotonic() - start)
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,1 @@
+"""Fisher scores and other criteria, the pruning loop and its trajectory, weights that are inherited."""

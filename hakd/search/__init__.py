@@ -1,0 +1,1 @@
+"""Drives a board in order to choose: verified choices, tables of tiles, certificates, fleets."""

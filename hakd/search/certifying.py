@@ -1,0 +1,104 @@
+"""Certificates of the networks chosen on a device, each from bursts of its own that nothing else uses."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hakd.boards import Board, Point, Protocol
+from hakd.choosing.certificate import Certificate, Claim, Place, certify
+from hakd.records.arch import Architecture
+from hakd.records.files import digest
+from hakd.search.budget import Budget
+from hakd.study.measuring import Measuring
+from hakd.sweeping.parts import engine_graph, point
+
+log = logging.getLogger(__name__)
+MORE_PROCESSES = 3  # than verification: few processes pay dearly for bounds that hold together
+ROUNDS = 6  # at most in each, of half the length: the fastest of many short bursts repeats best
+TWIN = "its twin"
+
+
+def protocol(measuring: Measuring) -> Protocol:
+    """How certificates are timed: one look of a number of processes that is fixed beforehand."""
+    return Protocol(
+        processes=measuring.benchmark_processes + MORE_PROCESSES,
+        rounds=min(measuring.rounds, ROUNDS),
+        burst_ms=measuring.burst_ms / 2,
+        warmup_ms=measuring.burst_ms / 2,  # the fastest call of all bursts counts: a short warm-up does
+        chunk_points=1000,  # all in every process, so that each pair shares all of them
+    )
+
+
+def certify_network(
+    board: Board,
+    measuring: Measuring,
+    pruned: Architecture,
+    chosen: Architecture,
+    choices: Sequence[Mapping[str, Any]],
+    budget: Budget,
+) -> list[Certificate]:
+    """Time the moved groups' decision blocks and the whole network afresh, against what they were before.
+
+    A block is timed at the group's width before and after, its neighbours at the widths of the network that was chosen
+    in the end. Networks that are alike share their certificates.
+
+    Args:
+        board: an open one.
+        measuring: how its device is measured.
+        pruned: the network before.
+        chosen: the network after.
+        choices: a record per group with `width_from`, `width_to` and `tolerance`.
+        budget: what the whole network is compared with.
+    """
+    claims, points = _claims(board, pruned, chosen, choices, budget)
+    how = protocol(measuring)
+    keys = sorted(one.key for one in points)
+    name = f"certify:{digest(keys)}:{how.processes}x{how.rounds}x{how.burst_ms:g}ms"
+    bursts = board.measure(points, how, name) if points else {}
+    device = board.device
+    place = Place(device.name, device.engine, board.engine_version, device.threads)
+    found = certify(bursts, claims, place)
+    for one in found:
+        log.info("%s%s", f"{one.group}: " if one.group else "", one.words)
+    return found
+
+
+def _claims(
+    board: Board,
+    pruned: Architecture,
+    chosen: Architecture,
+    choices: Sequence[Mapping[str, Any]],
+    budget: Budget,
+) -> tuple[list[Claim], list[Point]]:
+    """What is to be said of a network, and the points that it takes."""
+    whole, points = _whole(board, pruned, chosen, budget)
+    claims = [whole]
+    for choice in choices:
+        group, before, after = choice["group"], choice["width_from"], choice["width_to"]
+        if before == after:
+            continue
+        pair = []
+        for channels in (after, before):
+            network = Architecture(chosen.spec, {**chosen.widths, group: channels})
+            label = f"{chosen.spec.name} {chosen.arch} {group} = {channels}"
+            pair.append(point(engine_graph(network).block(group), label, board.device))
+        points += pair
+        new, old = (one.key for one in pair)
+        claims.append(Claim(new, old, group, before, after, tolerance=choice["tolerance"]))
+    return claims, points
+
+
+def _whole(
+    board: Board, pruned: Architecture, chosen: Architecture, budget: Budget
+) -> tuple[Claim, list[Point]]:
+    """The whole network against its twin, or whatever gave the budget."""
+    reference = budget.reference
+    is_twin = reference is not None and reference.arch == pruned.arch and budget.share == 1
+    than = TWIN if is_twin else budget.words
+    if reference is not None and reference.arch == chosen.arch and budget.share == 1:
+        return Claim("", None, than=TWIN if is_twin else "the one that gave the budget"), []
+    networks = [chosen] if reference is None else [chosen, reference]
+    points = [point(engine_graph(one), f"{one.spec.name} {one.arch}", board.device) for one in networks]
+    other = None if reference is None else points[1].key
+    claim = Claim(points[0].key, other, share=budget.share, limit_ms=budget.latency_ms, than=than)
+    return claim, list(points)

@@ -1,0 +1,149 @@
+"""Widths of one network for several devices: tables on each, one choice under every budget, verified on all of them."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hakd.boards import Board
+from hakd.choosing.fleet import shared_candidates
+from hakd.choosing.joint import Joint, NoneFits
+from hakd.choosing.within_budget import Fresh
+from hakd.choosing.within_budgets import FleetKept, within_budgets
+from hakd.records.arch import Architecture
+from hakd.search.by_tables import Question
+from hakd.search.fleet_boards import Boards, Member
+from hakd.search.fleet_record import Asked, described
+from hakd.search.fresh import fresh_timer
+from hakd.search.tile_tables import Tables, fitted_networks, measure_tables, time_networks
+from hakd.study.measuring import Measuring
+
+log = logging.getLogger(__name__)
+
+
+def choose_for_fleet(
+    members: Mapping[str, Member],
+    store: Path,
+    level: float,
+    pruned: Architecture,
+    trajectory: pd.DataFrame,
+) -> dict[str, Any]:
+    """Measure each member's tables, choose one network for all, calibrate and verify it on every one of them.
+
+    Returns:
+        As `hakd.search.fleet_record.described` makes it, with `search_s` (seconds of measuring, choosing, verifying).
+
+    Raises:
+        HakdError: a board that does not answer or is another one than its table was measured on; no widths that keep
+            all budgets.
+    """
+    start = time.monotonic()
+    questions = {name: Question(level, pruned, one.curves, trajectory) for name, one in members.items()}
+    candidates = shared_candidates([questions[name].candidates(one.budget) for name, one in members.items()])
+    values = next(iter(questions.values())).values(candidates)
+    reference = _common_reference(members)
+    with Boards(members, store) as boards:
+        tables = _measure(boards, members, pruned, candidates)
+        budgets_ms = {name: one.budget.ms(tables[name].measured_ms) for name, one in members.items()}
+        asked = Asked(tables, values, budgets_ms, dict.fromkeys(members, 0.0))
+        asked = _calibrate(asked, boards, members, pruned)
+        kept = within_budgets(
+            asked.solve,
+            _timer(boards, members, pruned, budgets_ms),
+            budgets_ms,
+            reference.widths if reference else None,
+        )
+    kept = _or_reference(kept, reference, asked)
+    log.info("%s at %g: %s", ", ".join(members), level, kept.reason)
+    budgets = {name: one.budget for name, one in members.items()}
+    made = described(kept, asked, budgets, pruned, float(trajectory["score"].sum()))
+    return made | {"search_s": time.monotonic() - start}
+
+
+def _measure(
+    boards: Boards,
+    members: Mapping[str, Member],
+    pruned: Architecture,
+    candidates: Mapping[str, Sequence[int]],
+) -> dict[str, Tables]:
+    """Tables of every member at the candidates of all; what a member's own choice has timed is in the store."""
+    found = {}
+    for name, member in members.items():
+        networks = fitted_networks(pruned, member.budget.reference)
+        found[name] = measure_tables(boards.of(name), pruned, candidates, networks, member.measuring)
+    return found
+
+
+def _calibrate(asked: Asked, boards: Boards, members: Mapping[str, Member], pruned: Architecture) -> Asked:
+    """With the predictions shifted to be right at the first choice, on each device."""
+    try:
+        first = asked.solve(asked.budgets_ms)
+    except NoneFits:
+        return asked
+    shifts = {
+        name: _calibrated(boards.of(name), member.measuring, pruned, first, asked.tables[name])
+        for name, member in members.items()
+    }
+    return replace(asked, shifts_ms=shifts)
+
+
+def _calibrated(
+    board: Board, measuring: Measuring, pruned: Architecture, first: Joint, tables: Tables
+) -> float:
+    """What (ms) the first choice takes beyond its prediction, on the scale of the pruned network's latency.
+
+    One overhead for all networks is right on average; where the choice goes, among fast widths, the sum of tiles can be
+    off by more (docs/findings.md). Also undoes what the choice gained by picking favourable errors.
+    """
+    chosen = Architecture(pruned.spec, dict(first.widths))
+    found = time_networks(board, {one.arch: one for one in (chosen, pruned)}, measuring, "calibrate")
+    if chosen.arch not in found or pruned.arch not in found or pruned.arch not in tables.measured_ms:
+        return 0.0
+    predicted = first.latency_ms[board.device.name]
+    return found[chosen.arch] / found[pruned.arch] * tables.measured_ms[pruned.arch] - predicted
+
+
+def _timer(
+    boards: Boards, members: Mapping[str, Member], pruned: Architecture, budgets_ms: Mapping[str, float]
+) -> Callable[[dict[str, int]], Mapping[str, Fresh | None]]:
+    """Times widths on all devices, one after the other: beside its budget's reference on each."""
+    calls = 0
+
+    def time_fresh(widths: dict[str, int]) -> dict[str, Fresh | None]:
+        nonlocal calls
+        found = {}
+        for name, member in members.items():
+            board = boards.of(name)
+            timer = fresh_timer(board, member.measuring, pruned, member.budget, budgets_ms[name], calls)
+            found[name] = timer(widths)
+        calls += 1
+        return found
+
+    return time_fresh
+
+
+def _common_reference(members: Mapping[str, Member]) -> Architecture | None:
+    """The network whose latency is the budget of every member: it keeps them all by definition."""
+    budgets = [member.budget for member in members.values()]
+    reference = budgets[0].reference
+    if reference is None or not all(one.same and one.reference == reference for one in budgets):
+        return None
+    return reference
+
+
+def _or_reference(kept: FleetKept, reference: Architecture | None, asked: Asked) -> FleetKept:
+    """The network that gave all budgets, where it loses less."""
+    if kept.taken is None or reference is None or not asked.knows(reference.widths):
+        return kept
+    ours, its = (
+        sum(asked.values[group][width] for group, width in some.items())
+        for some in (kept.widths, reference.widths)
+    )
+    if its <= ours:
+        return kept
+    reason = f"{kept.reason}; the network that gave the budget loses less"
+    return replace(kept, widths=dict(reference.widths), taken=None, reason=reason)

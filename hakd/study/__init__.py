@@ -1,0 +1,1 @@
+"""A study: its configuration and schema, devices, candidates, fleets, and what its scripts share."""

@@ -1,0 +1,112 @@
+"""The configuration of a study: what the schema cannot check, and how rules read it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from hakd.boards.device import Device
+from hakd.data.settings import complete
+from hakd.networks.families import build_graph, full_widths, network_spec
+from hakd.records.arch import Architecture, NetworkSpec
+from hakd.records.errors import HakdError
+from hakd.records.files import digest
+from hakd.study.fleets import check_fleets
+
+WHERE = "configuration"
+DEVICE_FILES = (
+    "pareto.pdf",
+    "staircases.pdf",
+    "audit.pdf",
+    "certificates.csv",
+    "hazards.csv",
+    "verification.csv",
+)  # in results/devices/{device}, for people
+# Folders in results/.
+RESERVED = ("architectures", "available", "candidates", "data", "devices", "logs", "measurements")
+
+
+def level_text(level: float) -> str:
+    """How a level is written in file names: 0.5 and 0.50 are one."""
+    return f"{level:g}"
+
+
+def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
+    """Refuse what the schema lets pass; note the configuration's hash for the provenance of results.
+
+    Raises:
+        HakdError: a name in `run` that its registry does not hold, impossible network options, names that differ in
+            case only, a fleet that is none.
+    """
+    os.environ["HAKD_CONFIG_HASH"] = config_digest(config)  # jobs inherit the environment
+    complete(config["data"], where)
+    for key in ("devices", "networks"):
+        for name in config["run"][key]:
+            if name not in config[key]:
+                known = ", ".join(config[key])
+                raise HakdError(
+                    f"unknown {key[:-1]} {name!r}",
+                    where=where,
+                    key=f"run.{key}",
+                    remedy=f"Add it to `{key}`, or use one of: {known}",
+                )
+        folded = [name.lower() for name in config[key]]
+        double = next((name for name in folded if folded.count(name) > 1), None)
+        if double:
+            raise HakdError(
+                f"two names differ in case only ({double!r})", where=where, key=key, remedy="Rename one"
+            )
+    for name, settings_ in config["devices"].items():
+        # Refuses what could reach a command line, before any job starts.
+        Device.from_config(name, canonical(settings_))
+    for name, settings_ in config["networks"].items():
+        spec = network_spec(name, settings_, channels=3, num_classes=2, where=where)
+        if name in config["run"]["networks"]:
+            _check_reach(spec, min(config["run"]["levels"]), where)
+        if name in RESERVED:
+            raise HakdError(
+                "is a folder of the results", where=where, key=f"networks.{name}", remedy="Rename it"
+            )
+    check_fleets(config, where)
+    densities = config.get("deep_compression", {}).get("densities", [])
+    for key, values in (("run.levels", config["run"]["levels"]), ("deep_compression.densities", densities)):
+        texts = [level_text(value) for value in values]
+        if len(set(texts)) < len(texts):
+            raise HakdError("a value twice", where=where, key=key, remedy="Name each once")
+
+
+def _check_reach(spec: NetworkSpec, level: float, where: str) -> None:
+    """Refuse a level below what widths of one channel leave (counted for three input channels and two classes)."""
+    full = full_widths(spec)
+    least = build_graph(Architecture(spec, dict.fromkeys(full, 1))).macs()
+    share = least / build_graph(Architecture(spec, full)).macs()
+    if level < share:
+        raise HakdError(
+            f"{level:g} cannot be reached by {spec.name}: with one channel a group {share:.3g} of its MACs are left",
+            where=where,
+            key="run.levels",
+            remedy="Use a higher level",
+        )
+
+
+def canonical(value: Any) -> Any:
+    """The same value whatever the key order, and 10.0 for 10: what a rule depends on, not how it was typed."""
+    if isinstance(value, Mapping):
+        return {key: canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def settings(config: Mapping[str, Any], path: str) -> Any:
+    """The canonical setting at a `/`-separated path."""
+    value: Any = config
+    for key in path.split("/"):
+        value = value[key]
+    return canonical(value)
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """Short hash of the whole configuration."""
+    return digest(canonical(config))
