@@ -74,7 +74,7 @@ def case(number: int, methods: Sequence[str], device: CostModel | None = None) -
 
 def checked(entry: Mapping[str, Any], pruned: Architecture, model: CostModel) -> dict[str, Any]:
     """A method's certificates beside the truth."""
-    chosen = Architecture(pruned.spec, entry["widths"])
+    chosen = pruned.at(entry["widths"])
     found = []
     for one in entry["certificates"]:
         if one["scope"] == "network":
@@ -91,7 +91,7 @@ def checked(entry: Mapping[str, Any], pruned: Architecture, model: CostModel) ->
 
 
 def _block_us(model: CostModel, chosen: Architecture, group: str, width: int) -> float:
-    network = Architecture(chosen.spec, {**chosen.widths, group: width})
+    network = chosen.at({group: width})
     return model.cost_us(layers(engine_graph(network).block(group)))
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from hakd.boards import Burst, Device, Point, Protocol
-from hakd.boards.cost_model import CostModel, Hump, Layer, Noise
+from hakd.boards.cost_model import CostedLayer, CostModel, Hump, Noise
 from hakd.boards.packing import chunks, unique
 from hakd.boards.virtual import VERSION, Simulation
 from hakd.networks.families import build_graph, full_widths, network_spec
@@ -112,7 +112,7 @@ def network_block(architecture: Architecture, group: str, full: int) -> Block:
     """The decision block of a group, the other groups at the architecture's widths."""
 
     def graph(channels: int) -> Graph:
-        widened = Architecture(architecture.spec, {**architecture.widths, group: channels})
+        widened = architecture.at({group: channels})
         return fold_batch_norm(build_graph(widened))[0].block(group)
 
     around = neighbours(graph(full), group)
@@ -131,7 +131,7 @@ def plain_block(kernel: int, side: str, full: int, size: int, other: int) -> Blo
     return Block(f"conv{kernel}x{kernel} {side} {full}", full, graph)
 
 
-def layers(graph: Graph) -> list[Layer]:
+def layers(graph: Graph) -> list[CostedLayer]:
     """Convolutions and linear layers of a graph, as the cost model takes them (batch 1)."""
     found = []
     for op in graph.ops:
@@ -141,7 +141,7 @@ def layers(graph: Graph) -> list[Layer]:
             depthwise = (
                 op.depthwise and cout > 1
             )  # of one channel it is a dense one, to ONNX and to the device
-            found.append(Layer(cout, cin, op.kernel, max(1, out.size) ** 2, depthwise))
+            found.append(CostedLayer(cout, cin, op.kernel, max(1, out.size) ** 2, depthwise))
     return found
 
 

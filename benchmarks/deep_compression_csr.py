@@ -22,7 +22,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import scipy  # noqa: E402
 
-from hakd.deep_compression.codec import Layer, decode, encode  # noqa: E402
+from hakd.deep_compression.codec import QuantisedTensor, decode, encode  # noqa: E402
 from hakd.deep_compression.sharing import share  # noqa: E402
 from hakd.deep_compression.sparse import csr  # noqa: E402
 
@@ -40,7 +40,7 @@ def decoded_layer(outs: int, ins: int, kernel: int, density: float) -> tuple[np.
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((outs, ins, kernel, kernel)).astype(np.float32)
     kept = np.abs(weights) >= np.quantile(np.abs(weights), 1 - density)
-    content = encode([Layer("w", *share(weights, kept, 8), "conv")], {}, {})
+    content = encode([QuantisedTensor("w", *share(weights, kept, 8), "conv")], {}, {})
     return decode(content)[0]["w"], len(content)
 
 

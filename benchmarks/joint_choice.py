@@ -24,11 +24,17 @@ import pandas as pd  # noqa: E402
 
 from hakd.boards.cost_model import CostModel, cost_model_from  # noqa: E402
 from hakd.boards.virtual import layers_of  # noqa: E402
+from hakd.choosing.baselines import uniform_aligned  # noqa: E402
 from hakd.choosing.device_free import choose_device_free  # noqa: E402
 from hakd.choosing.joint import Cost, TileTable, choose, latency_of  # noqa: E402
-from hakd.choosing.rivals import uniform_aligned  # noqa: E402
 from hakd.networks.engine_model import engine_model  # noqa: E402
-from hakd.networks.families import build_graph, full_architecture, full_widths, network_spec  # noqa: E402
+from hakd.networks.families import (  # noqa: E402
+    build_graph,
+    full_architecture,
+    full_widths,
+    macs_of,
+    network_spec,
+)
 from hakd.networks.onnx_model import stand_in_weights  # noqa: E402
 from hakd.pruning.trajectory import COLUMNS, regained_saliency  # noqa: E402
 from hakd.records.arch import Architecture, NetworkSpec  # noqa: E402
@@ -96,12 +102,8 @@ def lost_share(widths: Mapping[str, int], full: Mapping[str, int], trajectory: p
 def aligned_within(spec: NetworkSpec, budget_ms: float, model: CostModel) -> Architecture | None:
     """The widest uniform multiplier, rounded to 8, whose TRUE latency keeps the budget: more than a study can know."""
     full = full_widths(spec)
-
-    def macs_of(widths: Mapping[str, int]) -> int:
-        return build_graph(Architecture(spec, widths)).macs()
-
     for level in np.arange(1, 0, -0.02):
-        found = Architecture(spec, uniform_aligned(full, round(float(level), 2), macs_of, 8))
+        found = Architecture(spec, uniform_aligned(full, round(float(level), 2), macs_of(spec), 8))
         if true_ms(found, model) <= budget_ms:
             return found
     return None

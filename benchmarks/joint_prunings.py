@@ -25,9 +25,9 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from hakd.boards import Board, Burst, open_board  # noqa: E402
+from hakd.choosing.baselines import round_to  # noqa: E402
 from hakd.choosing.device_free import choose_device_free  # noqa: E402
 from hakd.choosing.joint import Cost, NoneFits, Values, choose, latency_of  # noqa: E402
-from hakd.choosing.rivals import round_to  # noqa: E402
 from hakd.choosing.snap import READINGS  # noqa: E402
 from hakd.networks.families import full_architecture, full_widths, network_spec  # noqa: E402
 from hakd.pruning.trajectory import read_trajectory, regained_saliency, write_trajectory  # noqa: E402
@@ -35,7 +35,7 @@ from hakd.records.arch import Architecture, architecture_from  # noqa: E402
 from hakd.records.files import digest, read_json, write_json  # noqa: E402
 from hakd.records.tables import read_table, write_table  # noqa: E402
 from hakd.search.budget import Budget, budget_from  # noqa: E402
-from hakd.search.by_tables import Question  # noqa: E402
+from hakd.search.by_tables import ChoiceProblem  # noqa: E402
 from hakd.search.snapping import snap_network  # noqa: E402
 from hakd.search.tile_tables import Tables, measure_tables  # noqa: E402
 from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
@@ -139,11 +139,11 @@ def train(folder: Path, limit_s: float) -> None:
 # --- timing
 
 
-def question_of(case: Case) -> Question:
+def question_of(case: Case) -> ChoiceProblem:
     """The pruning with its curves, once these are timed."""
     pruned, trajectory = _pruned(case)
     table, _ = read_table(case.own / "latency.parquet", "latency")
-    return Question(case.level, pruned, curves_from_table(table, case.level), trajectory)
+    return ChoiceProblem(case.level, pruned, curves_from_table(table, case.level), trajectory)
 
 
 def _pruned(case: Case) -> tuple[Architecture, pd.DataFrame]:
@@ -221,7 +221,7 @@ def _time_afresh(case: Case, path: Path) -> None:
             timed = board.measure(list(points.values()), measuring.end_to_end(), f"{purpose}:look{look}")
             merge(bursts, timed)
             found = estimate(bursts, absolute=True)
-            if all(known(one, measuring.min_step / 2) for one in found.estimates.values()):
+            if all(known(one, measuring.min_step / 2) for one in found.by_key.values()):
                 break
     ratios = {
         f"{name} / {other}": ratio(bursts, points[one.arch].key, points[networks[other].arch].key)
@@ -229,7 +229,7 @@ def _time_afresh(case: Case, path: Path) -> None:
         for other in (*BUDGETS, *READINGS, "full")
         if one.arch != networks[other].arch
     }
-    latency = {name: found.estimates[points[one.arch].key].latency_ms for name, one in networks.items()}
+    latency = {name: found.by_key[points[one.arch].key].latency_ms for name, one in networks.items()}
     about = {"residual_p95": found.residual_p95}
     write_json(path, "fresh", {"latency_ms": latency, "ratios": ratios, **about})
 
@@ -286,10 +286,12 @@ def _regret(case: Case, like: str) -> list[dict]:
     return rows
 
 
-def _tables(board: Board, measuring: Measuring, question: Question, budget: Budget) -> tuple[Tables, Values]:
+def _tables(
+    board: Board, measuring: Measuring, question: ChoiceProblem, budget: Budget
+) -> tuple[Tables, Values]:
     """As `choose_by_tables` makes them."""
     pruned, candidates = question.pruned, question.candidates(budget)
-    rounded = Architecture(pruned.spec, round_to(pruned.widths, question.full))
+    rounded = pruned.at(round_to(pruned.widths, question.full))
     networks = [full_architecture(pruned.spec), pruned, rounded, budget.reference or pruned]
     made = measure_tables(board, pruned, candidates, {one.arch: one for one in networks}, measuring)
     return made, question.values(candidates)

@@ -42,7 +42,7 @@ from hakd.boards import Device, open_board
 from hakd.boards.cost_model import CostModel
 from hakd.choosing.snap import READINGS, snap
 from hakd.staircase.curve import Curve, make_curve
-from hakd.staircase.estimate import Estimate, Sweep
+from hakd.staircase.estimate import Estimate, Estimates
 from hakd.staircase.mapping import changes, comb, comb_upside_down
 from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
@@ -131,7 +131,7 @@ def _device_cases(task: tuple[CostModel, int, int]) -> list[dict[str, Any]]:
 
 def sweep(
     truth: Truth, parts: Sequence[Block], widths: Sequence[int], mode: str, seed: int
-) -> tuple[list[BlockLine], Sweep, ComputedBoard]:
+) -> tuple[list[BlockLine], Estimates, ComputedBoard]:
     """Blocks followed in one session of a computed board."""
     device = Device("computed", "virtual", cost_model=truth.model.to_dict())
     board = ComputedBoard(device, truth, seed)
@@ -235,12 +235,12 @@ def kind(truth: Truth, block: Block, width: int) -> str:
     return "comb" if has_comb else "staircase" if has_steps else "slope"
 
 
-def _again(first: Sweep, second: Sweep, lines: Sequence[BlockLine]) -> list[float]:
+def _again(first: Estimates, second: Estimates, lines: Sequence[BlockLine]) -> list[float]:
     """Log ratios of widths that two sweeps timed on a curve that is decided, the sweeps' common factor removed."""
     if not all(line.told for line in lines):
         return []
-    shared = first.estimates.keys() & second.estimates.keys()
-    gaps = {k: math.log(first.estimates[k].latency_ms / second.estimates[k].latency_ms) for k in shared}
+    shared = first.by_key.keys() & second.by_key.keys()
+    gaps = {k: math.log(first.by_key[k].latency_ms / second.by_key[k].latency_ms) for k in shared}
     level = float(np.median(list(gaps.values())))
     return [gaps[key] - level for key in lines[0].keys.values() if key in gaps]
 
@@ -410,7 +410,7 @@ def check(count: int = 3) -> str:
                     for block, width in zip(parts, widths, strict=True)
                 ]
                 whole = follow(board, others, Measuring(), block_point(parts[REFERENCE], 64, device))
-            same = whole.estimates == computed.estimates
+            same = whole.by_key == computed.by_key
             differences += not same
             print(f"device {number}, {mode}: {len(whole.estimates)} points", "the same" if same else "DIFFER")
     return "the figures differ" if differences else ""

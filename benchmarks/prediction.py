@@ -106,7 +106,7 @@ def timed(
     ties = tie_points(list(archs.values()), board.device)
     points = [*made.values(), *ties]
     purpose = "prediction:" + digest(sorted({one.key for one in points}))
-    found = end_to_end(board, points, measuring, purpose).estimates
+    found = end_to_end(board, points, measuring, purpose).by_key
     beside = {one.key: found[one.key].latency_ms for one in ties if one.key in found}
     whole = {arch: found[one.key].latency_ms for arch, one in made.items() if one.key in found}
     return whole, time_parts(board, list(archs.values()), measuring, beside)

@@ -139,7 +139,7 @@ def curves(found: Bursts, results: Path, min_step: float) -> dict[Place, tuple[C
 def _keys(pruned: Architecture, group: str, full: int, found: Bursts) -> dict[int, str]:
     keys = {}
     for width in range(1, full + 1):
-        network = Architecture(pruned.spec, {**pruned.widths, group: width})
+        network = pruned.at({group: width})
         key = engine_graph(network).block(group).shape_key()
         if key in found:
             keys[width] = key

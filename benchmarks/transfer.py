@@ -38,7 +38,7 @@ from hakd.staircase.guided import guided_map_more
 from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
 from hakd.sweeping.modes import MODES, Mode, guided
-from hakd.transfer.prior import Prior, Session, Timed, learn_prior
+from hakd.transfer.prior import Prior, Session, TimedCurve, learn_prior
 from hakd.transfer.shapes import block_shape
 
 FAMILIES = ((16, 4), (8, 1), (32, 8), (4, 2))  # tile_out, tile_in
@@ -111,7 +111,7 @@ def virtual_cases(pool: Any, held_out: int) -> list[dict[str, Any]]:
     return [case for found in pool.imap(_held_out, tasks) for case in found]
 
 
-def _mapped(place: tuple[int, int]) -> list[Timed]:
+def _mapped(place: tuple[int, int]) -> list[TimedCurve]:
     """A device's table: maps of its blocks."""
     number, model = draw(*place)
     truth, parts = Truth(model), small_blocks(number)
@@ -119,9 +119,9 @@ def _mapped(place: tuple[int, int]) -> list[Timed]:
     return [_timed(line.block, line.curve) for line in lines if line.curve.residual_p95 is not None]
 
 
-def _timed(block: Block, curve: Curve) -> Timed:
+def _timed(block: Block, curve: Curve) -> TimedCurve:
     shape = block_shape(block.name, block.full, block.graph)
-    return Timed(shape, curve.widths, curve.latency_ms, curve.residual_p95)
+    return TimedCurve(shape, curve.widths, curve.latency_ms, curve.residual_p95)
 
 
 def _follow(
@@ -268,10 +268,10 @@ def _stopping(block: Block, session: Session | None, snapshots: dict[Any, Any]) 
 # --- real tables
 
 
-def load_tables(paths: Sequence[str]) -> dict[str, list[Timed]]:
+def load_tables(paths: Sequence[str]) -> dict[str, list[TimedCurve]]:
     """Curves by engine or device: of hakd's latency tables, or of the recorded curves in `benchmarks/truth`."""
     blocks = {block.name: block for block in families()}
-    found: dict[str, list[Timed]] = defaultdict(list)
+    found: dict[str, list[TimedCurve]] = defaultdict(list)
     for path in paths:
         frame = pd.read_csv(path) if Path(path).suffix == ".csv" else None
         if frame is None or "block" not in frame:
@@ -282,11 +282,11 @@ def load_tables(paths: Sequence[str]) -> dict[str, list[Timed]]:
             block = blocks[str(name)]
             shape = block_shape(block.name, block.full, block.graph)
             widths, times = tuple(map(int, rows["width"])), tuple(map(float, rows["latency_ms"]))
-            found[str(engine)].append(Timed(shape, widths, times, RECORDED_RESIDUAL))
+            found[str(engine)].append(TimedCurve(shape, widths, times, RECORDED_RESIDUAL))
     return dict(found)
 
 
-def recorded_cases(devices: Mapping[str, list[Timed]]) -> list[dict[str, Any]]:
+def recorded_cases(devices: Mapping[str, list[TimedCurve]]) -> list[dict[str, Any]]:
     """Each device held out: decisions replayed from its recorded curves, with a prior of all others and without."""
     cases = []
     for name, curves in devices.items():
@@ -299,7 +299,7 @@ def recorded_cases(devices: Mapping[str, list[Timed]]) -> list[dict[str, Any]]:
     return cases
 
 
-def _replayed(timed: Timed, session: Session | None) -> list[dict[str, Any]]:
+def _replayed(timed: TimedCurve, session: Session | None) -> list[dict[str, Any]]:
     """Decisions at a few widths of a recorded curve, which must hold every width up to its last."""
     name, full = timed.shape.group, timed.widths[-1]
     known = dict(zip(timed.widths, timed.latency_ms, strict=True))

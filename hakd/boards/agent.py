@@ -76,7 +76,7 @@ def tagged(tag, body):
     return b"\n@%s %08x %s\n" % (tag.encode(), zlib.crc32(body), body)
 
 
-class Voice:
+class LineWriter:
     """The agent's side of the output: numbered, checksummed lines that carry the session's tag."""
 
     def __init__(self, fd, tag):
@@ -447,7 +447,7 @@ def main():
     try:
         config = read_frame(sys.stdin.buffer)
         if config is not None:
-            Agent(config, sys.stdin.buffer, Voice(out, config["tag"])).serve()
+            Agent(config, sys.stdin.buffer, LineWriter(out, config["tag"])).serve()
         code = 0
     except Exception:
         traceback.print_exc()

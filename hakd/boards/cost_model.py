@@ -56,7 +56,7 @@ class Faults:
 
 
 @dataclass(frozen=True)
-class Layer:
+class CostedLayer:
     """A convolution or linear layer (kernel 1, one pixel); `pixels` counts batch x height x width of its output."""
 
     cout: int
@@ -81,11 +81,11 @@ class CostModel:
     faults: Faults = field(default_factory=Faults)
     seed: int = 0
 
-    def cost_us(self, layers: Iterable[Layer]) -> float:
+    def cost_us(self, layers: Iterable[CostedLayer]) -> float:
         """True time of a graph in microseconds."""
         return self.overhead_us + sum(map(self._layer_us, layers))
 
-    def _layer_us(self, layer: Layer) -> float:
+    def _layer_us(self, layer: CostedLayer) -> float:
         area = layer.kernel**2 * layer.pixels / 1e6
         if layer.depthwise:
             return self.depthwise_us_per_mmac * layer.cout * area

@@ -172,7 +172,7 @@ def keys_in(path: str | os.PathLike, name: str) -> list[HostKey]:
 
 
 @dataclass(frozen=True)
-class Way:
+class SshRoute:
     """How ssh would reach a device, its configuration and the user's taken together (`ssh -G`).
 
     Attributes:
@@ -192,7 +192,7 @@ class Way:
     files: tuple[str, ...]
 
 
-def way(device: Device) -> Way:
+def ssh_route(device: Device) -> SshRoute:
     """Ask ssh, without the network, how it would reach a device.
 
     Raises:
@@ -214,7 +214,7 @@ def way(device: Device) -> Way:
     host, port = told.get("hostname", device.host), int(told.get("port", 22))
     alias = told.get("hostkeyalias", "none")
     files = f"{told.get('userknownhostsfile', '')} {told.get('globalknownhostsfile', '')}".split()
-    return Way(
+    return SshRoute(
         host,
         port,
         told.get("user", ""),
@@ -251,7 +251,7 @@ def shown_keys(device: Device) -> list[HostKey]:
     )
 
 
-def known_keys(route: Way) -> list[tuple[str, HostKey]]:
+def known_keys(route: SshRoute) -> list[tuple[str, HostKey]]:
     """Every key known for a device, with the file it is known in; marked lines (authorities, revoked keys) too."""
     return [(file, key) for file in route.files for key in keys_in(file, route.name)]
 

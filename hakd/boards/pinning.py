@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hakd.boards import ssh
 from hakd.boards.device import Device
-from hakd.boards.host_keys import HostKey, holder, known_keys, others, shown_keys, way, write_keys
+from hakd.boards.host_keys import HostKey, holder, known_keys, others, shown_keys, ssh_route, write_keys
 from hakd.records.errors import HakdError
 
 Say = Callable[[str], None]
@@ -51,7 +51,7 @@ def pinned_file(device: Device) -> Path:
 def _pin_one(
     device: Device, label: str, fingerprints: Collection[str], replacing: bool, say: Say, ask: Ask | None
 ) -> None:
-    route, file = way(device), pinned_file(device)
+    route, file = ssh_route(device), pinned_file(device)
     shown = shown_keys(device)
     name = shown[0].names
     known = known_keys(replace(route, name=name, files=tuple(dict.fromkeys((str(file), *route.files)))))

@@ -28,7 +28,7 @@ _POSITIVE = ("calls", "min_ns", "median_ns")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Defect:
     """Something that is not as hakd wrote it; a `note` does no harm."""
 
     where: Path
@@ -117,24 +117,24 @@ def holdings(root: Path) -> list[Holding]:
     return sorted(found, key=lambda one: one.last, reverse=True)
 
 
-def verify(root: Path) -> tuple[list[Finding], int, int]:
+def verify(root: Path) -> tuple[list[Defect], int, int]:
     """Everything in the store that is not as hakd wrote it; with the numbers of journals and bursts that were read.
 
     Raises:
         HakdError: no such folder, or a file that cannot be read.
     """
-    findings: list[Finding] = []
+    findings: list[Defect] = []
     journals = bursts = 0
     known = set(_folders(root))
     for path in sorted(root.iterdir()):
         if path not in known:
-            findings.append(Finding(path, "is not hakd's", "nothing reads it", note=True))
+            findings.append(Defect(path, "is not hakd's", "nothing reads it", note=True))
     for folder in sorted(known):
         places: set[tuple[Any, ...]] = set()
         read = []
         for path in sorted(folder.iterdir()):
             if path.suffix != ".jsonl" or path.is_dir():
-                findings.append(Finding(path, "is not hakd's", "nothing reads it", note=True))
+                findings.append(Defect(path, "is not hakd's", "nothing reads it", note=True))
             else:
                 read.append(_read(path))
         forgotten = {place for journal in read for place in _forgotten(journal)}
@@ -152,7 +152,7 @@ def verify(root: Path) -> tuple[list[Finding], int, int]:
             places.update(found)
             if twice:
                 words = f"{twice} bursts were measured before (same purpose, point, process slot and round)"
-                findings.append(Finding(path, words, TWICE))
+                findings.append(Defect(path, words, TWICE))
     return findings, journals, bursts
 
 
@@ -229,31 +229,31 @@ def _home(journal: _Journal) -> str | None:
     return digest(identity, 16) if isinstance(identity, Mapping) else None
 
 
-def _of_file(journal: _Journal) -> Iterator[Finding]:
+def _of_file(journal: _Journal) -> Iterator[Defect]:
     """A journal as a whole: every line, its head, and the folder that it lies in."""
     path, head = journal.path, journal.head
     if journal.torn:
         words = (
             "the last line was cut off (a crash, or a session that is under way); it is left out when read"
         )
-        yield Finding(path, words, note=True)
+        yield Defect(path, words, note=True)
     if journal.broken:
         lines = ", ".join(map(str, journal.broken[:5])) + (", ..." if len(journal.broken) > 5 else "")
-        yield Finding(path, f"no record in {len(journal.broken)} lines ({lines})", MEASURED_AGAIN)
+        yield Defect(path, f"no record in {len(journal.broken)} lines ({lines})", MEASURED_AGAIN)
     if not journal.records and not journal.broken:
-        yield Finding(path, "is empty", "delete it", note=True)
+        yield Defect(path, "is empty", "delete it", note=True)
     elif not head:
-        yield Finding(path, "does not begin with a session", MEASURED_AGAIN)
+        yield Defect(path, "does not begin with a session", MEASURED_AGAIN)
     elif head.get("format") != 1:
-        yield Finding(path, f"has format {head.get('format')!r}, this program reads 1", MEASURED_AGAIN)
+        yield Defect(path, f"has format {head.get('format')!r}, this program reads 1", MEASURED_AGAIN)
     elif not isinstance(head.get("identity"), Mapping):
-        yield Finding(path, "says no identity", MEASURED_AGAIN)
+        yield Defect(path, "says no identity", MEASURED_AGAIN)
     elif (home := _home(journal)) is not None and home != path.parent.name:
         remedy = f"move it to {path.parent.parent / home}, or delete it"
-        yield Finding(path, f"belongs to the identity {home}, not to the folder's", remedy)
+        yield Defect(path, f"belongs to the identity {home}, not to the folder's", remedy)
 
 
-def _of_records(journal: _Journal) -> Iterator[Finding]:
+def _of_records(journal: _Journal) -> Iterator[Defect]:
     """The records of a journal: known kinds, whole bursts with plausible figures, of processes that were started."""
     foreign: Counter[str] = Counter()
     runs: dict[str, tuple[Any, Any]] = {}
@@ -274,7 +274,7 @@ def _of_records(journal: _Journal) -> Iterator[Finding]:
             elif runs[str(process)] != (record.get("purpose"), record.get("slot")):
                 foreign["with the purpose or slot of another process"] += 1
     for words, number in foreign.items():
-        yield Finding(journal.path, f"{number} records {words}", MEASURED_AGAIN)
+        yield Defect(journal.path, f"{number} records {words}", MEASURED_AGAIN)
 
 
 def _is_burst(record: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hakd.boards import agent
-from hakd.boards.cost_model import CostModel, Layer, cost_model_from
+from hakd.boards.cost_model import CostedLayer, CostModel, cost_model_from
 from hakd.boards.device import Device
 from hakd.boards.lost import LinkLost
 from hakd.boards.worker import unpack
@@ -67,7 +67,7 @@ def turned_away(words: str) -> bool:
 _DROPPED = 77
 
 
-def layers_of(model: bytes) -> list[Layer]:
+def layers_of(model: bytes) -> list[CostedLayer]:
     """Convolutions and linear layers of an ONNX model, in order.
 
     Raises:
@@ -93,10 +93,10 @@ def layers_of(model: bytes) -> list[Layer]:
             pixels = batch * math.prod(size)
             if groups == 1 and _groups(node) != 1:
                 raise ValueError(f"{node.name}: groups that are not depthwise")
-            found.append(Layer(cout, cin, kernel[0], pixels, depthwise=groups > 1))
+            found.append(CostedLayer(cout, cin, kernel[0], pixels, depthwise=groups > 1))
         elif node.op_type in ("Gemm", "MatMul"):
             cout, cin = shapes[node.output[0]][-1], shapes[node.input[0]][-1]
-            found.append(Layer(cout, cin, 1, math.prod(shapes[node.output[0]][:-1])))
+            found.append(CostedLayer(cout, cin, 1, math.prod(shapes[node.output[0]][:-1])))
     return found
 
 
@@ -107,7 +107,7 @@ def _groups(node: Any) -> int:
 class Simulation:
     """Answers a session's jobs."""
 
-    def __init__(self, settings: Mapping[str, Any], voice: agent.Voice) -> None:
+    def __init__(self, settings: Mapping[str, Any], voice: agent.LineWriter) -> None:
         import numpy
 
         self.numpy, self.voice = numpy, voice
@@ -262,7 +262,7 @@ def main() -> None:
     config = agent.read_frame(stream)
     if config is None:
         return
-    voice = agent.Voice(1, config["tag"])
+    voice = agent.LineWriter(1, config["tag"])
     simulation = Simulation(config["virtual"], voice)
     simulation.hello()
     threading.Thread(target=_beat, args=(voice,), daemon=True).start()
@@ -276,7 +276,7 @@ def main() -> None:
             return
 
 
-def _beat(voice: agent.Voice) -> None:
+def _beat(voice: agent.LineWriter) -> None:
     while True:
         time.sleep(agent.BEAT_S)
         voice.say("beat")

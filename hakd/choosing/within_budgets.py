@@ -13,7 +13,7 @@ from hakd.choosing.within_budget import MOST_TRIES, Fresh, checked, tightened, u
 
 
 @dataclass(frozen=True)
-class Timed:
+class DeviceTry:
     """A choice on one device: what was asked of the tables and predicted (ms), and what fresh data say.
 
     `ratio` is latency / budget, with its interval.
@@ -38,7 +38,7 @@ class FleetTry:
     """One choice, timed on every device."""
 
     widths: Mapping[str, int]
-    devices: Mapping[str, Timed]
+    devices: Mapping[str, DeviceTry]
     reason: str
 
     @property
@@ -125,9 +125,9 @@ def within_budgets(
     return FleetKept(best.widths, tuple(steps), best, reason)
 
 
-def _timed(found: Joint, asked: Mapping[str, float], fresh: Mapping[str, Fresh]) -> dict[str, Timed]:
+def _timed(found: Joint, asked: Mapping[str, float], fresh: Mapping[str, Fresh]) -> dict[str, DeviceTry]:
     return {
-        name: Timed(asked[name], found.latency_ms[name], found.upper_ms[name], *checked(fresh[name]))
+        name: DeviceTry(asked[name], found.latency_ms[name], found.upper_ms[name], *checked(fresh[name]))
         for name in asked
     }
 

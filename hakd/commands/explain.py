@@ -37,14 +37,16 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.explaining.explain import Question, explain
+    from hakd.explaining.explain import ExplainRequest, explain
     from hakd.study.devices import changed, find_device
     from hakd.study.files import read_configuration
 
     logging.getLogger("hakd.sweeping").setLevel(logging.INFO)
     given = {key: getattr(arguments, key) for key in ("processes", "rounds", "min_step")}
     entry = changed(find_device(arguments.device, arguments.config), given)
-    question = Question(arguments.model, arguments.top, arguments.store, arguments.input, arguments.json)
+    question = ExplainRequest(
+        arguments.model, arguments.top, arguments.store, arguments.input, arguments.json
+    )
     try:
         explain(entry, read_configuration(arguments.config), question)
     except HakdError as error:

@@ -67,11 +67,11 @@ def _run(arguments: argparse.Namespace) -> int:
 def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]) -> None:
     """Write one of the other tools' shapes, and say what is not in it."""
     from hakd.explaining.own_rows import own_name
-    from hakd.latency_tables.build import Request, network_of
     from hakd.latency_tables.exports import FORMATS, write_export
     from hakd.latency_tables.parts import parts_of, spec_from
     from hakd.records.errors import HakdError
     from hakd.study.files import read_configuration
+    from hakd.study.networks import network_of
 
     own = own_name(frame)
     if own is not None:
@@ -83,8 +83,7 @@ def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]
     kind = "tile" if arguments.format == "ofa" else arguments.of
     spec = spec_from(about, arguments.table)
     if spec is None:
-        wanted = Request(str(frame["network"].iloc[0]), "map", arguments.out)
-        spec = network_of(read_configuration(arguments.config), wanted)
+        spec = network_of(read_configuration(arguments.config), str(frame["network"].iloc[0]))
     rows = frame[frame["kind"] == kind]
     trusted = rows if arguments.untrusted else rows[rows["trusted"]]
     batch = about.get("batch", 1)

@@ -37,14 +37,14 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.latency_tables.imports import Wanted, import_table
+    from hakd.latency_tables.imports import ExpectedOrigin, import_table
     from hakd.records.errors import HakdError
     from hakd.study.devices import find_device
 
     if arguments.same_model and not arguments.device:
         raise HakdError("needs a device", where="import-table", key="--same-model", remedy="Give --device")
     entry = find_device(arguments.device, arguments.config) if arguments.device else None
-    wanted = Wanted(arguments.fingerprint, entry, arguments.unchecked, arguments.same_model)
+    wanted = ExpectedOrigin(arguments.fingerprint, entry, arguments.unchecked, arguments.same_model)
     try:
         import_table(arguments.table, wanted, arguments.out)
     except HakdError as error:

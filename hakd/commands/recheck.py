@@ -84,10 +84,10 @@ def _points_of(
 ) -> "PointsOf":
     """How the table's rows become points: a network of hakd's, or one that a function of the user's builds."""
     from hakd.explaining.own_rows import OwnNetwork, own_name
-    from hakd.latency_tables.build import Request, network_of
     from hakd.latency_tables.parts import spec_from
     from hakd.latency_tables.recheck import known_points
     from hakd.records.errors import HakdError
+    from hakd.study.networks import network_of
 
     table, own = arguments.table, own_name(frame)
     if own is None:
@@ -99,7 +99,7 @@ def _points_of(
                 )
         spec = spec_from(about, table)
         if spec is None:
-            spec = network_of(config, Request(str(frame["network"].iloc[0]), "map", "none.csv"))
+            spec = network_of(config, str(frame["network"].iloc[0]))
         return known_points(spec, table)
     if arguments.network is None:
         problem = f"the table is of {own}, which has to be built again, and a table calls no code by itself"

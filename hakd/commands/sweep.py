@@ -98,7 +98,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.latency_tables.build import Request, make_table
+    from hakd.latency_tables.build import TableRequest, make_table
     from hakd.study.devices import changed, find_device
     from hakd.study.files import read_configuration
 
@@ -113,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.prior and arguments.mode == "exhaustive":
         remedy = "Leave it out, or use --mode map or targets"
         raise HakdError("has nothing to say where every width is timed", key="--prior", remedy=remedy)
-    request = Request(
+    request = TableRequest(
         arguments.network,
         arguments.mode,
         arguments.out,

@@ -35,7 +35,7 @@ _REMEDY = "Delete it and run deep_compression again"
 
 
 @dataclass(frozen=True)
-class Layer:
+class QuantisedTensor:
     """A quantised weight tensor.
 
     Args:
@@ -105,7 +105,9 @@ def from_entries(entry_codes: np.ndarray, differences: np.ndarray, size: int) ->
     return codes
 
 
-def encode(layers: Sequence[Layer], others: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bytes:
+def encode(
+    layers: Sequence[QuantisedTensor], others: Mapping[str, np.ndarray], header: Mapping[str, Any]
+) -> bytes:
     """The whole file.
 
     Args:
@@ -144,7 +146,7 @@ def encode(layers: Sequence[Layer], others: Mapping[str, np.ndarray], header: Ma
     return content + zlib.crc32(content).to_bytes(4, "little")
 
 
-def _encode_layer(layer: Layer) -> tuple[list[bytes], int]:
+def _encode_layer(layer: QuantisedTensor) -> tuple[list[bytes], int]:
     """Codebook without code 0, table and stream of codes, the same of indices; the number of entries."""
     entry_codes, differences = entries(layer.codes.ravel(), layer.index_bits)
     streams = [layer.codebook[1:].astype("<f4", copy=False).tobytes()]
@@ -170,7 +172,7 @@ def decode(content: bytes, where: object = None) -> tuple[dict[str, np.ndarray],
 
 def decode_layers(
     content: bytes, where: object = None
-) -> tuple[list[Layer], dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[list[QuantisedTensor], dict[str, np.ndarray], dict[str, Any]]:
     """Like `decode`, with the codes and codebooks of the weight tensors."""
     directory, body = _open(content, where)
     with _coherent(where):
@@ -202,14 +204,14 @@ def _coherent(where: object) -> Iterator[None]:
 
 def _decode_layer(
     name: str, kind: str, shape: list[int], index_bits: int, count: int, streams: list[bytes]
-) -> Layer:
+) -> QuantisedTensor:
     """Inverse of `_encode_layer`."""
     values, code_table, codes, index_table, indices = streams
     codebook = np.concatenate([np.zeros(1, np.float32), np.frombuffer(values, "<f4").astype(np.float32)])
     entry_codes = huffman.decode(codes, huffman.decode_table(code_table), count)
     differences = huffman.decode(indices, huffman.decode_table(index_table), count)
     size = int(np.prod(shape, dtype=np.int64))
-    return Layer(
+    return QuantisedTensor(
         name, from_entries(entry_codes, differences, size).reshape(shape), codebook, kind, index_bits
     )
 

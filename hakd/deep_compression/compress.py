@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hakd.deep_compression.codec import MAX_BITS, Layer
+from hakd.deep_compression.codec import MAX_BITS, QuantisedTensor
 from hakd.deep_compression.pruning import RULES, Masks, Weights, prunable, scores, select
 from hakd.deep_compression.sharing import share
 from hakd.deep_compression.store import Compressed
@@ -136,7 +136,9 @@ def compress(
     shared = centroids.finish()
     recalibrate(module, data.train, recipe.batch_size)
     metrics["val_accuracy"] = evaluate(module, data.validation)
-    layers = [Layer(name, *shared[name], kinds[name], settings.bits(kinds[name])[1]) for name in weights]
+    layers = [
+        QuantisedTensor(name, *shared[name], kinds[name], settings.bits(kinds[name])[1]) for name in weights
+    ]
     others = _others(module, weights)
     metrics |= _counts(module, layers) | {"quality_factor": factor, "train_images": run.images}
     metrics["seconds"] = time.monotonic() - begun
@@ -210,7 +212,7 @@ def _others(module: nn.Module, weights: Weights) -> dict[str, np.ndarray]:
     return found
 
 
-def _counts(module: nn.Module, layers: list[Layer]) -> dict[str, Any]:
+def _counts(module: nn.Module, layers: list[QuantisedTensor]) -> dict[str, Any]:
     """How many weights and parameters are left; a weight counts by its code, as it costs bytes."""
     total = sum(layer.codes.size for layer in layers)
     left = sum(int(np.count_nonzero(layer.codes)) for layer in layers)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hakd.deep_compression.codec import Layer, encode
+from hakd.deep_compression.codec import QuantisedTensor, encode
 from hakd.deep_compression.sharing import share
 from hakd.records.errors import HakdError
 
@@ -55,7 +55,7 @@ def quantise_and_encode(
         code_bits, index_bits = bits[kind]
         weights = arrays[name]
         codes, codebook = share(weights, np.ones(weights.shape, bool), code_bits, members_per_cluster)
-        layers.append(Layer(name, codes, codebook, kind, index_bits))
+        layers.append(QuantisedTensor(name, codes, codebook, kind, index_bits))
     return encode(layers, {name: a for name, a in arrays.items() if name not in kinds}, header)
 
 

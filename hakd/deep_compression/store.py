@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hakd.deep_compression.codec import Layer, decode, encode
+from hakd.deep_compression.codec import QuantisedTensor, decode, encode
 from hakd.records.errors import HakdError
 from hakd.records.files import write_bytes
 from hakd.records.provenance import provenance
@@ -25,7 +25,7 @@ class Compressed:
         history: a row per epoch of fine-tuning, with its `phase`.
     """
 
-    layers: Sequence[Layer]
+    layers: Sequence[QuantisedTensor]
     others: Mapping[str, np.ndarray]
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()

@@ -33,7 +33,7 @@ UNSTABLE = 0.015  # scatter of burst medians inside a process from which it is n
 
 
 @dataclass(frozen=True)
-class Noise:
+class Repeatability:
     """How well timings repeat; all but counts as fractions.
 
     Attributes:
@@ -104,7 +104,7 @@ def points(device: Device) -> list[Point]:
     return [*copies, call]
 
 
-def probe(board: Board, measuring: Measuring, seconds: float = PROBE_S) -> Noise:
+def probe(board: Board, measuring: Measuring, seconds: float = PROBE_S) -> Repeatability:
     """Time the fixed block in one fresh process after the other, for so long and at least twice.
 
     Raises:
@@ -124,15 +124,15 @@ def probe(board: Board, measuring: Measuring, seconds: float = PROBE_S) -> Noise
     return noise(bursts)
 
 
-def noise(bursts: dict[str, list[Burst]]) -> Noise:
+def noise(bursts: dict[str, list[Burst]]) -> Repeatability:
     """What the bursts of `points` say."""
     calls = [burst.median_ns / 1e3 for burst in bursts[CALL]]
     copies = {key: found for key, found in bursts.items() if key != CALL}
     times = process_times(copies)
     made = estimate(copies)
     every = [burst for found in copies.values() for burst in found]
-    return Noise(
-        latency_ms=float(np.median([one.latency_ms for one in made.estimates.values()])),
+    return Repeatability(
+        latency_ms=float(np.median([one.latency_ms for one in made.by_key.values()])),
         call_us=float(np.median(calls)),
         processes=len(times.processes),
         bursts=len(every),
@@ -163,7 +163,7 @@ def _of_pairs(log_ms: np.ndarray) -> float:
     return float(np.nanpercentile(gaps, 95))
 
 
-def verdict(found: Noise, min_step: float) -> tuple[str, str, str]:
+def verdict(found: Repeatability, min_step: float) -> tuple[str, str, str]:
     """(`fit`, `more` or `unfit`; in words; what to do about it)."""
     least = found.best_min_step
     steps = f"steps of {least:.1%} and more can be told"
@@ -177,7 +177,7 @@ def verdict(found: Noise, min_step: float) -> tuple[str, str, str]:
     return "unfit", f"unfit for steps of {min_step:.1%}: {cause}; {steps}", remedy
 
 
-def _cause(found: Noise) -> tuple[str, str]:
+def _cause(found: Repeatability) -> tuple[str, str]:
     if found.preempted > BUSY_SHARE:
         return f"{found.preempted:.0%} of the bursts were interrupted", "End what else runs on those CPUs"
     if found.cpu_ratio < 0.9:
@@ -191,7 +191,7 @@ def _cause(found: Noise) -> tuple[str, str]:
     return f"processes disagree by {found.residual_p95:.1%}", "Raise `rounds` and `processes`"
 
 
-def summary(found: Noise) -> Sequence[str]:
+def summary(found: Repeatability) -> Sequence[str]:
     """The figures, in words."""
     looks = f", {found.residual_all_p95:.1%} with all" if found.residual_all_p95 is not None else ""
     return (

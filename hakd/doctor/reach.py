@@ -3,7 +3,7 @@
 import socket
 
 from hakd.boards.device import Device
-from hakd.boards.host_keys import Way, holder, known_keys, others, shown_keys, way
+from hakd.boards.host_keys import SshRoute, holder, known_keys, others, shown_keys, ssh_route
 from hakd.doctor.findings import FAIL, NOTE, OK, Report
 from hakd.records.errors import HakdError
 
@@ -16,7 +16,7 @@ def look_at_way(report: Report, device: Device) -> bool:
         report.add(OK, "reach", f"transport {device.transport}")
         return True
     try:
-        route = way(device)
+        route = ssh_route(device)
     except HakdError as error:
         report.add(FAIL, "reach", error.problem, error.remedy or "")
         return False
@@ -30,7 +30,7 @@ def look_at_way(report: Report, device: Device) -> bool:
     return _look_at_key(report, device, route)
 
 
-def _answers(report: Report, route: Way, place: str) -> bool:
+def _answers(report: Report, route: SshRoute, place: str) -> bool:
     """Whether the port takes connections."""
     try:
         with socket.create_connection((route.host, route.port), CONNECT_S):
@@ -43,7 +43,7 @@ def _answers(report: Report, route: Way, place: str) -> bool:
     return True
 
 
-def _why(error: OSError | UnicodeError, route: Way) -> tuple[str, str]:
+def _why(error: OSError | UnicodeError, route: SshRoute) -> tuple[str, str]:
     if isinstance(error, socket.gaierror | UnicodeError):
         return "the host name is not known", "Check the spelling, or give an address"
     if isinstance(error, ConnectionRefusedError):
@@ -52,7 +52,7 @@ def _why(error: OSError | UnicodeError, route: Way) -> tuple[str, str]:
     return words, "Check that the board is on and in reach of this machine"
 
 
-def _look_at_key(report: Report, device: Device, route: Way) -> bool:
+def _look_at_key(report: Report, device: Device, route: SshRoute) -> bool:
     """The state of the host key; an unknown or a changed one ends the examination, as it would end a session."""
     try:
         shown, known = shown_keys(device), known_keys(route)

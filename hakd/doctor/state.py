@@ -35,7 +35,7 @@ def look_at_state(report: Report, device: Device, context: Mapping[str, Any], he
         context: of an open session (`Board.context`); None where the board does not tell.
         here_s: this machine's wall clock when the board's was read, seconds.
     """
-    told = Told(context)
+    told = BoardState(context)
     python = told.text("python")
     where = device.python or _default_python(device)
     report.add(*((OK, "python", f"{python} ({where})") if python else (NOTE, "python", NOT_TOLD)))
@@ -52,7 +52,7 @@ def look_at_state(report: Report, device: Device, context: Mapping[str, Any], he
     _load(report, told)
 
 
-class Told(dict[str, Any]):
+class BoardState(dict[str, Any]):
     """A board's context, read with suspicion: a value of the wrong type is one that the board does not tell."""
 
     def number(self, key: str) -> float | None:
@@ -76,7 +76,7 @@ def _default_python(device: Device) -> str:
     return "the one that runs this program" if device.transport == "local" else "python3 of the login"
 
 
-def _processor(report: Report, told: Told) -> None:
+def _processor(report: Report, told: BoardState) -> None:
     machine = told.text("machine") or "?"
     family = "arm" if machine.startswith("armv") else machine
     words = [
@@ -102,7 +102,7 @@ def _words(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _timed_cpus(report: Report, told: Told) -> None:
+def _timed_cpus(report: Report, told: BoardState) -> None:
     chosen, cpus = told.numbers("affinity"), told.number("cpus")
     numbers = ", ".join(f"{cpu:.0f}" for cpu in chosen)
     text = f"CPU {numbers} of {cpus or 0:.0f}"
@@ -115,7 +115,7 @@ def _timed_cpus(report: Report, told: Told) -> None:
         report.add(OK, "timed on", text)
 
 
-def _governor(report: Report, told: Told) -> None:
+def _governor(report: Report, told: BoardState) -> None:
     governor = told.text("governor")
     if governor is None:
         report.add(NOTE, "governor", f"{NOT_TOLD} (a virtual machine, or no cpufreq)")
@@ -126,7 +126,7 @@ def _governor(report: Report, told: Told) -> None:
         report.add(WARN, "governor", f"{governor}: the clock moves with the load", remedy)
 
 
-def _clock(report: Report, told: Told) -> None:
+def _clock(report: Report, told: BoardState) -> None:
     now, low, high = (told.number(key) for key in ("clock_mhz", "clock_min_mhz", "clock_max_mhz"))
     if now is None:
         report.add(NOTE, "clock", NOT_TOLD)
@@ -139,7 +139,7 @@ def _clock(report: Report, told: Told) -> None:
         report.add(OK, "clock", text)
 
 
-def _heat(report: Report, told: Told) -> None:
+def _heat(report: Report, told: BoardState) -> None:
     degrees = told.number("temperature_c")
     if degrees is None:
         report.add(NOTE, "temperature", f"{NOT_TOLD} (a virtual machine, or no sensor)")
@@ -162,9 +162,9 @@ def throttled(text: str) -> tuple[list[str], list[str]] | None:
     return now, before
 
 
-def _throttling(report: Report, told: Told) -> None:
+def _throttling(report: Report, told: BoardState) -> None:
     inner = told.get("throttle")
-    counters = Told(inner if isinstance(inner, dict) else {})
+    counters = BoardState(inner if isinstance(inner, dict) else {})
     bits = throttled(counters.text("get_throttled") or "")
     count = counters.number("core_throttle_count")
     if bits is not None:
@@ -182,7 +182,7 @@ def _throttling(report: Report, told: Told) -> None:
         report.add(NOTE, "throttling", NOT_TOLD)
 
 
-def _memory(report: Report, told: Told) -> None:
+def _memory(report: Report, told: BoardState) -> None:
     free, total = told.number("memory_free_mb"), told.number("memory_total_mb") or 0
     if free is None:
         report.add(NOTE, "memory", NOT_TOLD)
@@ -193,7 +193,7 @@ def _memory(report: Report, told: Told) -> None:
         report.add(OK, "memory", f"{free:.0f} of {total:.0f} MiB available")
 
 
-def _wall_clock(report: Report, told: Told, here_s: float) -> None:
+def _wall_clock(report: Report, told: BoardState, here_s: float) -> None:
     there_s = told.number("wall_clock_s")
     if there_s is None:
         report.add(NOTE, "wall clock", NOT_TOLD)
@@ -213,7 +213,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _load(report: Report, told: Told) -> None:
+def _load(report: Report, told: BoardState) -> None:
     load = told.numbers("load")
     up = told.number("uptime_s")
     since = f"; up for {_duration(up)}" if up is not None else ""

@@ -12,7 +12,7 @@ from hakd.evaluation.export import fix_batch, for_engine, session
 from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
-from hakd.staircase.estimate import Sweep
+from hakd.staircase.estimate import Estimates
 from hakd.sweeping.auditing import audit_device
 from hakd.sweeping.parts import engine_graph, point
 from hakd.sweeping.same_board import refuse_change
@@ -78,20 +78,20 @@ def benchmark(
         refuse_change(board, chosen_on)
         timed = end_to_end(board, [*points.values(), *ties], measuring, purpose)
         _refuse_failures(board, points)
-        beside = {p.key: timed.estimates[p.key].latency_ms for p in ties if p.key in timed.estimates}
+        beside = {p.key: timed.by_key[p.key].latency_ms for p in ties if p.key in timed.by_key}
         parts = time_parts(board, list(archs.values()), measuring, beside)
         memory = _memory(board, archs)
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
     keys = {one.key for one in points.values()}  # the figures' own: ties are no candidates
     residual_p95 = timed.residual_of(keys)
-    trusted = {key: known(timed.estimates[key], measuring.min_step / 2) for key in keys}
+    trusted = {key: known(timed.by_key[key], measuring.min_step / 2) for key in keys}
     reason = f"{sum(trusted.values())} of {len(keys)} figures known to within {measuring.min_step / 2:.1%}"
     if not all(trusted.values()):
         log.warning("%s: %s: %s", name, reason, MORE)
     measured: dict[str, list[float]] = {entry["arch"]: [] for entry in entries}
     for entry in entries:
-        measured[entry["arch"]].append(timed.estimates[points[entry["candidate"]].key].latency_ms)
+        measured[entry["arch"]].append(timed.by_key[points[entry["candidate"]].key].latency_ms)
     names = {arch: [entry["candidate"] for entry in entries if entry["arch"] == arch] for arch in archs}
     predicted, checked = audit_device(
         parts, {arch: float(np.median(ms)) for arch, ms in measured.items()}, names
@@ -111,8 +111,8 @@ def benchmark(
         "device": info,
         "protocol": PROTOCOL,
         "residual_p95": residual_p95,
-        "bursts": sum(timed.estimates[key].bursts for key in keys),
-        "dropped": sum(timed.estimates[key].dropped for key in keys),
+        "bursts": sum(timed.by_key[key].bursts for key in keys),
+        "dropped": sum(timed.by_key[key].dropped for key in keys),
         "trust": reason,
         "audit": checked,
         "rows": rows,
@@ -142,13 +142,13 @@ def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
 
 def _row(
     entry: Mapping[str, Any],
-    timed: Sweep,
+    timed: Estimates,
     key: str,
     predicted: Mapping[str, float],
     memory: Mapping[str, int],
     trusted: bool,
 ) -> dict[str, Any]:
-    one = timed.estimates[key]
+    one = timed.by_key[key]
     return {
         "candidate": entry["candidate"],
         "latency_ms": one.latency_ms,

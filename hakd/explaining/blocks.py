@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hakd.boards import Device, Point
 from hakd.explaining.model import Model
 from hakd.explaining.sections import Sections
-from hakd.explaining.widths import NORMS, TASK, UNARY, Channels, Tied, attribute, trace
+from hakd.explaining.widths import NORMS, TASK, UNARY, Channels, ChannelTies, attribute, trace
 from hakd.records.errors import HakdError
 
 _ACTIVATIONS = UNARY | NORMS
@@ -41,7 +41,7 @@ class Group:
     reason: str = ""
 
 
-class Taken:
+class WidthGroups:
     """A model taken apart into its width groups."""
 
     def __init__(self, model: Model) -> None:
@@ -152,7 +152,7 @@ class _Plan:
     Names are left out so that equal blocks, of which networks have many, are one point.
     """
 
-    def __init__(self, taken: Taken, group: Group, channels: int) -> None:
+    def __init__(self, taken: WidthGroups, group: Group, channels: int) -> None:
         self.taken, self.group, self.channels = taken, group, channels
         model = taken.model
         self.input_shape = model.shapes[group.source]
@@ -191,7 +191,7 @@ class _Plan:
                 found.i = self._extent(axes[0])
 
     def _extent(self, channels: Channels) -> int:
-        tied: Tied = self.taken.tied
+        tied: ChannelTies = self.taken.tied
         return sum(
             (self.channels if tied.find(s.width) == self.group.number else tied.sizes[s.width]) * s.times
             for s in channels
@@ -287,13 +287,13 @@ def stand_in(shape: Sequence[int], role: str) -> np.ndarray:
     return values
 
 
-def take_apart(model: Model, where: object) -> Taken:
+def take_apart(model: Model, where: object) -> WidthGroups:
     """The model's width groups.
 
     Raises:
         HakdError: it has no width that could be changed.
     """
-    taken = Taken(model)
+    taken = WidthGroups(model)
     if not any(not group.reason for group in taken.groups):
         reasons = dict.fromkeys(group.reason for group in taken.groups)
         told = "; ".join(list(reasons)[:_KEPT]) or "it has no hidden convolution or linear layer"

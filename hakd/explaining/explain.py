@@ -15,7 +15,7 @@ from hakd.study.files import Configuration
 
 
 @dataclass(frozen=True)
-class Question:
+class ExplainRequest:
     """What is asked.
 
     Args:
@@ -34,7 +34,7 @@ class Question:
 
 
 def explain(
-    entry: Entry, config: Configuration, question: Question, say: Callable[[str], object] = print
+    entry: Entry, config: Configuration, question: ExplainRequest, say: Callable[[str], object] = print
 ) -> None:
     """Time the width groups of a model on a device and say which lose time.
 

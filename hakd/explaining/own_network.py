@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from hakd.boards import PROTOCOL, Board, Device, Point, open_board
-from hakd.explaining.blocks import Group, Taken, take_apart
+from hakd.explaining.blocks import Group, WidthGroups, take_apart
 from hakd.explaining.model import Model, load_model
 from hakd.explaining.timing import check_engine
 from hakd.latency_tables.build import SUFFIXES
@@ -93,7 +93,7 @@ def own_table(
     say(f"Written: {request.out} ({len(frame)} rows). Every burst is in {store}.")
 
 
-def _chosen(taken: Taken, request: OwnRequest) -> list[Group]:
+def _chosen(taken: WidthGroups, request: OwnRequest) -> list[Group]:
     """The groups asked for, by their own name or that of a layer that makes them."""
     known = [group for group in taken.groups if not group.reason]
     names = {group.name: {group.name, group.name.split(" (+")[0], *group.producers} for group in known}
@@ -171,7 +171,7 @@ def _words(error: BaseException) -> str:
 class _Line(Line):
     """A group from one channel to the width that its network has."""
 
-    taken: Taken = field(kw_only=True)
+    taken: WidthGroups = field(kw_only=True)
     part: Group = field(kw_only=True)
 
     @property
@@ -191,7 +191,7 @@ class _Line(Line):
 
 
 def _sweep(
-    entry: Entry, taken: Taken, groups: Sequence[Group], request: OwnRequest, store: Path
+    entry: Entry, taken: WidthGroups, groups: Sequence[Group], request: OwnRequest, store: Path
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     lines = [_Line(_LEVEL, group.name, MODES[request.mode], taken=taken, part=group) for group in groups]
     middle = lines[len(lines) // 2]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hakd.boards import Device, Point
-from hakd.explaining.blocks import Taken
+from hakd.explaining.blocks import WidthGroups
 from hakd.explaining.own_network import exported
 from hakd.explaining.timing import check_engine
 from hakd.records.errors import HakdError
@@ -50,7 +50,7 @@ class OwnNetwork:
             HakdError: an engine that takes no ONNX, a function that gives no network, or a row that is no part of it.
         """
         check_engine(device)
-        taken = Taken(exported(self.function, self.image, device.batch))
+        taken = WidthGroups(exported(self.function, self.image, device.batch))
         groups = {group.name: group for group in taken.groups if not group.reason}
         found = []
         for row in rows.itertuples():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hakd.explaining.blocks import Group
-from hakd.explaining.timing import Timed, told
+from hakd.explaining.timing import TimedGroups, told
 from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, has_step, shape_from
 
 _HIDDEN = 3  # reasons of a kind that are listed by name
@@ -27,7 +27,7 @@ class Other:
 
 
 @dataclass(frozen=True)
-class Finding:
+class GroupReport:
     """What is known of a group.
 
     Attributes:
@@ -56,30 +56,32 @@ class Finding:
     curve: Curve | None
 
 
-def findings(groups: Sequence[Group], timed: Timed) -> list[Finding]:
+def findings(groups: Sequence[Group], timed: TimedGroups) -> list[GroupReport]:
     """A finding for each group that can be changed: those that lose most first, the untrusted ones last."""
     found = [_finding(group, timed) for group in groups]
     return sorted(found, key=lambda one: (one.lost_us is None, -(one.lost_us or 0.0)))
 
 
-def _finding(group: Group, timed: Timed) -> Finding:
+def _finding(group: Group, timed: TimedGroups) -> GroupReport:
     curve = timed.curves.get(group.name)
     if curve is None or group.width not in curve.widths:
         failures = timed.about["failures"]
         reason = failures.get(f"{group.name} = {group.width}", "nothing was timed")
-        return Finding(group, None, None, "", None, None, None, (), 0, False, f"not timed: {reason}", None)
+        return GroupReport(
+            group, None, None, "", None, None, None, (), 0, False, f"not timed: {reason}", None
+        )
     now = curve.at(group.width)
     last = curve.widths[-1]
     if curve.tolerance is None or not curve.linked:
-        return Finding(group, now, None, "", None, None, None, (), last, False, curve.reason, curve)
+        return GroupReport(group, now, None, "", None, None, None, (), last, False, curve.reason, curve)
     shape = shape_from(curve)
     free, narrower, wider = _others(curve, group.width) if shape != "line" else (None, None, None)
     lost = 1e3 * lost_ms(curve, group.width) if narrower or wider else 0.0
     good = _good(curve, group.width) if lost else ()
     if not (lost or free or narrower or wider or told(curve, group.width, last)):
         reason = _undecided(curve, group.width)
-        return Finding(group, now, None, "", None, None, None, (), last, False, reason, curve)
-    return Finding(group, now, lost, shape, free, narrower, wider, good, last, True, curve.reason, curve)
+        return GroupReport(group, now, None, "", None, None, None, (), last, False, reason, curve)
+    return GroupReport(group, now, lost, shape, free, narrower, wider, good, last, True, curve.reason, curve)
 
 
 def _others(curve: Curve, width: int) -> tuple[Other | None, Other | None, Other | None]:
@@ -144,7 +146,11 @@ def _hull(curve: Curve) -> list[tuple[int, float]]:
 
 
 def text(
-    name: str, found: Sequence[Finding], fixed: Sequence[Group], timed: Timed, top: int | None = None
+    name: str,
+    found: Sequence[GroupReport],
+    fixed: Sequence[Group],
+    timed: TimedGroups,
+    top: int | None = None,
 ) -> list[str]:
     """The report, a line each: a summary, groups by lost time, untrusted ones, and what cannot be changed."""
     about = timed.about
@@ -173,11 +179,11 @@ def text(
     return lines + _fixed(fixed)
 
 
-def _model_time(timed: Timed) -> str:
+def _model_time(timed: TimedGroups) -> str:
     return "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole, "
 
 
-def _about(one: Finding) -> str:
+def _about(one: GroupReport) -> str:
     assert one.latency_ms is not None
     lost = f"{_us(one.lost_us)} lost of its block's {_us(1e3 * one.latency_ms)}" if one.lost_us else ""
     if not lost:
@@ -185,7 +191,7 @@ def _about(one: Finding) -> str:
     return f"{lost}; {advice(one)}"
 
 
-def advice(one: Finding) -> str:
+def advice(one: GroupReport) -> str:
     """The widths beside the present one that are free or faster, in words."""
     now = one.group.width
     if one.shape == "line":
@@ -236,7 +242,9 @@ def _fixed(fixed: Sequence[Group]) -> list[str]:
 # --- for machines
 
 
-def to_dict(name: str, found: Sequence[Finding], fixed: Sequence[Group], timed: Timed) -> Mapping[str, Any]:
+def to_dict(
+    name: str, found: Sequence[GroupReport], fixed: Sequence[Group], timed: TimedGroups
+) -> Mapping[str, Any]:
     """Everything, with all timed widths of every group."""
     return {
         "model": name,
@@ -258,7 +266,7 @@ def _names(group: Group) -> dict[str, Any]:
     }
 
 
-def _group_dict(one: Finding) -> dict[str, Any]:
+def _group_dict(one: GroupReport) -> dict[str, Any]:
     curve = one.curve
     return {
         **_names(one.group),

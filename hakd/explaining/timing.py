@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hakd.boards import Board, Burst, Device, Point, open_board
-from hakd.explaining.blocks import Group, Taken
+from hakd.explaining.blocks import Group, WidthGroups
 from hakd.networks.engine_model import ONNX_ENGINES
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import OPEN, TOGETHER, Curve, shape_from
@@ -23,7 +23,7 @@ _WIDEST = max(_MODULI)
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedGroups:
     """What was timed: a curve for each group that has one, in the groups' order.
 
     Attributes:
@@ -92,7 +92,7 @@ AROUND = Mode(start, more, 6, told, told)
 class _Line(Line):
     """A group of a user's model."""
 
-    taken: Taken = field(kw_only=True)
+    taken: WidthGroups = field(kw_only=True)
     part: Group = field(kw_only=True)
 
     @property
@@ -124,8 +124,8 @@ def check_engine(device: Device) -> None:
 
 
 def time_groups(
-    taken: Taken, groups: Sequence[Group], device: Device, measuring: Measuring, store: Path
-) -> Timed:
+    taken: WidthGroups, groups: Sequence[Group], device: Device, measuring: Measuring, store: Path
+) -> TimedGroups:
     """Time the decision blocks of these groups around their present widths.
 
     Raises:
@@ -152,10 +152,10 @@ def time_groups(
             },
         }
     curves = {line.group: line.curve for line in lines if line.curve is not None}
-    return Timed(curves, whole_ms, about)
+    return TimedGroups(curves, whole_ms, about)
 
 
-def _whole_ms(board: Board, taken: Taken, measuring: Measuring, reference: Point) -> float | None:
+def _whole_ms(board: Board, taken: WidthGroups, measuring: Measuring, reference: Point) -> float | None:
     """The whole model in milliseconds, for comparison; None where it has several outputs or cannot be timed."""
     whole = taken.whole()
     if whole is None:
@@ -164,6 +164,4 @@ def _whole_ms(board: Board, taken: Taken, measuring: Measuring, reference: Point
     bursts: dict[str, list[Burst]] = {}
     collect(bursts, board, [point], measuring, "explain", reference)
     found = estimate(bursts, absolute=True) if bursts.get(point.key) else None
-    return (
-        None if found is None or point.key not in found.estimates else found.estimates[point.key].latency_ms
-    )
+    return None if found is None or point.key not in found.by_key else found.by_key[point.key].latency_ms

@@ -51,7 +51,7 @@ TASK = ""  # the reason of widths that the task gives: image channels, classes
 
 
 @dataclass(frozen=True)
-class Segment:
+class ChannelRun:
     """A run of channels: the number of a width, and how many places of the axis each of its channels takes.
 
     More than one after a `Flatten` of an image: then a channel is a run of pixels.
@@ -61,11 +61,11 @@ class Segment:
     times: int = 1
 
 
-Channels = tuple[Segment, ...]
+Channels = tuple[ChannelRun, ...]
 
 
 @dataclass
-class Tied:
+class ChannelTies:
     """Which axes carry which widths; widths are numbers, `find` gives the one that stands for all tied ones.
 
     Attributes:
@@ -128,14 +128,14 @@ class Tied:
         return any(self.find(segment.width) == width for segment in channels)
 
 
-def trace(model: Model) -> Tied:
+def trace(model: Model) -> ChannelTies:
     """Follow the channels of a model from its input to its outputs."""
     return _Tracer(model).run()
 
 
 class _Tracer:
     def __init__(self, model: Model) -> None:
-        self.model, self.tied = model, Tied()
+        self.model, self.tied = model, ChannelTies()
         self.handlers: dict[str, Callable[[int, onnx.NodeProto], bool]] = {
             "Conv": self._conv,
             "ConvTranspose": self._conv_transpose,
@@ -156,7 +156,7 @@ class _Tracer:
             **dict.fromkeys(RESHAPES, self._reshape),
         }
 
-    def run(self) -> Tied:
+    def run(self) -> ChannelTies:
         shape = self.model.shapes[self.model.source]
         self.tied.channels[self.model.source] = self._fixed(shape[1], TASK)
         for index, node in enumerate(self.model.nodes):
@@ -177,7 +177,7 @@ class _Tracer:
         return [name for name in node.input if name and name not in self.model.constants]
 
     def _fixed(self, size: int, reason: str) -> Channels:
-        made = (Segment(self.tied.new(size)),)
+        made = (ChannelRun(self.tied.new(size)),)
         self.tied.fix(made, reason)
         return made
 
@@ -185,7 +185,7 @@ class _Tracer:
         """The new width that a layer makes."""
         width = self.tied.new(size)
         self.tied.made_by[width] = [index]
-        return (Segment(width),)
+        return (ChannelRun(width),)
 
     def _opaque(self, node: onnx.NodeProto) -> None:
         """An op that is not understood: the widths around it stay as they are."""
@@ -363,7 +363,7 @@ class _Tracer:
         if before[1] == after[1] and (pixels == int(np.prod(after[2:])) == 1 or before == after):
             out = x
         elif len(after) == 2 and after[1] == before[1] * pixels:
-            out = tuple(Segment(segment.width, segment.times * pixels) for segment in x)
+            out = tuple(ChannelRun(segment.width, segment.times * pixels) for segment in x)
         else:
             return False
         if node.op_type == "Reshape":

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from hakd.boards import open_board
-from hakd.choosing.rivals import uniform
-from hakd.data.settings import IMAGES
+from hakd.choosing.device_free import scaled
 from hakd.latency_tables.priors import likely, prior_session
 from hakd.latency_tables.summary import summary
-from hakd.networks.families import FAMILIES, build_graph, full_architecture, full_widths, network_spec
+from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture, NetworkSpec, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place, read_json
@@ -17,7 +16,7 @@ from hakd.records.tables import write_table
 from hakd.study.devices import Entry
 from hakd.study.files import STORE as STORE
 from hakd.study.files import Configuration
-from hakd.study.schema import check_entry
+from hakd.study.networks import network_of
 from hakd.sweeping.sweep import sweep
 
 SUFFIXES = (".parquet", ".csv")
@@ -26,7 +25,7 @@ Levels = dict[float, dict[str, Architecture]]
 
 
 @dataclass(frozen=True)
-class Request:
+class TableRequest:
     """What to time.
 
     Args:
@@ -56,7 +55,7 @@ class Request:
 
 
 def make_table(
-    entry: Entry, config: Configuration, request: Request, say: Callable[[str], None] = print
+    entry: Entry, config: Configuration, request: TableRequest, say: Callable[[str], None] = print
 ) -> None:
     """Time, write the table, print what was found.
 
@@ -65,7 +64,7 @@ def make_table(
             does not answer. What was measured stays in the store: the same command goes on.
     """
     check_place(request.out, SUFFIXES, "a table")
-    spec = network_of(config, request)
+    spec = network_of(config, request.network, request.channels, request.classes)
     levels = _levels(spec, request)
     known = list(full_widths(spec))
     for group in request.groups:
@@ -103,44 +102,12 @@ def make_table(
     say(f"Written: {request.out} ({len(frame)} rows). Every burst is in {store}.")
 
 
-def network_of(config: Configuration, request: Request) -> NetworkSpec:
-    """The network by its name in the configuration, or a family with its default options.
-
-    Raises:
-        HakdError: neither, or settings that do not fit.
-    """
-    registry = config.registry("networks")
-    name = request.network
-    if name in registry:
-        check_entry("networks", name, registry[name], config.where, "networks.")
-    elif name not in FAMILIES:
-        known = ", ".join(dict.fromkeys([*map(str, registry), *FAMILIES]))
-        remedy = f"Known: {known}"
-        raise HakdError(f"unknown network {name!r}", where=config.where, key="networks", remedy=remedy)
-    data = config.content.get("data")
-    data_set = data.get("name") if isinstance(data, Mapping) else None
-    channels, classes = IMAGES.get(str(data_set), (3, 10))
-    return network_spec(
-        name, registry.get(name, {}), request.channels or channels, request.classes or classes, config.where
-    )
-
-
-def _levels(spec: NetworkSpec, request: Request) -> Levels:
+def _levels(spec: NetworkSpec, request: TableRequest) -> Levels:
     """Architectures that the curves start from, by level."""
     if request.widths:
         return dict(_from_file(path, request.network) for path in request.widths)
-    full = full_widths(spec)
-
-    def macs_of(widths: Mapping[str, int]) -> int:
-        return build_graph(Architecture(spec, widths)).macs()
-
-    found: Levels = {}
-    for level in request.levels:
-        scaled = full_architecture(spec)
-        if level < 1:
-            scaled = Architecture(spec, dict(uniform(full, level, macs_of)))
-        found[level] = {"fisher": scaled}  # the key under which a sweep looks for what its curves start from
-    return found
+    # `fisher` is the key under which a sweep looks for what its curves start from.
+    return {level: {"fisher": scaled(spec, level)} for level in request.levels}
 
 
 def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from hakd.latency_tables.parts import Layer, Part
+from hakd.latency_tables.parts import Layer, TablePart
 from hakd.records.errors import HakdError
 from hakd.records.files import write_bytes
 
@@ -29,7 +29,7 @@ class Export:
     notes: list[str] = field(default_factory=list)
 
 
-def halp(parts: Sequence[Part], batch: int) -> Export:
+def halp(parts: Sequence[TablePart], batch: int) -> Export:
     """`{batch_cin_cout_size_kernel_stride_groups: milliseconds}`, size being that of the input.
 
     HALP adds up convolutions, so the time of a part stands under one of them and its others take 0. Parts that its key
@@ -59,7 +59,7 @@ def _halp_key(layer: Layer, batch: int) -> str:
     return "_".join(map(str, sizes))
 
 
-def ofa(parts: Sequence[Part], batch: int) -> Export:
+def ofa(parts: Sequence[TablePart], batch: int) -> Export:
     """`{type-input:HxWxC-output:HxWxC[-expand:-kernel:-stride:-idskip:]: {mean: milliseconds, count: bursts}}`.
 
     The keys of Once-for-all's ProxylessNAS table, whose layers are whole blocks as ours.
@@ -76,7 +76,7 @@ def ofa(parts: Sequence[Part], batch: int) -> Export:
     return made
 
 
-def _ofa_key(part: Part) -> str | None:
+def _ofa_key(part: TablePart) -> str | None:
     layers = part.layers
     first, last = layers[0], layers[-1]
     source = f"{first.size_in}x{first.size_in}x{first.cin}"
@@ -96,7 +96,7 @@ def _ofa_key(part: Part) -> str | None:
     return f"expanded_conv-input:{source}-output:{made}-{about}"
 
 
-def netadapt(parts: Sequence[Part], batch: int) -> Export:
+def netadapt(parts: Sequence[TablePart], batch: int) -> Export:
     """`{layer: {..., "latency": {"cin,cout": seconds}}}`; the pair is a tuple in NetAdapt's own file.
 
     Depthwise layers, and others whose time stands under another layer, take 0 at two pairs, so as to interpolate to 0.
@@ -148,7 +148,7 @@ def _netadapt_layer(content: dict[str, Any], layer: Layer, batch: int) -> dict[s
     return entry
 
 
-FORMATS: Mapping[str, Callable[[Sequence[Part], int], Export]] = {
+FORMATS: Mapping[str, Callable[[Sequence[TablePart], int], Export]] = {
     "halp": halp,
     "ofa": ofa,
     "netadapt": netadapt,

@@ -27,7 +27,7 @@ ASK = "Ask for the table as `hakd sweep` (.parquet) or `hakd export-table --form
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpectedOrigin:
     """What the table has to come from: exactly one of the three.
 
     Args:
@@ -43,7 +43,9 @@ class Wanted:
     same_model: bool = False
 
 
-def import_table(path: str, wanted: Wanted, out: str | None, say: Callable[[str], None] = print) -> Path:
+def import_table(
+    path: str, wanted: ExpectedOrigin, out: str | None, say: Callable[[str], None] = print
+) -> Path:
     """Check a table and write it as Parquet; say how to use it.
 
     Raises:
@@ -96,7 +98,7 @@ def _check_shapes(frame: pd.DataFrame, about: Mapping[str, Any], path: str) -> s
     return f"{frame['shape'].nunique()} shapes"
 
 
-def _check_origin(about: Mapping[str, Any], wanted: Wanted, path: str) -> str:
+def _check_origin(about: Mapping[str, Any], wanted: ExpectedOrigin, path: str) -> str:
     """Compare what the table was measured on with what is wanted; in words, what was compared."""
     if not about:
         if wanted.unchecked:
@@ -120,7 +122,7 @@ def _check_origin(about: Mapping[str, Any], wanted: Wanted, path: str) -> str:
     return _check_device(about, wanted, path)
 
 
-def _check_device(about: Mapping[str, Any], wanted: Wanted, path: str) -> str:
+def _check_device(about: Mapping[str, Any], wanted: ExpectedOrigin, path: str) -> str:
     """Ask the device what it is; nothing is timed and nothing is stored."""
     assert wanted.entry is not None
     device = wanted.entry.device

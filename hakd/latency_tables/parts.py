@@ -38,7 +38,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """A row of a latency table with the part of the network that it timed."""
 
     kind: str
@@ -89,7 +89,7 @@ def spec_from(about: Mapping[str, Any], where: object) -> NetworkSpec | None:
     return spec
 
 
-def parts_of(frame: pd.DataFrame, spec: NetworkSpec, where: object) -> Iterator[Part]:
+def parts_of(frame: pd.DataFrame, spec: NetworkSpec, where: object) -> Iterator[TablePart]:
     """Each row with its part, built from the row's widths.
 
     Raises:
@@ -104,7 +104,7 @@ def parts_of(frame: pd.DataFrame, spec: NetworkSpec, where: object) -> Iterator[
         if graph.shape_key() != row.shape:
             raise _misfit(f"{row.kind} {row.group} has another shape there", row, spec, where)
         layers = tuple(_layer(graph, op) for op in graph.ops if op.kind in ("conv", "linear"))
-        yield Part(
+        yield TablePart(
             row.kind, row.group, row.shape, row.latency_ms, row.bursts, graph, layers, "input" in graph.inputs
         )
 

@@ -13,7 +13,7 @@ from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.sweeping.parts import engine_graph
-from hakd.transfer.prior import Session, Timed, learn_prior
+from hakd.transfer.prior import Session, TimedCurve, learn_prior
 from hakd.transfer.shapes import BlockShape, block_shape, plain_shape
 
 LEAST = 4  # widths of a curve that something can be learned from
@@ -26,7 +26,7 @@ def prior_session(paths: Sequence[str], say: Callable[[str], None] = print) -> S
     Raises:
         HakdError: a file that is no latency table, tables without a curve to learn from, gpytorch is not installed.
     """
-    devices: dict[str, list[Timed]] = {}
+    devices: dict[str, list[TimedCurve]] = {}
     for path in paths:
         frame, about = read_latency(path)
         name = f"{about['device']} {about['fingerprint']}" if about.get("fingerprint") else path
@@ -40,7 +40,7 @@ def prior_session(paths: Sequence[str], say: Callable[[str], None] = print) -> S
     return found
 
 
-def timed_curves(frame: pd.DataFrame, about: dict[str, Any], where: object) -> Iterator[Timed]:
+def timed_curves(frame: pd.DataFrame, about: dict[str, Any], where: object) -> Iterator[TimedCurve]:
     """Curves of a table that two processes timed, with the shapes of their blocks.
 
     A table that does not describe its network (CSV, an own network's) gives curves over a width of unknown part.
@@ -58,7 +58,7 @@ def timed_curves(frame: pd.DataFrame, about: dict[str, Any], where: object) -> I
             if spec is not None:
                 rows = blocks[(blocks["level"] == level) & (blocks["group"] == group)]
                 shape = _shape(spec, rows, where)
-            yield Timed(shape, curve.widths, curve.latency_ms, curve.residual_p95)
+            yield TimedCurve(shape, curve.widths, curve.latency_ms, curve.residual_p95)
 
 
 def _shape(spec: NetworkSpec, rows: pd.DataFrame, where: object) -> BlockShape:

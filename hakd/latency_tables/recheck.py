@@ -36,7 +36,7 @@ PointsOf: TypeAlias = Callable[[pd.DataFrame, Device], Sequence[Point]]
 
 
 @dataclass(frozen=True)
-class TellTale:
+class RatioCheck:
     """Two widths of a curve and the table's ratio of their latencies (wider over narrower)."""
 
     curve: tuple[float | None, str]  # level, group
@@ -56,7 +56,7 @@ class TellTale:
 class Verdict:
     """What became of a pair: the ratio now with its interval; None where it could not be timed."""
 
-    pair: TellTale
+    pair: RatioCheck
     now: tuple[float, float, float] | None
 
     @property
@@ -80,12 +80,12 @@ class Verdict:
         return f"{self.pair.words}: {then}, {middle:+.1%} now ({low:+.1%} to {high:+.1%})"
 
 
-def tell_tales(frame: pd.DataFrame, steps: int) -> list[TellTale]:
+def tell_tales(frame: pd.DataFrame, steps: int) -> list[RatioCheck]:
     """Pairs to time again: of each curve of known noise the `steps` largest changes and the widest plateau, or ends.
 
     Changes between adjacent widths come first: only they are where they seem to be.
     """
-    found: list[TellTale] = []
+    found: list[RatioCheck] = []
     blocks = frame[(frame["kind"] == "block") & frame["residual_p95"].notna()]
     for (level, group), rows in blocks.groupby(["level", "group"], sort=False, dropna=False):
         curve = curve_of(rows)
@@ -98,7 +98,7 @@ def tell_tales(frame: pd.DataFrame, steps: int) -> list[TellTale]:
             pairs.append((*tread, False))
         if not pairs and len(curve.widths) > 1:
             pairs = [(curve.widths[0], curve.widths[-1], True)]
-        found += [TellTale(place, a, b, known[b] / known[a], curve.eps, step) for a, b, step in pairs]
+        found += [RatioCheck(place, a, b, known[b] / known[a], curve.eps, step) for a, b, step in pairs]
     return found
 
 
@@ -177,7 +177,7 @@ def _place(row: Any) -> tuple[float | None, str, int]:
     return None if pd.isna(row.level) else float(row.level), str(row.group), int(row.width)
 
 
-def _wanted(frame: pd.DataFrame, pairs: Sequence[TellTale]) -> pd.DataFrame:
+def _wanted(frame: pd.DataFrame, pairs: Sequence[RatioCheck]) -> pd.DataFrame:
     """The rows of all widths of the pairs."""
     places = {(*pair.curve, width) for pair in pairs for width in (pair.before, pair.after)}
     blocks = frame[frame["kind"] == "block"]
@@ -187,7 +187,7 @@ def _wanted(frame: pd.DataFrame, pairs: Sequence[TellTale]) -> pd.DataFrame:
 def _time(
     board: Board,
     entry: Entry,
-    pairs: Sequence[TellTale],
+    pairs: Sequence[RatioCheck],
     points: Mapping[tuple[float | None, str, int], Point],
 ) -> tuple[list[Verdict], dict[str, list[Burst]]]:
     """Time all points in fresh processes, and those of unclear pairs once more; nothing comes out of the store."""
@@ -213,7 +213,7 @@ def _time(
 
 def _now(
     bursts: Mapping[str, Sequence[Burst]],
-    pair: TellTale,
+    pair: RatioCheck,
     points: Mapping[tuple[float | None, str, int], Point],
     confidence: float,
 ) -> tuple[float, float, float] | None:
@@ -243,7 +243,7 @@ def _engine(about: Mapping[str, Any]) -> str:
 def _scale(frame: pd.DataFrame, bursts: Mapping[str, Sequence[Burst]]) -> str:
     """How much faster or slower everything is: for the eye only."""
     then = dict(zip(frame["shape"], frame["latency_ms"], strict=True))
-    now = {key: one.latency_ms for key, one in estimate(bursts).estimates.items()}
+    now = {key: one.latency_ms for key, one in estimate(bursts).by_key.items()}
     scale = [now[key] / then[key] for key in now if key in then]
     return f"in the median {median(scale):.2f} times the table's latency" if scale else "none could be timed"
 

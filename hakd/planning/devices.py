@@ -13,16 +13,16 @@ from typing import Any
 
 from hakd.boards import Device, Protocol
 from hakd.boards.journal import read
-from hakd.choosing.rivals import uniform
-from hakd.data.settings import IMAGES
-from hakd.networks.families import build_graph, full_architecture, full_widths, network_spec
-from hakd.records.arch import Architecture, NetworkSpec
+from hakd.choosing.device_free import scaled
+from hakd.networks.families import build_graph, full_architecture, full_widths
+from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.staircase.plan import POINTS, targets
 from hakd.study.candidates import BY_TABLES, SNAPPED, baselines, fleet_students, students
 from hakd.study.configuration import canonical, level_text
 from hakd.study.fleets import fleets_of, selected
 from hakd.study.measuring import Measuring, device_from
+from hakd.study.networks import spec_of
 from hakd.sweeping.following import LENGTHS
 from hakd.sweeping.looks import LOOKS
 from hakd.sweeping.parts import engine_graph
@@ -35,7 +35,7 @@ READINGS = 2
 
 
 @dataclass(frozen=True)
-class Part:
+class PlanItem:
     """One kind of timing on a device: how many points, in how many processes each, and how long it takes.
 
     `least` and `most` are ends of a range: of points, and of seconds.
@@ -51,7 +51,7 @@ class DevicePlan:
     """What one device has to do, and where its minutes come from."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[PlanItem, ...]
     basis: str
 
     @property
@@ -94,31 +94,16 @@ def device_plans(study: Mapping[str, Any], store: Path, gmacs: float = GMACS) ->
     for name in study["run"]["devices"]:
         device, measuring = device_from(name, canonical(study["devices"][name]))
         rate = _rate(device, store, gmacs)
-        parts: list[Part] = []
+        parts: list[PlanItem] = []
         for network in study["run"]["networks"]:
             parts += _network_parts(study, network, device, measuring, rate)
         parts.append(_benchmark(study, device, measuring, rate))
         yield DevicePlan(name, tuple(parts), rate.basis)
 
 
-def spec_of(study: Mapping[str, Any], network: str) -> NetworkSpec:
-    """A network of the study, with the images of its data set where they are known."""
-    channels, classes = IMAGES.get(study["data"]["name"], (3, 10))
-    return network_spec(network, study["networks"][network], channels, classes)
-
-
-def stand_in(spec: NetworkSpec, level: float) -> Architecture:
-    """The full network scaled to a level: before it is pruned, its pruned widths are taken to be like these."""
-
-    def macs_of(widths: Mapping[str, int]) -> int:
-        return build_graph(Architecture(spec, widths)).macs()
-
-    return Architecture(spec, uniform(full_widths(spec), level, macs_of))
-
-
 def _network_parts(
     study: Mapping[str, Any], network: str, device: Device, measuring: Measuring, rate: _Rate
-) -> Iterator[Part]:
+) -> Iterator[PlanItem]:
     """Sweep and verification of one network."""
     spec, full = spec_of(study, network), full_widths(spec_of(study, network))
     methods = study["run"]["methods"]
@@ -131,7 +116,7 @@ def _network_parts(
     }
     places, once = len(engine_graph(full_architecture(spec)).tiles()), len(shapes)
     for level in levels:
-        found = stand_in(spec, level)
+        found = scaled(spec, level)
         graph = engine_graph(found)
         for group, width in found.widths.items():
             first = len(targets(width, full[group]))
@@ -140,17 +125,17 @@ def _network_parts(
     free = sum(method not in (*SNAPPED, "teacher", "deep_compression") for method in methods)
     looks = measuring.processes * measuring.rounds
     seconds = rate.visit_s(fmean(macs), protocol, device.threads) * looks
-    yield Part(f"{network}: curves", (least, most), (least * seconds, most * seconds * sum(LENGTHS)))
+    yield PlanItem(f"{network}: curves", (least, most), (least * seconds, most * seconds * sum(LENGTHS)))
     tiles = (once, once + places * len(levels) * free)
     seconds = rate.visit_s(fmean(shapes.values()) * device.batch, protocol, device.threads) * looks
-    yield Part(f"{network}: tiles", tiles, (tiles[0] * seconds, tiles[1] * seconds * LOOKS))
+    yield PlanItem(f"{network}: tiles", tiles, (tiles[0] * seconds, tiles[1] * seconds * LOOKS))
     yield _pairs(network, spec, tuple(methods), len(levels), device, measuring, rate)
     snapped = READINGS + sum(method in methods for method in BY_TABLES)
-    whole = fmean(build_graph(stand_in(spec, level)).macs() for level in levels)
+    whole = fmean(build_graph(scaled(spec, level)).macs() for level in levels)
     once = 2 * snapped * len(levels)
     visits = measuring.benchmark_processes * measuring.rounds
     seconds = rate.visit_s(whole * device.batch, measuring.end_to_end(), device.threads) * visits
-    yield Part(f"{network}: verification", (once, once), (once * seconds, once * seconds * LOOKS))
+    yield PlanItem(f"{network}: verification", (once, once), (once * seconds, once * seconds * LOOKS))
 
 
 def _pairs(
@@ -161,7 +146,7 @@ def _pairs(
     device: Device,
     measuring: Measuring,
     rate: _Rate,
-) -> Part:
+) -> PlanItem:
     """Pairs of tiles, by which the benchmark predicts: those of the full network, up to those of all architectures."""
     graphs = pair_graphs(engine_graph(full_architecture(spec)))
     shapes = {graph.shape_key(): graph.macs() for graph in graphs.values()}
@@ -171,10 +156,10 @@ def _pairs(
     seconds = (
         rate.visit_s(macs, measuring.one_process(), device.threads) * measuring.processes * measuring.rounds
     )
-    return Part(f"{network}: pairs of tiles", points, (points[0] * seconds, points[1] * seconds * LOOKS))
+    return PlanItem(f"{network}: pairs of tiles", points, (points[0] * seconds, points[1] * seconds * LOOKS))
 
 
-def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, rate: _Rate) -> Part:
+def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, rate: _Rate) -> PlanItem:
     """All candidates of the device, end to end; as many as there are when no two methods choose alike."""
     found: list[float] = []
     for network in study["run"]["networks"]:
@@ -191,7 +176,7 @@ def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, r
     times = [
         rate.visit_s(macs * device.batch, measuring.end_to_end(), device.threads) * visits for macs in found
     ]
-    return Part("benchmark", (len(found), len(found)), (sum(times), sum(times) * LOOKS))
+    return PlanItem("benchmark", (len(found), len(found)), (sum(times), sum(times) * LOOKS))
 
 
 def _with_students(study: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,11 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from hakd.choosing.device_free import scaled
 from hakd.networks.families import build_graph, full_architecture, full_widths
-from hakd.planning.devices import spec_of, stand_in
 from hakd.records.errors import HakdError
 from hakd.study.candidates import fleet_students, students
 from hakd.study.fleets import selected
+from hakd.study.networks import spec_of
 
 PROBE_S = 2.0
 TRAIN = Path("results/data/train.npz")
@@ -78,7 +79,7 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
 def _pruning_images(study: Mapping[str, Any], network: str) -> float:
     """Images of the pruning down to the lowest level, at full width: networks on the way are narrower."""
     spec, settings, level = spec_of(study, network), study["prune"], min(study["run"]["levels"])
-    full, last = full_widths(spec), stand_in(spec, level).widths
+    full, last = full_widths(spec), scaled(spec, level).widths
     removals = sum(full[group] - last[group] for group in full) / settings["channels"]
     return removals * settings["steps"] * settings["batch_size"] * (1 + level) / 2
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from hakd.networks.families import build_graph
+from hakd.networks.families import build_graph, macs_of
 from hakd.networks.module import Network, network_with, weights_of
 from hakd.networks.slicing import slice_weights
 from hakd.pruning.fisher import FisherScores
@@ -161,13 +161,10 @@ def prune(
 def _remove_some(state: _State, batches: Iterator, settings: PruneSettings, level: float) -> None:
     """One cycle: train while scores accumulate, choose, record, slice."""
     scores = _train(state, batches, settings)
-    spec = state.architecture.spec
-
-    def macs_of(widths: Mapping[str, int]) -> int:
-        return build_graph(Architecture(spec, widths)).macs()
-
     widths = dict(state.architecture.widths)
-    removed = choose_removals(scores, widths, settings.channels, settings.beta, macs_of)
+    removed = choose_removals(
+        scores, widths, settings.channels, settings.beta, macs_of(state.architecture.spec)
+    )
     if not removed:
         raise HakdError(
             "cannot be reached: every width group is down to one channel",
@@ -177,7 +174,7 @@ def _remove_some(state: _State, batches: Iterator, settings: PruneSettings, leve
         )
     for group, index in removed:
         widths[group] -= 1
-        graph = build_graph(Architecture(spec, widths))
+        graph = build_graph(state.architecture.at(widths))
         row = {"removal": state.removals, "step": state.step, "group": group}
         row |= {"channel": int(state.kept[group][index]), "score": float(scores[group][index])}
         state.rows.append(row | {"macs": graph.macs(), "params": graph.params(), "val_accuracy": math.nan})
@@ -195,7 +192,7 @@ def _shrink(state: _State, removed: Sequence[tuple[str, int]], widths: Mapping[s
     graph = state.module.graph
     state.momentum = slice_weights(graph, state.momentum, keep)
     weights = slice_weights(graph, weights_of(state.module), keep)
-    state.architecture = Architecture(state.architecture.spec, dict(widths))
+    state.architecture = state.architecture.at(widths)
     device = next(state.module.parameters()).device
     state.module = network_with(build_graph(state.architecture), weights).to(device)
 

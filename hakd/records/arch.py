@@ -39,6 +39,10 @@ class Architecture:
         del content["name"]  # two names for the same network are the same architecture
         return digest({**content, "widths": dict(self.widths)})
 
+    def at(self, widths: Mapping[str, int]) -> "Architecture":
+        """The same network with these widths; groups that are not among them keep theirs."""
+        return Architecture(self.spec, {**self.widths, **widths})
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON and checkpoints hold it."""
         return {"arch": self.arch, "network": self.spec.to_dict(), "widths": dict(self.widths)}

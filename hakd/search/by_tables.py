@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from hakd.boards import Board
+from hakd.choosing.baselines import round_to
 from hakd.choosing.joint import PROBABILITY, Cost, Joint, Values, choose
-from hakd.choosing.rivals import round_to
 from hakd.choosing.snap import Choice
-from hakd.choosing.table_rivals import knapsack, latency_greedy
+from hakd.choosing.table_baselines import knapsack, latency_greedy
 from hakd.choosing.width_candidates import SHARES, width_candidates
 from hakd.choosing.within_budget import Kept, within_budget
 from hakd.networks.families import full_widths
@@ -41,7 +41,7 @@ SOLVERS: Mapping[str, Solver] = {"joint": _joint, "knapsack": knapsack, "latency
 
 
 @dataclass(frozen=True)
-class Question:
+class ChoiceProblem:
     """What is to be chosen: the pruned network with its curves, and what its channels are worth."""
 
     level: float
@@ -93,7 +93,7 @@ def choose_by_tables(
     board: Board,
     measuring: Measuring,
     methods: Sequence[str],
-    question: Question,
+    question: ChoiceProblem,
     budget: Budget,
 ) -> dict[str, dict[str, Any]]:
     """Measure the tables once, then choose and verify by each method.
@@ -116,7 +116,7 @@ def choose_by_tables(
         start = board.clock_s()
         kept = _one(board, measuring, method, question, budget, tables, values)
         log.info("%s at %g for %s: %s", method, question.level, budget.words, kept.reason)
-        chosen = Architecture(pruned.spec, dict(kept.widths))
+        chosen = pruned.at(kept.widths)
         made[method] = {
             **chosen.to_dict(),
             "choices": _records(method, question, chosen, budget, board.device.name, values),
@@ -140,7 +140,7 @@ def _one(
     board: Board,
     measuring: Measuring,
     method: str,
-    question: Question,
+    question: ChoiceProblem,
     budget: Budget,
     tables: Tables,
     values: Values,
@@ -183,7 +183,7 @@ def _or_reference(kept: Kept, budget: Budget, values: Values) -> Kept:
 
 def _records(
     method: str,
-    question: Question,
+    question: ChoiceProblem,
     chosen: Architecture,
     budget: Budget,
     device: str,

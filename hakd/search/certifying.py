@@ -79,7 +79,7 @@ def _claims(
             continue
         pair = []
         for channels in (after, before):
-            network = Architecture(chosen.spec, {**chosen.widths, group: channels})
+            network = chosen.at({group: channels})
             label = f"{chosen.spec.name} {chosen.arch} {group} = {channels}"
             pair.append(point(engine_graph(network).block(group), label, board.device))
         points += pair

@@ -15,9 +15,9 @@ from hakd.choosing.joint import Joint, NoneFits
 from hakd.choosing.within_budget import Fresh
 from hakd.choosing.within_budgets import FleetKept, within_budgets
 from hakd.records.arch import Architecture
-from hakd.search.by_tables import Question
+from hakd.search.by_tables import ChoiceProblem
 from hakd.search.fleet_boards import Boards, Member
-from hakd.search.fleet_record import Asked, described
+from hakd.search.fleet_record import FleetProblem, described
 from hakd.search.fresh import fresh_timer
 from hakd.search.tile_tables import Tables, fitted_networks, measure_tables, time_networks
 from hakd.study.measuring import Measuring
@@ -42,14 +42,14 @@ def choose_for_fleet(
             all budgets.
     """
     start = time.monotonic()
-    questions = {name: Question(level, pruned, one.curves, trajectory) for name, one in members.items()}
+    questions = {name: ChoiceProblem(level, pruned, one.curves, trajectory) for name, one in members.items()}
     candidates = shared_candidates([questions[name].candidates(one.budget) for name, one in members.items()])
     values = next(iter(questions.values())).values(candidates)
     reference = _common_reference(members)
     with Boards(members, store) as boards:
         tables = _measure(boards, members, pruned, candidates)
         budgets_ms = {name: one.budget.ms(tables[name].measured_ms) for name, one in members.items()}
-        asked = Asked(tables, values, budgets_ms, dict.fromkeys(members, 0.0))
+        asked = FleetProblem(tables, values, budgets_ms, dict.fromkeys(members, 0.0))
         asked = _calibrate(asked, boards, members, pruned)
         kept = within_budgets(
             asked.solve,
@@ -78,7 +78,9 @@ def _measure(
     return found
 
 
-def _calibrate(asked: Asked, boards: Boards, members: Mapping[str, Member], pruned: Architecture) -> Asked:
+def _calibrate(
+    asked: FleetProblem, boards: Boards, members: Mapping[str, Member], pruned: Architecture
+) -> FleetProblem:
     """With the predictions shifted to be right at the first choice, on each device."""
     try:
         first = asked.solve(asked.budgets_ms)
@@ -99,7 +101,7 @@ def _calibrated(
     One overhead for all networks is right on average; where the choice goes, among fast widths, the sum of tiles can be
     off by more (docs/findings.md). Also undoes what the choice gained by picking favourable errors.
     """
-    chosen = Architecture(pruned.spec, dict(first.widths))
+    chosen = pruned.at(first.widths)
     found = time_networks(board, {one.arch: one for one in (chosen, pruned)}, measuring, "calibrate")
     if chosen.arch not in found or pruned.arch not in found or pruned.arch not in tables.measured_ms:
         return 0.0
@@ -135,7 +137,7 @@ def _common_reference(members: Mapping[str, Member]) -> Architecture | None:
     return reference
 
 
-def _or_reference(kept: FleetKept, reference: Architecture | None, asked: Asked) -> FleetKept:
+def _or_reference(kept: FleetKept, reference: Architecture | None, asked: FleetProblem) -> FleetKept:
     """The network that gave all budgets, where it loses less."""
     if kept.taken is None or reference is None or not asked.knows(reference.widths):
         return kept

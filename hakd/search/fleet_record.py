@@ -6,7 +6,7 @@ from typing import Any
 
 from hakd.choosing.fleet import Sharing, choose_for_all, sharing_costs
 from hakd.choosing.joint import PROBABILITY, Cost, Joint, Values, latency_of
-from hakd.choosing.within_budgets import FleetKept, Timed
+from hakd.choosing.within_budgets import DeviceTry, FleetKept
 from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture
 from hakd.search.budget import Budget
@@ -14,7 +14,7 @@ from hakd.search.tile_tables import Tables
 
 
 @dataclass(frozen=True)
-class Asked:
+class FleetProblem:
     """What the tables of all members say, what their networks may take, and how far off the predictions were.
 
     `shifts_ms`: what the first choice took beyond its prediction, on each device.
@@ -42,7 +42,7 @@ class Asked:
 
 
 def described(
-    kept: FleetKept, asked: Asked, budgets: Mapping[str, Budget], pruned: Architecture, recorded: float
+    kept: FleetKept, asked: FleetProblem, budgets: Mapping[str, Budget], pruned: Architecture, recorded: float
 ) -> dict[str, Any]:
     """As JSON holds it.
 
@@ -53,7 +53,7 @@ def described(
         pruned: the Fisher-pruned network.
         recorded: the sum of all saliencies that the pruning recorded; shares are of this.
     """
-    chosen = Architecture(pruned.spec, dict(kept.widths))
+    chosen = pruned.at(kept.widths)
     last = kept.taken.devices if kept.taken else {}
     nominal = asked.budgets_ms
     costs = asked.costs({name: last[name].asked_ms if last else nominal[name] for name in nominal})
@@ -84,7 +84,7 @@ def described(
 
 
 def _sharing(
-    chosen: Architecture, asked: Asked, costs: list[Cost], budgets: Mapping[str, Budget]
+    chosen: Architecture, asked: FleetProblem, costs: list[Cost], budgets: Mapping[str, Budget]
 ) -> dict[str, Sharing]:
     """By device; nothing where the tables do not know the network (a reference that is narrower than they go)."""
     if not asked.knows(chosen.widths):
@@ -97,7 +97,7 @@ def _sharing(
     return sharing_costs(asked.values, costs, chosen.widths, keeps)
 
 
-def _figures(chosen: Architecture, cost: Cost, budget_ms: float, timed: Timed | None) -> dict[str, Any]:
+def _figures(chosen: Architecture, cost: Cost, budget_ms: float, timed: DeviceTry | None) -> dict[str, Any]:
     """Predicted and fresh. The network that gave the budget was not timed: its ratio is 1 by definition."""
     predicted, upper = latency_of(cost, chosen.widths, PROBABILITY)
     found = {"asked_ms": cost.budget_ms, "predicted_ms": finite(predicted), "upper_ms": finite(upper)}
@@ -115,7 +115,7 @@ def _figures(chosen: Architecture, cost: Cost, budget_ms: float, timed: Timed | 
 
 
 def _shared(sharing: Sharing, recorded: float, pruned: Architecture) -> dict[str, Any]:
-    own = Architecture(pruned.spec, dict(sharing.own_widths))
+    own = pruned.at(sharing.own_widths)
     return {
         "lost_share": sharing.lost / recorded,
         "own_lost_share": sharing.own_lost / recorded,

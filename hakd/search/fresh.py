@@ -29,7 +29,7 @@ def fresh_timer(
     def time_fresh(widths: dict[str, int]) -> Fresh | None:
         nonlocal calls
         calls += 1
-        chosen = Architecture(pruned.spec, widths)
+        chosen = pruned.at(widths)
         if budget.reference is not None and budget.reference.arch == chosen.arch:
             same = 1 / budget.share  # the reference itself: its ratio is known
             return budget_ms * same, same, same, same
@@ -42,7 +42,7 @@ def fresh_timer(
             nonlocal own_ms
             if not bursts.get(keys[0]):
                 return None
-            own = estimate(bursts, absolute=True, confidence=confidence).estimates[keys[0]]
+            own = estimate(bursts, absolute=True, confidence=confidence).by_key[keys[0]]
             own_ms = own.latency_ms
             if budget.reference is not None:
                 found = ratio(bursts, keys[0], keys[1], confidence)
@@ -69,7 +69,7 @@ def pair_timer(board: Board, measuring: Measuring, pruned: Architecture, level: 
         calls += 1
         points = [
             point(engine_graph(found), f"{found.spec.name} {level:g} {found.arch}", board.device)
-            for found in (Architecture(pruned.spec, snapped), Architecture(pruned.spec, twin))
+            for found in (pruned.at(snapped), pruned.at(twin))
         ]
         one, other = (point.key for point in points)
         purpose = f"verify:{digest([[one, other], calls])}"

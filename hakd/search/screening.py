@@ -129,7 +129,7 @@ def measure_on(
     """
 
     def timed(answers: list[Joint]) -> list[tuple[float, float] | None]:
-        networks = [Architecture(pruned.spec, dict(one.widths)) for one in answers]
+        networks = [pruned.at(one.widths) for one in answers]
         wanted = [*networks, *([reference] if reference is not None else [])]
         points = {one.arch: _point(one, board) for one in wanted}
         keys = [point.key for point in points.values()]
@@ -154,7 +154,7 @@ def _time(
     if not bursts.get(key):
         return None
     if base is None:
-        own = estimate(bursts, absolute=True).estimates[key]
+        own = estimate(bursts, absolute=True).by_key[key]
         return own.latency_ms, own.latency_high_ms or math.inf
     found = ratio(bursts, key, base)
     return found and (found[0] * scale_ms, found[2] * scale_ms)

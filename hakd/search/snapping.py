@@ -15,7 +15,7 @@ from hakd.networks.families import full_widths
 from hakd.pruning.trajectory import regained_saliency
 from hakd.records.arch import Architecture
 from hakd.search.budget import Budget, budget_from
-from hakd.search.by_tables import Question, choose_by_tables
+from hakd.search.by_tables import ChoiceProblem, choose_by_tables
 from hakd.search.certifying import certify_network
 from hakd.search.fresh import pair_timer
 from hakd.staircase.curve_rows import curves_from_table
@@ -80,7 +80,7 @@ def snap_network(
             moves = moves_from(choices.values(), saliency)
             repaired = repair(pruned.widths, moves, pair_timer(board, measuring, pruned, level))
             log.info("%s at %g: %s", reading, level, repaired.reason)
-            chosen = Architecture(pruned.spec, dict(repaired.widths))
+            chosen = pruned.at(repaired.widths)
             made[reading] = {
                 **chosen.to_dict(),
                 "choices": _records(choices, repaired.undone, chosen, name, reading, saliency),
@@ -90,16 +90,16 @@ def snap_network(
         budgets = dict.fromkeys(made, Budget("the latency of fisher", pruned))
         if by_tables:
             known = {**(rivals or {}), "fisher": pruned}
-            known |= {reading: Architecture(pruned.spec, made[reading]["widths"]) for reading in READINGS}
+            known |= {reading: pruned.at(made[reading]["widths"]) for reading in READINGS}
             asked = budget_from(budget or {"like": "fisher"}, known)
-            question = Question(level, pruned, curves, trajectory)
+            question = ChoiceProblem(level, pruned, curves, trajectory)
             found = choose_by_tables(board, measuring, by_tables, question, asked)
             for entry in found.values():
                 entry["search_s"] += sweep_s
             made |= found
             budgets |= dict.fromkeys(found, asked)
         for method, entry in made.items():
-            chosen = Architecture(pruned.spec, entry["widths"])
+            chosen = pruned.at(entry["widths"])
             shown = certify_network(board, measuring, pruned, chosen, entry["choices"], budgets[method])
             entry["certificates"] = [one.to_dict() for one in shown]
     return made

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hakd.boards import Board, Point
+from hakd.choosing.baselines import round_to
 from hakd.choosing.joint import TileTable
-from hakd.choosing.rivals import round_to
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
-from hakd.staircase.estimate import Sweep, log_errors
+from hakd.staircase.estimate import Estimates, log_errors
 from hakd.staircase.predict import fit_overhead
 from hakd.sweeping.parts import engine_graph, neighbours, point
 from hakd.sweeping.timing import Measuring, end_to_end, reference_part, tile_points, time_tiles
@@ -48,10 +48,7 @@ def combinations(
         keys = itertools.product(*(candidates[group] for group in groups))
         found[name] = (
             groups,
-            {
-                key: Architecture(pruned.spec, {**pruned.widths, **dict(zip(groups, key, strict=True))})
-                for key in keys
-            },
+            {key: pruned.at(dict(zip(groups, key, strict=True))) for key in keys},
         )
     return found
 
@@ -59,7 +56,7 @@ def combinations(
 def fitted_networks(pruned: Architecture, reference: Architecture | None) -> dict[str, Architecture]:
     """By arch, the networks to fit an overhead to: full, pruned, rounded, and the one that gives the budget."""
     full = full_architecture(pruned.spec)
-    rounded = Architecture(pruned.spec, round_to(pruned.widths, full.widths))
+    rounded = pruned.at(round_to(pruned.widths, full.widths))
     return {one.arch: one for one in (full, pruned, rounded, reference or pruned)}
 
 
@@ -88,16 +85,16 @@ def measure_tables(
     points += [part for tiles in parts.values() for part in tiles.values()]
     sweep = time_tiles(board, points, measuring, reference_part(pruned, board.device), LOOKS)
     sigma = dict(
-        zip(sweep.estimates, np.nan_to_num(log_errors(sweep.adjusted), nan=UNKNOWN_SPREAD), strict=True)
+        zip(sweep.by_key, np.nan_to_num(log_errors(sweep.adjusted), nan=UNKNOWN_SPREAD), strict=True)
     )
     tiles = [
         _table(name, wanted[name][0], {k: key for k, key in by_width.items() if key in sigma}, sweep, sigma)
         for name, by_width in keys.items()
     ]
     sums = {
-        arch: sum(sweep.estimates[part.key].latency_ms for part in found.values())
+        arch: sum(sweep.by_key[part.key].latency_ms for part in found.values())
         for arch, found in parts.items()
-        if all(part.key in sweep.estimates for part in found.values())
+        if all(part.key in sweep.by_key for part in found.values())
     }
     measured = time_networks(board, {arch: networks[arch] for arch in networks}, measuring, "tables")
     fitted = [arch for arch in sums if arch in measured]
@@ -124,10 +121,10 @@ def _table(
     name: str,
     groups: tuple[str, ...],
     keys: Mapping[tuple[int, ...], str],
-    sweep: Sweep,
+    sweep: Estimates,
     sigma: Mapping[str, float],
 ) -> TileTable:
-    latency = {k: sweep.estimates[key].latency_ms for k, key in keys.items()}
+    latency = {k: sweep.by_key[key].latency_ms for k, key in keys.items()}
     return TileTable(name, groups, latency, {k: latency[k] * sigma[key] for k, key in keys.items()})
 
 
@@ -141,8 +138,4 @@ def time_networks(
     }
     name = f"{purpose}:{digest(sorted(one.key for one in points.values()))}"
     timed = end_to_end(board, list(points.values()), measuring, name)
-    return {
-        arch: timed.estimates[one.key].latency_ms
-        for arch, one in points.items()
-        if one.key in timed.estimates
-    }
+    return {arch: timed.by_key[one.key].latency_ms for arch, one in points.items() if one.key in timed.by_key}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hakd.records.errors import HakdError
-from hakd.staircase.estimate import Estimate, Sweep
+from hakd.staircase.estimate import Estimate, Estimates
 
 TOLERANCE_FLOOR = 0.01
 MIN_STEP = 0.06
@@ -209,7 +209,7 @@ def make_curve(
 
 
 def curve_from(
-    sweep: Sweep,
+    sweep: Estimates,
     group: str,
     level: float | None,
     neighbour_widths: Mapping[str, int],
@@ -220,7 +220,7 @@ def curve_from(
 
     Its residual p95 is that of its own widths; with fewer than five of them at least that of the whole sweep.
     """
-    points = {width: sweep.estimates[key] for width, key in keys.items() if key in sweep.estimates}
+    points = {width: sweep.by_key[key] for width, key in keys.items() if key in sweep.by_key}
     if not points:
         raise HakdError(
             "none of its widths was timed", key=group, remedy="See the failures that the device reported"

@@ -8,12 +8,12 @@ import pandas as pd
 
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import UNLINKED, Curve, tolerance
-from hakd.staircase.estimate import Sweep
+from hakd.staircase.estimate import Estimates
 
 
-def timed_row(sweep: Sweep, key: str) -> dict[str, Any]:
+def timed_row(sweep: Estimates, key: str) -> dict[str, Any]:
     """What was timed of a key, as a row has it."""
-    one = sweep.estimates[key]
+    one = sweep.by_key[key]
     return {
         "shape": key,
         "latency_ms": one.latency_ms,
@@ -27,7 +27,7 @@ def timed_row(sweep: Sweep, key: str) -> dict[str, Any]:
     }
 
 
-def curve_rows(curve: Curve, network: str, keys: Mapping[int, str], sweep: Sweep) -> list[dict[str, Any]]:
+def curve_rows(curve: Curve, network: str, keys: Mapping[int, str], sweep: Estimates) -> list[dict[str, Any]]:
     """A row for each width of a curve; `keys` maps width -> key of the sweep."""
     about = {
         "network": network,

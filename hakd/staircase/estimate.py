@@ -35,14 +35,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Estimates:
     """Estimates of keys that were timed together, and how well their processes agree.
 
     `adjusted` (keys x processes, log ms) has the common factor of each process removed, whatever the
     estimates are.
     """
 
-    estimates: Mapping[str, Estimate]
+    by_key: Mapping[str, Estimate]
     residual_p95: float | None
     factors: Mapping[str, float]
     missing: tuple[str, ...] = ()
@@ -50,14 +50,14 @@ class Sweep:
 
     def residual_of(self, keys: Iterable[str]) -> float | None:
         """Residual p95 of some keys, for instance those of one curve; None when it cannot be told."""
-        place = {key: i for i, key in enumerate(self.estimates)}
+        place = {key: i for i, key in enumerate(self.by_key)}
         rows = [place[key] for key in dict.fromkeys(keys) if key in place]
         return residual_p95(self.adjusted[rows])
 
 
 def estimate(
     bursts: Mapping[str, Sequence[BurstLike]], *, absolute: bool = False, confidence: float = CONFIDENCE
-) -> Sweep:
+) -> Estimates:
     """Estimate the latency of every key.
 
     A key's value in a process is its fastest call, or a low quantile of them (`factors.process_times`); its latency is
@@ -71,7 +71,7 @@ def estimate(
         confidence: of the interval.
 
     Returns:
-        A `Sweep`; keys without a burst are named in its `missing`.
+        A `Estimates`; keys without a burst are named in its `missing`.
 
     Raises:
         HakdError: no bursts at all, or a burst without a time.
@@ -89,7 +89,7 @@ def estimate(
     else:
         half = half_widths(adjusted, confidence)
         low, high = point - half, point + half
-    return Sweep(
+    return Estimates(
         {one.key: one for one in _estimates(times, point, low, high, component)},
         residual_p95(adjusted),
         {name: float(np.exp(factor)) for name, factor in zip(times.processes, factors, strict=True)},

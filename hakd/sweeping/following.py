@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from hakd.boards import Board, Burst, Device, Point
 from hakd.staircase.curve import Curve, curve_from
-from hakd.staircase.estimate import Sweep, estimate
+from hakd.staircase.estimate import Estimates, estimate
 from hakd.study.measuring import Measuring
 from hakd.sweeping.looks import looks
 from hakd.sweeping.modes import Mode
@@ -77,7 +77,7 @@ class Line(ABC):
         return found
 
 
-def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference: Point) -> Sweep:
+def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference: Point) -> Estimates:
     """Time the first widths of all curves, then what these ask for; time those again that are not precise enough.
 
     A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. The
@@ -85,7 +85,7 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
     processes to what is there.
     """
     bursts: dict[str, list[Burst]] = {}
-    pending, found = list(lines), Sweep({}, None, {})
+    pending, found = list(lines), Estimates({}, None, {})
     for look in looks(board):
         timing = replace(measuring, rounds=LENGTHS[min(look, len(LENGTHS)) - 1] * measuring.rounds)
         wanted = [sorted({*line.mode.start(line.width, line.full), *line.keys}) for line in pending]
@@ -118,10 +118,10 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
     return found
 
 
-def _refresh(line: Line, sweep: Sweep, measuring: Measuring, look: int) -> list[int]:
+def _refresh(line: Line, sweep: Estimates, measuring: Measuring, look: int) -> list[int]:
     """Make the line's curve anew and say which widths it needs next, if its mode goes by such a curve at all."""
     line.look = look
-    if not any(key in sweep.estimates for key in line.keys.values()):
+    if not any(key in sweep.by_key for key in line.keys.values()):
         line.curve = None
         return []
     line.curve = curve_from(sweep, line.group, line.level, line.around, line.keys, measuring.min_step)

@@ -123,7 +123,7 @@ def time_parts(
         pairs = {one.arch: pair_points(one, board.device) for one in members}
         points = [p for one in members for p in (*tiles[one.arch].values(), *pairs[one.arch].values())]
         sweep = time_tiles(board, points, measuring, reference_part(members[0], board.device))
-        timed = {key: one.latency_ms for key, one in sweep.estimates.items()}
+        timed = {key: one.latency_ms for key, one in sweep.by_key.items()}
         ratios = [ms / timed[key] for key, ms in (beside_ms or {}).items() if key in timed]
         pace = median(ratios) if ratios else 1.0
         for arch, found in tiles.items():

@@ -53,8 +53,7 @@ class _Line(Line):
 
     def block(self, channels: int) -> Graph:
         """The decision block at a width."""
-        widened = Architecture(self.architecture.spec, {**self.architecture.widths, self.group: channels})
-        return engine_graph(widened).block(self.group)
+        return engine_graph(self.architecture.at({self.group: channels})).block(self.group)
 
     def point(self, channels: int, device: Device) -> Point:
         return point(self.block(channels), f"{self.name} = {channels}", device, curve=self.name)
@@ -126,7 +125,7 @@ def _tile_rows(
     for level, found, parts in tiles:
         for (tile, part), graph in zip(parts.items(), engine_graph(found).tiles().values(), strict=True):
             around = json.dumps(neighbours(graph))
-            if part.key not in sweep_.estimates or (level, tile, around) in seen:
+            if part.key not in sweep_.by_key or (level, tile, around) in seen:
                 continue
             seen.add((level, tile, around))
             rows.append(
@@ -139,7 +138,7 @@ def _tile_rows(
                     "neighbour_widths": around,
                     "residual_p95": sweep_.residual_p95,
                     "tolerance": eps,
-                    "trusted": eps is not None and known(sweep_.estimates[part.key], eps / 2**0.5),
+                    "trusted": eps is not None and known(sweep_.by_key[part.key], eps / 2**0.5),
                     "reason": None,
                     **timed_row(sweep_, part.key),
                 }

@@ -5,7 +5,7 @@ import math
 from hakd.boards import Board, Burst, Device, Point
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
-from hakd.staircase.estimate import Estimate, Sweep, estimate
+from hakd.staircase.estimate import Estimate, Estimates, estimate
 from hakd.study.measuring import Measuring as Measuring
 from hakd.study.measuring import device_from as device_from
 from hakd.sweeping.looks import LOOKS, looks, merge
@@ -50,7 +50,7 @@ def tile_points(architecture: Architecture, device: Device) -> dict[str, Point]:
 
 def time_tiles(
     board: Board, points: list[Point], measuring: Measuring, reference: Point, most: int = LOOKS
-) -> Sweep:
+) -> Estimates:
     """Latencies of parts, in passes over all of them; looks again, `most` times in all, until they repeat well enough.
 
     That is when twice the residual p95 is at most half the smallest step that matters.
@@ -64,7 +64,7 @@ def time_tiles(
     return found
 
 
-def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose: str) -> Sweep:
+def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose: str) -> Estimates:
     """Absolute latencies of whole networks, all interleaved in every process, the factor between processes kept in.
 
     Adds as many fresh processes again, as often as `looks` allows, until every figure is known well enough (`known`).
@@ -74,7 +74,7 @@ def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose:
         name = f"{purpose}:look{look}:{measuring.visits}"
         merge(bursts, board.measure(points, measuring.end_to_end(), name))
         made = estimate(bursts, absolute=True)
-        if all(known(one, measuring.min_step / 2) for one in made.estimates.values()):
+        if all(known(one, measuring.min_step / 2) for one in made.by_key.values()):
             break
     return made
 

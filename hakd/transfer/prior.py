@@ -26,7 +26,7 @@ _P95 = 1.96 * math.sqrt(2) * math.sqrt(2)  # and two processes share a point
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedCurve:
     """A curve of a device with the shape of its block; `residual_p95` as `hakd.staircase.curve.Curve` has it."""
 
     shape: BlockShape
@@ -55,7 +55,7 @@ class Prior:
 
 
 def learn_prior(
-    devices: Mapping[str, Sequence[Timed]], seed: int = SEED, steps: int = STEPS_OF_LEARNING
+    devices: Mapping[str, Sequence[TimedCurve]], seed: int = SEED, steps: int = STEPS_OF_LEARNING
 ) -> Prior:
     """Learn from the curves of other devices.
 
@@ -83,7 +83,7 @@ def learn_prior(
     return Prior(learn(tasks, SMOOTH, seed, steps), mean, scale, tuple(devices))
 
 
-def _thinned(curves: Sequence[Timed], rng: np.random.Generator) -> list[Timed]:
+def _thinned(curves: Sequence[TimedCurve], rng: np.random.Generator) -> list[TimedCurve]:
     """Some widths of each curve, chosen in runs of two: a step shows between neighbours."""
     most = int(np.clip(DEVICE_POINTS // len(curves), *CURVE_POINTS))
     found = []
@@ -93,11 +93,11 @@ def _thinned(curves: Sequence[Timed], rng: np.random.Generator) -> list[Timed]:
             starts = rng.choice(len(kept) - 1, most // 2, replace=False)
             kept = np.array(sorted({*starts, *(starts + 1)}))
         widths, latency = tuple(curve.widths[i] for i in kept), tuple(curve.latency_ms[i] for i in kept)
-        found.append(Timed(curve.shape, widths, latency, curve.residual_p95))
+        found.append(TimedCurve(curve.shape, widths, latency, curve.residual_p95))
     return found
 
 
-def _task(curves: Mapping[int, Timed], mean: np.ndarray, scale: np.ndarray) -> "Task":
+def _task(curves: Mapping[int, TimedCurve], mean: np.ndarray, scale: np.ndarray) -> "Task":
     """Points of the curves of a device, by their numbers."""
     from hakd.transfer.kernel import Task
 
@@ -118,7 +118,7 @@ class Session:
     """
 
     prior: Prior
-    seen: dict[str, Timed] = field(default_factory=dict)
+    seen: dict[str, TimedCurve] = field(default_factory=dict)
 
     def guide(self, name: str, shape: BlockShape) -> "BlockGuide":
         """A guide for one block."""
@@ -148,7 +148,7 @@ class Session:
     def forecast(self, name: str, shape: BlockShape) -> Forecast:
         """Posterior of a block's curve at all its widths, given everything timed so far on this device."""
         learned, widths = self.prior.learned, tuple(range(1, shape.full + 1))
-        wanted = self._points({0: Timed(shape, widths, (1.0,) * shape.full)})
+        wanted = self._points({0: TimedCurve(shape, widths, (1.0,) * shape.full)})
         mean, covariance = wanted.design @ learned.weights, learned.covariance(wanted, wanted)
         own = self.seen.get(name)
         others = [timed for other, timed in self.seen.items() if other != name]
@@ -170,7 +170,7 @@ class Session:
             tuple(1 / np.sqrt(precision)),
         )
 
-    def _points(self, curves: Mapping[int, Timed]) -> "Task":
+    def _points(self, curves: Mapping[int, TimedCurve]) -> "Task":
         return _task(curves, self.prior.mean, self.prior.scale)
 
 
@@ -184,7 +184,9 @@ class BlockGuide:
 
     def note(self, curve: Curve) -> None:
         """Keep what was timed of it so far."""
-        self.session.seen[self.name] = Timed(self.shape, curve.widths, curve.latency_ms, curve.residual_p95)
+        self.session.seen[self.name] = TimedCurve(
+            self.shape, curve.widths, curve.latency_ms, curve.residual_p95
+        )
 
     def forecast(self) -> Forecast:
         """What all that was noted says of it."""

@@ -13,7 +13,7 @@ from torch import nn
 from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
-from hakd.explaining.blocks import Taken
+from hakd.explaining.blocks import WidthGroups
 from hakd.explaining.model import load_model
 from hakd.explaining.timing import ceiling
 from hakd.staircase.curve import line_shape
@@ -86,7 +86,7 @@ def explained(capsys, path: Path, spelled: str, *words: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def true_us(taken: Taken, name: str, model: dict) -> dict[int, float]:
+def true_us(taken: WidthGroups, name: str, model: dict) -> dict[int, float]:
     """What every width of a group costs, by the formula."""
     group = next(one for one in taken.groups if one.name == name)
     cost = cost_model_from(model)
@@ -97,7 +97,7 @@ def true_us(taken: Taken, name: str, model: dict) -> dict[int, float]:
 @pytest.mark.parametrize("name", ["pruned", "mobilenet"])
 def test_the_widths_named_are_the_right_ones(name, model, files, project, capsys):
     told = explained(capsys, files[name], device(transport="virtual", cost_model=model))
-    taken = Taken(load_model(files[name]))
+    taken = WidthGroups(load_model(files[name]))
     assert len(told["groups"]) == len(taken.groups) >= 5 and not told["not_examined"]
     lost = [one["lost_us"] for one in told["groups"]]
     assert lost == sorted(lost, reverse=True) and told["lost_us"] == pytest.approx(sum(lost))
@@ -147,7 +147,7 @@ def test_the_report_says_it_in_words(files, project, capsys):
 def test_on_a_noisy_device_what_is_named_is_near_the_truth(files, project, capsys):
     spelled = device(transport="virtual", cost_model={**COMB, "noise": NOISE, "seed": 3}, min_step=0.1)
     told = explained(capsys, files["pruned"], spelled)
-    taken = Taken(load_model(files["pruned"]))
+    taken = WidthGroups(load_model(files["pruned"]))
     trusted = [one for one in told["groups"] if one["trusted"]]
     assert len(trusted) > 3
     for one in trusted:
@@ -164,7 +164,7 @@ def test_in_much_noise_only_what_is_plain_is_told(files, project, capsys):
     noise = {**NOISE, "sigma": 0.3, "process_sigma": 0.3}
     spelled = device(transport="virtual", cost_model={**MODEL, "noise": noise}, min_step=0.02, rounds=3)
     groups = explained(capsys, files["pruned"], spelled)["groups"]
-    taken = Taken(load_model(files["pruned"]))
+    taken = WidthGroups(load_model(files["pruned"]))
     unknown = [one for one in groups if not one["trusted"]]
     assert len(groups) == 5 and len(unknown) >= 3
     for one in unknown:
@@ -198,7 +198,7 @@ def test_on_this_machine(files, project, capsys):
     told = explained(capsys, files["mobilenet"], spelled, "--rounds", "3")
     assert told["engine"] == "onnxruntime" and told["model_us"] > 0 and not told["failures"]
     names = {one["name"] for one in told["groups"]}
-    assert names == {one.name for one in Taken(load_model(files["mobilenet"])).groups}
+    assert names == {one.name for one in WidthGroups(load_model(files["mobilenet"])).groups}
     for one in told["groups"]:
         assert str(one["width"]) in one["timed_us"] and len(one["timed_us"]) >= 8
         assert all(us > 0 for us in one["timed_us"].values())

@@ -14,7 +14,7 @@ from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.search.budget import Budget
 from hakd.search.fleet_boards import Boards, Member
-from hakd.search.fleet_record import Asked, described
+from hakd.search.fleet_record import FleetProblem, described
 from hakd.search.tile_tables import Tables
 from hakd.sweeping.timing import Measuring
 from tests.unit.builders import SPECS
@@ -74,7 +74,7 @@ def test_a_network_that_the_tables_do_not_hold_has_no_prediction_and_no_cost_of_
     tiles = tuple(
         TileTable(group, (group,), {(width,): 0.1}, {(width,): 0.0}) for group, width in full.widths.items()
     )
-    asked = Asked(
+    asked = FleetProblem(
         {name: Tables(tiles, 0.0, {}, {}, 0.01) for name in "ab"},
         {group: {width: 0.0} for group, width in full.widths.items()},
         {"a": 0.5, "b": 0.6},

@@ -16,7 +16,7 @@ from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.search.budget import budget_from
-from hakd.search.by_tables import Question
+from hakd.search.by_tables import ChoiceProblem
 from hakd.search.certifying import protocol
 from hakd.search.snapping import snap_network
 from hakd.search.tile_tables import combinations, measure_tables
@@ -170,7 +170,7 @@ def test_without_noise_tables_hold_the_truth(tmp_path):
     case = Case("mobilenet", tmp_path, noise=False)
     device, measuring = device_from("vdev", case.settings)
     curves = curves_from_table(case.table, LEVEL)
-    question = Question(LEVEL, case.pruned, curves, case.trajectory)
+    question = ChoiceProblem(LEVEL, case.pruned, curves, case.trajectory)
     candidates = question.candidates(budget_from({"like": "fisher"}, {"fisher": case.pruned}))
     networks = {one.arch: one for one in (case.pruned, full_architecture(case.spec))}
     with open_board(device, tmp_path) as board:
@@ -195,7 +195,7 @@ def test_candidates_are_no_narrower_than_the_trajectory_knows(case):
     curves = curves_from_table(case.table, LEVEL)
     short = case.trajectory[case.trajectory.groupby("group").cumcount() < 3]
     budget = budget_from({"like": "uniform"}, {**case.free, "fisher": case.pruned})
-    for group, widths in Question(LEVEL, case.pruned, curves, short).candidates(budget).items():
+    for group, widths in ChoiceProblem(LEVEL, case.pruned, curves, short).candidates(budget).items():
         assert min(widths) >= min(case.full[group] - 3, case.pruned.widths[group])
 
 

@@ -13,7 +13,7 @@ from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
 from hakd.commands.common import FINDING, FINE, USAGE
-from hakd.explaining.blocks import Taken
+from hakd.explaining.blocks import WidthGroups
 from hakd.explaining.own_network import exported
 from hakd.records.tables import read_table
 from hakd.staircase.curve_rows import curves_from_table
@@ -96,7 +96,7 @@ def test_every_width_of_every_group_is_in_the_table(project):
     assert (about["input"], about["mode"], about["curves_decided"]) == ([3, 16, 16], "exhaustive", 1)
     (curve,) = curves_from_table(table, 1.0).values()
     assert (curve.group, curve.widths) == ("inner", tuple(range(1, 34)))
-    taken = Taken(exported("mine.nets:small", (3, 16, 16)))
+    taken = WidthGroups(exported("mine.nets:small", (3, 16, 16)))
     inner = next(group for group in taken.groups if group.name == "inner")
     cost = cost_model_from(MODEL)
     truth = [cost.cost_us(layers_of(taken.block(inner, width))) / 1e3 for width in curve.widths]

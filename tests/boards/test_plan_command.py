@@ -9,11 +9,13 @@ import yaml
 
 from hakd.boards import open_board
 from hakd.boards.journal import read
+from hakd.choosing.device_free import scaled
 from hakd.cli import FINDING, FINE, USAGE, main
-from hakd.planning.devices import device_plans, spec_of, stand_in
+from hakd.planning.devices import device_plans
 from hakd.planning.training import train_images, training_jobs
 from hakd.study.files import read_configuration
 from hakd.study.measuring import device_from
+from hakd.study.networks import spec_of
 from hakd.study.schema import checked_study
 from hakd.sweeping.following import LENGTHS
 from hakd.sweeping.sweep import sweep
@@ -59,7 +61,7 @@ def plan_of(store: str = "none"):
 def test_a_sweep_times_as_many_points_as_were_planned():
     study = checked_study(read_configuration())
     curves, tiles = plan_of().parts[:2]
-    found = {0.6: {"fisher": stand_in(spec_of(study, "small"), 0.6)}}
+    found = {0.6: {"fisher": scaled(spec_of(study, "small"), 0.6)}}
     device = study["devices"]["vdev"]
     frame, _ = sweep("vdev", device, "bursts", found)
     timed = int((frame["kind"] == "block").sum())

@@ -11,7 +11,7 @@ from hakd.boards.journal import read
 from hakd.boards.virtual import layers_of
 from hakd.cli import FINDING, FINE, main
 from hakd.latency_tables.parts import parts_of, spec_from
-from hakd.latency_tables.recheck import TellTale, Verdict, known_points, recheck, tell_tales
+from hakd.latency_tables.recheck import RatioCheck, Verdict, known_points, recheck, tell_tales
 from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.files import write_json
@@ -131,7 +131,7 @@ def test_pairs_and_verdicts():
     for pair in pairs:
         assert (abs(np.log(pair.ratio)) > np.log1p(pair.eps)) == pair.step
     assert all(pair.after - pair.before == 1 for pair in pairs if pair.step)
-    pair = TellTale((1.0, "a"), 16, 17, 1.2, 0.02, True)
+    pair = RatioCheck((1.0, "a"), 16, 17, 1.2, 0.02, True)
     states = {
         (1.2, 1.19, 1.21): "holds",
         (1.0, 0.99, 1.01): "STALE",

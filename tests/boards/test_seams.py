@@ -24,7 +24,7 @@ def timed(store, noise):
     points = {arch: point(engine_graph(one), arch, device) for arch, one in networks.items()}
     ties = tie_points(list(networks.values()), device)
     with open_board(device, store) as board:
-        found = end_to_end(board, [*points.values(), *ties], measuring, "benchmark").estimates
+        found = end_to_end(board, [*points.values(), *ties], measuring, "benchmark").by_key
         beside = {one.key: found[one.key].latency_ms for one in ties}
         parts = time_parts(board, list(networks.values()), measuring, beside)
     whole = {arch: found[one.key].latency_ms for arch, one in points.items()}

@@ -37,7 +37,7 @@ garbage = st.binary(max_size=80).map(lambda data: data.replace(TAG.encode(), b""
 def said(contents: list[dict]) -> list[bytes]:
     """Lines as the agent writes them."""
     read, write = os.pipe()
-    voice = agent.Voice(write, TAG)
+    voice = agent.LineWriter(write, TAG)
     lines = []
     for content in contents:
         voice.say("kind", **content)

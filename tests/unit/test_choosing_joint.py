@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hakd.choosing.joint import Cost, NoneFits, TileTable, choose, latency_of
-from hakd.choosing.table_rivals import knapsack, latency_greedy, separable
+from hakd.choosing.table_baselines import knapsack, latency_greedy, separable
 from hakd.records.errors import HakdError
 
 SHAPES = {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakd.boards import Device
-from hakd.boards.cost_model import CostModel, Hump, Layer, cost_model_from
+from hakd.boards.cost_model import CostedLayer, CostModel, Hump, cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.networks.families import full_architecture, network_spec
 from hakd.networks.onnx_model import stand_in_weights, to_onnx
@@ -39,14 +39,14 @@ WHOLE = {
 @pytest.mark.parametrize(
     ("layer", "expected_us"),
     [
-        (Layer(16, 8, 3, 100), 3 + 12 * 16 * 8 * 9 * 100 / 1e6),
-        (Layer(17, 8, 3, 100), 3 + 12 * 32 * 8 * 9 * 100 / 1e6),
-        (Layer(16, 7, 1, 100), 3 + 1.35 * 12 * 16 * 7 * 100 / 1e6),
-        (Layer(48, 8, 1, 100), 3 + 12 * 48 * 8 * 100 / 1e6),
-        (Layer(49, 8, 1, 100), 3 + 1.15 * 12 * 64 * 8 * 100 / 1e6),
-        (Layer(64, 8, 1, 100), 3 + 1.15 * 12 * 64 * 8 * 100 / 1e6),
-        (Layer(65, 8, 1, 100), 3 + 12 * 80 * 8 * 100 / 1e6),
-        (Layer(50, 1, 3, 100, depthwise=True), 3 + 30 * 50 * 9 * 100 / 1e6),
+        (CostedLayer(16, 8, 3, 100), 3 + 12 * 16 * 8 * 9 * 100 / 1e6),
+        (CostedLayer(17, 8, 3, 100), 3 + 12 * 32 * 8 * 9 * 100 / 1e6),
+        (CostedLayer(16, 7, 1, 100), 3 + 1.35 * 12 * 16 * 7 * 100 / 1e6),
+        (CostedLayer(48, 8, 1, 100), 3 + 12 * 48 * 8 * 100 / 1e6),
+        (CostedLayer(49, 8, 1, 100), 3 + 1.15 * 12 * 64 * 8 * 100 / 1e6),
+        (CostedLayer(64, 8, 1, 100), 3 + 1.15 * 12 * 64 * 8 * 100 / 1e6),
+        (CostedLayer(65, 8, 1, 100), 3 + 12 * 80 * 8 * 100 / 1e6),
+        (CostedLayer(50, 1, 3, 100, depthwise=True), 3 + 30 * 50 * 9 * 100 / 1e6),
     ],
 )
 def test_the_formula(layer, expected_us):
@@ -55,8 +55,8 @@ def test_the_formula(layer, expected_us):
 
 def test_a_graph_pays_the_overhead_once():
     model = cost_model_from(WHOLE)
-    one = model.cost_us([Layer(16, 8, 3, 100)])
-    assert model.cost_us([Layer(16, 8, 3, 100)] * 3) == pytest.approx(3 * one - 2 * 3.0)
+    one = model.cost_us([CostedLayer(16, 8, 3, 100)])
+    assert model.cost_us([CostedLayer(16, 8, 3, 100)] * 3) == pytest.approx(3 * one - 2 * 3.0)
     assert model.cost_us([]) == 3.0
 
 
@@ -75,10 +75,10 @@ def test_layers_come_out_of_the_model_that_travels(family):
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 32), st.integers(1, 8), st.floats(1, 3))
 def test_cost_is_a_staircase_over_output_and_a_comb_over_input(cout, cin, tile_out, tile_in, penalty):
     model = CostModel(tile_out=tile_out, tile_in=tile_in, penalty_in=penalty)
-    here = model.cost_us([Layer(cout, cin, 1, 64)])
+    here = model.cost_us([CostedLayer(cout, cin, 1, 64)])
     tread_end = math.ceil(cout / tile_out) * tile_out
-    assert model.cost_us([Layer(tread_end, cin, 1, 64)]) == here
-    plain = CostModel(tile_out=tile_out).cost_us([Layer(cout, cin, 1, 64)])
+    assert model.cost_us([CostedLayer(tread_end, cin, 1, 64)]) == here
+    plain = CostModel(tile_out=tile_out).cost_us([CostedLayer(cout, cin, 1, 64)])
     assert here == pytest.approx(3 + (plain - 3) * (penalty if cin % tile_in else 1))
 
 

@@ -14,7 +14,15 @@ from hypothesis.extra import numpy as hnp
 
 from hakd.deep_compression import codec, huffman
 from hakd.deep_compression.bits import pack, windows
-from hakd.deep_compression.codec import Layer, decode, decode_layers, encode, entries, from_entries, sizes
+from hakd.deep_compression.codec import (
+    QuantisedTensor,
+    decode,
+    decode_layers,
+    encode,
+    entries,
+    from_entries,
+    sizes,
+)
 from hakd.deep_compression.dense import quantise_and_encode
 from hakd.deep_compression.store import Compressed, read, write
 from hakd.records.errors import HakdError
@@ -156,7 +164,7 @@ def layers(draw, name="weight"):
     seed = draw(st.integers(0, 1 << 32))
     rng = np.random.default_rng(seed)
     codes = np.where(rng.random(shape) < zeros, 0, rng.integers(min(1, top), top + 1, shape))
-    return Layer(name, codes, codebook, kind, draw(st.integers(1, 12)))
+    return QuantisedTensor(name, codes, codebook, kind, draw(st.integers(1, 12)))
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -207,12 +215,12 @@ class TestFile:
     @pytest.mark.parametrize("index_bits", [1, 5, 8])
     def test_corner_cases(self, codes, index_bits):
         codebook = np.concatenate([[0], np.linspace(-1, 1, 255)]).astype(np.float32)
-        layer = Layer("w", codes, codebook, "linear", index_bits)
+        layer = QuantisedTensor("w", codes, codebook, "linear", index_bits)
         assert same(decode(encode([layer], {}, {}))[0]["w"], layer.weights())
 
     def test_negative_zero_subnormals_and_extremes_survive(self):
         codebook = np.array([0.0, -0.0, 1e-45, -3.4e38, 0.0], np.float32)
-        layer = Layer("w", np.array([[1, 2, 3, 4, 0]]), codebook, "linear")
+        layer = QuantisedTensor("w", np.array([[1, 2, 3, 4, 0]]), codebook, "linear")
         assert same(decode(encode([layer], {}, {}))[0]["w"], codebook[[[1, 2, 3, 4, 0]]])
 
     def test_sizes_are_those_of_the_paper_s_scheme(self):
@@ -220,7 +228,9 @@ class TestFile:
         rng = np.random.default_rng(1)
         codes = np.where(rng.random((200, 200)) < 0.1, rng.integers(1, 256, (200, 200)), 0)
         codebook = np.concatenate([[0], np.sort(rng.standard_normal(255))]).astype(np.float32)
-        parts = sizes(encode([Layer("w", codes, codebook, "conv")], {"b": np.zeros(7, np.float32)}, {}))
+        parts = sizes(
+            encode([QuantisedTensor("w", codes, codebook, "conv")], {"b": np.zeros(7, np.float32)}, {})
+        )
         left = np.count_nonzero(codes)
         assert parts["codebooks"] == 255 * 4 and parts["others"] == 28
         assert 0.99 * left <= parts["codes"] <= 1.01 * left  # uniform over 255 codes: 8 bits each
@@ -231,7 +241,7 @@ class TestFile:
     def test_a_million_weights_take_seconds(self):
         """Of this process's own time, so that a busy machine does not fail it."""
         codes = np.random.default_rng(0).binomial(255, 0.4, (1000, 1000))
-        layer = Layer("w", codes, np.arange(256, dtype=np.float32), "conv")
+        layer = QuantisedTensor("w", codes, np.arange(256, dtype=np.float32), "conv")
         start = time.process_time()
         arrays, _ = decode(encode([layer], {}, {}))
         assert time.process_time() - start < 5
@@ -273,7 +283,7 @@ class TestFile:
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_refuses_what_is_not_finite(self, value):
         with pytest.raises(HakdError, match="w: "):
-            Layer("w", np.ones((1, 1), int), np.array([0, value], np.float32), "conv")
+            QuantisedTensor("w", np.ones((1, 1), int), np.array([0, value], np.float32), "conv")
         with pytest.raises(HakdError, match="bias: "):
             encode([], {"bias": np.array([value], np.float32)}, {})
         with pytest.raises(HakdError, match=r"a\.weight: "):
@@ -292,10 +302,10 @@ class TestFile:
     )
     def test_refuses_codes_without_a_meaning(self, codes, codebook, kind, bits):
         with pytest.raises(ValueError, match="w: "):
-            Layer("w", np.array(codes), np.array(codebook, np.float32), kind, bits)
+            QuantisedTensor("w", np.array(codes), np.array(codebook, np.float32), kind, bits)
 
     def test_refuses_two_arrays_of_one_name_and_other_types(self):
-        layer = Layer("w", np.ones((1, 1), int), np.array([0, 1], np.float32), "conv")
+        layer = QuantisedTensor("w", np.ones((1, 1), int), np.array([0, 1], np.float32), "conv")
         with pytest.raises(ValueError, match="twice"):
             encode([layer], {"w": np.zeros(1, np.float32)}, {})
         with pytest.raises(ValueError, match="float64"):
@@ -306,7 +316,9 @@ def _example() -> bytes:
     rng = np.random.default_rng(3)
     codes = np.where(rng.random((6, 4, 3, 3)) < 0.3, rng.integers(1, 8, (6, 4, 3, 3)), 0)
     codebook = np.arange(8, dtype=np.float32)
-    return encode([Layer("w", codes, codebook, "conv")], {"b": np.ones(3, np.float32)}, {"classes": 10})
+    return encode(
+        [QuantisedTensor("w", codes, codebook, "conv")], {"b": np.ones(3, np.float32)}, {"classes": 10}
+    )
 
 
 def _shrink_shape(directory: dict) -> None:
@@ -327,7 +339,7 @@ def _rewrite(content: bytes, change) -> bytes:
 
 class TestStore:
     def test_write_and_read(self, tmp_path):
-        layer = Layer("w", np.eye(4, dtype=int), np.array([0, 0.25], np.float32), "linear")
+        layer = QuantisedTensor("w", np.eye(4, dtype=int), np.array([0, 0.25], np.float32), "linear")
         compressed = Compressed([layer], {"b": np.ones(4, np.float32)})
         path = tmp_path / "deep" / "net.dc"
         size = write(path, compressed, {"arch": "abc"})

@@ -14,7 +14,7 @@ from torch import nn
 from hakd.boards import Device
 from hakd.boards.virtual import layers_of
 from hakd.cli import parser
-from hakd.explaining.blocks import Group, Taken, take_apart
+from hakd.explaining.blocks import Group, WidthGroups, take_apart
 from hakd.explaining.model import load_model
 from hakd.networks.families import build_graph, full_widths
 from hakd.networks.onnx_model import fold_weights, stand_in_weights, to_onnx
@@ -140,12 +140,12 @@ def save(module: nn.Module, folder: Path, size: int = 16, **options) -> Path:
     return path
 
 
-def taken(module: nn.Module, folder: Path, **options) -> Taken:
+def taken(module: nn.Module, folder: Path, **options) -> WidthGroups:
     path = save(module, folder, **options)
     return take_apart(load_model(path), path)
 
 
-def group(found: Taken, name: str) -> Group:
+def group(found: WidthGroups, name: str) -> Group:
     return next(one for one in found.groups if one.name.startswith(name))
 
 
@@ -270,7 +270,7 @@ def test_a_width_of_which_two_outputs_are_made_is_not_examined(tmp_path):
 
 def test_the_batch_is_the_devices(tmp_path):
     path = save(resnet(), tmp_path, input_names=["x"], dynamic_axes={"x": {0: "n"}})
-    found = Taken(load_model(path, batch=3))
+    found = WidthGroups(load_model(path, batch=3))
     point = found.point(found.groups[0], 4, DEVICE)
     assert point.input_shape[0] == 3
     x = np.ones(point.input_shape, np.float32)
@@ -288,7 +288,7 @@ def test_a_batch_that_the_file_fixes_is_replaced_in_its_reshapes_too(tmp_path):
         node.input[:] = [node.input[0], "shape"]
     model.graph.initializer.append(shape)
     onnx.save(model, path)
-    one, three = (Taken(load_model(path, batch)) for batch in (1, 3))
+    one, three = (WidthGroups(load_model(path, batch)) for batch in (1, 3))
     assert [(g.name, g.width, g.reason) for g in one.groups] == [
         (g.name, g.width, g.reason) for g in three.groups
     ]
@@ -303,7 +303,7 @@ def test_sizes_that_are_left_open_have_to_be_given(tmp_path):
         load_model(path)
     with pytest.raises(HakdError, match=r"an input of 1,16,16 does not fit the model's 3,\?,\?"):
         load_model(path, image=(1, 16, 16))
-    fixed = Taken(load_model(path, image=(3, 16, 16)))
+    fixed = WidthGroups(load_model(path, image=(3, 16, 16)))
     plain = taken(resnet(), tmp_path)
     assert [fixed.point(one, 5, DEVICE).key for one in fixed.groups] == [
         plain.point(one, 5, DEVICE).key for one in plain.groups

@@ -8,7 +8,7 @@ import pytest
 
 from hakd.explaining.blocks import Group
 from hakd.explaining.report import advice, findings, lost_ms, text, to_dict
-from hakd.explaining.timing import Timed, ceiling, more, start
+from hakd.explaining.timing import TimedGroups, ceiling, more, start
 from hakd.staircase.curve import TOGETHER, Curve, tolerance
 
 ABOUT = {
@@ -37,7 +37,7 @@ def group(width: int, name: str = "conv", reason: str = "") -> Group:
 
 
 def told(found: Curve, width: int) -> str:
-    (one,) = findings([group(width)], Timed({"conv": found}, 1.0, ABOUT))
+    (one,) = findings([group(width)], TimedGroups({"conv": found}, 1.0, ABOUT))
     return advice(one)
 
 
@@ -81,7 +81,9 @@ def test_advice_names_the_free_and_the_faster_widths():
 def test_no_advice_where_the_curve_is_not_trusted_or_nothing_was_timed():
     groups = [group(81), group(81, "other"), group(81, "lost")]
     about = {**ABOUT, "failures": {"lost = 81": "timeout"}}
-    timed = Timed({"conv": curve(steps, trusted=False), "other": curve(steps, name="other")}, 2.0, about)
+    timed = TimedGroups(
+        {"conv": curve(steps, trusted=False), "other": curve(steps, name="other")}, 2.0, about
+    )
     found = findings(groups, timed)
     assert [one.group.name for one in found] == ["other", "conv", "lost"]
     lines = text("m.onnx", found, [group(7, "odd", "Split (n) mixes")], timed)
@@ -109,7 +111,7 @@ def test_no_advice_of_unknown_noise_or_from_different_scales():
         replace(curve(steps), residual_p95=None, tolerance=None),
         replace(curve(steps), linked=False),
     ):
-        (one,) = findings([group(81)], Timed({"conv": made}, 1.0, ABOUT))
+        (one,) = findings([group(81)], TimedGroups({"conv": made}, 1.0, ABOUT))
         assert (one.trusted, one.lost_us, one.free, one.narrower, one.wider, one.shape) == (
             False, None, None, None, None, "",
         )  # fmt: skip
@@ -120,12 +122,12 @@ def test_what_is_named_is_surely_so_together_with_all_else():
     """Ratios are known to +-3 %, each alone: 80 is surely 17 % faster, that 96 is equal is not known well enough."""
     made, half = curve(steps), 0.03 / 2**0.5
     low, high = (tuple(ms * math.exp(sign * half) for ms in made.latency_ms) for sign in (-1, 1))
-    (one,) = findings([group(81)], Timed({"conv": replace(made, low=low, high=high)}, 1.0, ABOUT))
+    (one,) = findings([group(81)], TimedGroups({"conv": replace(made, low=low, high=high)}, 1.0, ABOUT))
     assert one.trusted and one.free is None and one.narrower.width == 80
     assert "80 is 17% faster" in advice(one) and "free" not in advice(one)
     low, high = ((math.exp(sign * half),) * len(WIDTHS) for sign in (-1, 1))
     equal = replace(curve(lambda width: 1.0), low=low, high=high)
-    (one,) = findings([group(81)], Timed({"conv": equal}, 1.0, ABOUT))
+    (one,) = findings([group(81)], TimedGroups({"conv": equal}, 1.0, ABOUT))
     assert not one.trusted and one.free is None and one.reason.startswith("80 is +0.0% (-5.8% to +6.2%)")
 
 

@@ -70,7 +70,7 @@ def test_others_at_work_for_less_than_a_burst_are_not_seen_in_the_fastest_calls(
     (calm, *_), (busy, found, *_) = (followed("exhaustive", {**one, "sigma": 0.001}) for one in ({}, noise))
     for one, other in zip(calm, busy, strict=True):
         assert other.curve.latency_ms == pytest.approx(one.curve.latency_ms, rel=0.01)
-        timed = [found.estimates[key] for key in other.keys.values()]
+        timed = [found.by_key[key] for key in other.keys.values()]
         assert sum(e.median_ms > 1.1 * e.latency_ms for e in timed) > 0.2 * len(timed)
 
 
@@ -81,7 +81,7 @@ def test_a_later_session_looks_further_at_what_was_not_told_up_to_twelve_looks_i
     assert any(not line.settled for line in lines)
     for line in lines:
         assert line.look == looks if not line.settled else line.precise and line.look <= looks
-        assert found.estimates[line.keys[line.width]].processes >= Measuring().processes * line.look
+        assert found.by_key[line.keys[line.width]].processes >= Measuring().processes * line.look
     lines, *_ = followed("targets", {"sigma": 0.001}, sessions=sessions)
     assert all(line.precise and line.told and line.look == 1 for line in lines)  # nothing is left to look at
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakd.boards.device import Device
-from hakd.boards.host_keys import HostKey, edited, holder, keys_in, others, parse, way, write_keys
+from hakd.boards.host_keys import HostKey, edited, holder, keys_in, others, parse, ssh_route, write_keys
 from hakd.records.errors import HakdError
 
 
@@ -151,10 +151,10 @@ def test_a_place_that_cannot_be_written_is_one_error(tmp_path):
 def test_the_way_is_the_one_ssh_would_take(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     device = Device("b", "ssh", host="Board.lab", user="pi", port=2222, known_hosts=str(tmp_path / "kh"))
-    found = way(device)
+    found = ssh_route(device)
     assert (found.host.lower(), found.port, found.user, found.direct) == ("board.lab", 2222, "pi", True)
     assert found.name == "[board.lab]:2222" and found.files == (str(tmp_path / "kh"),)
-    assert way(Device("b", "ssh", host="board.lab", user="pi", jump="gate:22")).direct is False
+    assert ssh_route(Device("b", "ssh", host="board.lab", user="pi", jump="gate:22")).direct is False
     (tmp_path / "config").mkdir()
     Path("config/known_hosts").write_text("")
-    assert way(Device("b", "ssh", host="board.lab")).files[0] == "config/known_hosts"
+    assert ssh_route(Device("b", "ssh", host="board.lab")).files[0] == "config/known_hosts"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_staircase_shapes import comb, flat, sampled, slope, staircase
 
-from hakd.latency_tables.build import SUFFIXES, Request, _levels, network_of
+from hakd.latency_tables.build import SUFFIXES, TableRequest, _levels
 from hakd.latency_tables.summary import summary
 from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture
@@ -15,6 +15,7 @@ from hakd.records.errors import HakdError
 from hakd.records.files import check_place, write_json
 from hakd.staircase.mapping import map_more, map_start
 from hakd.study.files import Configuration
+from hakd.study.networks import network_of
 
 CONFIG = Configuration(
     {
@@ -28,28 +29,28 @@ CONFIG = Configuration(
 )
 
 
-def request(**changes) -> Request:
-    return Request(**{"network": "mobilenet", "mode": "map", "out": "t.csv", **changes})
+def request(**changes) -> TableRequest:
+    return TableRequest(**{"network": "mobilenet", "mode": "map", "out": "t.csv", **changes})
 
 
 def test_a_network_is_a_name_of_the_configuration_or_a_family():
-    spec = network_of(CONFIG, request())
+    spec = network_of(CONFIG, "mobilenet")
     assert (spec.options["multiplier"], spec.input_channels, spec.num_classes) == (0.25, 1, 10)
-    plain = network_of(CONFIG, request(network="densenet", channels=3, classes=100))
+    plain = network_of(CONFIG, "densenet", 3, 100)
     assert (plain.family, plain.input_channels, plain.num_classes) == ("densenet", 3, 100)
-    assert network_of(Configuration({}, "c"), request()).input_channels == 3
+    assert network_of(Configuration({}, "c"), "mobilenet").input_channels == 3
     with pytest.raises(
         HakdError, match=r"yaml: networks: unknown network 'x'\. Known: mobilenet, bad, densenet"
     ):
-        network_of(CONFIG, request(network="x"))
+        network_of(CONFIG, "x")
     with pytest.raises(
         HakdError, match=r"config\.yaml: networks\.bad\.multiplier: densenet has no such option"
     ):
-        network_of(CONFIG, request(network="bad"))
+        network_of(CONFIG, "bad")
 
 
 def test_levels_scale_all_widths_alike():
-    spec = network_of(CONFIG, request())
+    spec = network_of(CONFIG, "mobilenet")
     full = full_widths(spec)
     found = _levels(spec, request(levels=(1.0, 0.5)))
     assert found[1.0]["fisher"].widths == full
@@ -62,7 +63,7 @@ def test_levels_scale_all_widths_alike():
 
 
 def test_widths_of_a_study(tmp_path):
-    spec = network_of(CONFIG, request())
+    spec = network_of(CONFIG, "mobilenet")
     narrow = Architecture(spec, {group: max(1, width // 2) for group, width in full_widths(spec).items()})
     path = tmp_path / "0.3.json"
     write_json(path, "widths", {"level": 0.3, "methods": {"fisher": narrow.to_dict()}})

@@ -67,7 +67,7 @@ def simulate(
 
 
 def logs_of(sweep):
-    return np.log([one.latency_ms for one in sweep.estimates.values()])
+    return np.log([one.latency_ms for one in sweep.by_key.values()])
 
 
 TRUTH = {f"k{i}": 0.02 * 1.05**i for i in range(60)}
@@ -111,15 +111,14 @@ def test_unbiased_where_interference_is_shorter_than_a_burst_and_longer_than_a_p
     for key, found in some.items():
         bursts[key] += found
     sweep = estimate(bursts)
-    ms = {key: one.latency_ms for key, one in sweep.estimates.items()}
+    ms = {key: one.latency_ms for key, one in sweep.by_key.items()}
     assert ms["k29"] / ms["k0"] == pytest.approx(truth["k29"] / truth["k0"], rel=0.01)
     error = logs_of(sweep) - np.log(list(truth.values()))
     assert np.abs(error).max() < 0.015  # also the level is that of the calm processes
     assert all(
-        0 < sweep.estimates[key].latency_low_ms <= ms[key] <= sweep.estimates[key].latency_high_ms
-        for key in ms
+        0 < sweep.by_key[key].latency_low_ms <= ms[key] <= sweep.by_key[key].latency_high_ms for key in ms
     )
-    medians = np.log([one.median_ms for one in sweep.estimates.values()]) - np.log(list(truth.values()))
+    medians = np.log([one.median_ms for one in sweep.by_key.values()]) - np.log(list(truth.values()))
     assert medians.mean() > 0.1
 
 
@@ -150,7 +149,7 @@ def test_preempted_bursts_count_and_do_no_harm():
     bursts = simulate(TRUTH, {"p": 1, "q": 1}, spikes=0.2, seed=1)
     assert sum(burst.switches > 0 for found in bursts.values() for burst in found) > 150
     sweep = estimate(bursts)
-    for key, one in sweep.estimates.items():
+    for key, one in sweep.by_key.items():
         assert (one.bursts, one.dropped, one.processes) == (20, 0, 2)
         assert one.latency_ms == pytest.approx(TRUTH[key], rel=1e-4)
         assert one.min_ms == pytest.approx(TRUTH[key], rel=1e-4)
@@ -162,7 +161,7 @@ def test_preempted_bursts_count_and_do_no_harm():
 def test_bursts_count_even_where_nearly_all_are_preempted():
     bursts = simulate({"a": 1.0, "b": 2.0}, {"p": 1, "q": 1})
     bursts["a"] = [replace(b, switches=int(b.process == "p" and b.round > 1)) for b in bursts["a"]]
-    one = estimate(bursts).estimates["a"]
+    one = estimate(bursts).by_key["a"]
     assert (one.bursts, one.dropped, one.processes) == (20, 0, 2)
 
 
@@ -173,19 +172,19 @@ def test_an_interrupted_process_does_not_distort():
     with_torn, without = estimate(both, absolute=True), estimate(whole, absolute=True)
     assert np.array_equal(logs_of(with_torn), logs_of(without))
     assert with_torn.residual_p95 == pytest.approx(without.residual_p95)
-    one = with_torn.estimates["k3"]
+    one = with_torn.by_key["k3"]
     assert (one.processes, one.bursts, one.dropped) == (2, 20, 4)
 
 
 def test_a_process_with_half_of_the_bursts_is_not_interrupted():
     whole, half = simulate(TRUTH, {"p": 1.0, "q": 1.05}), simulate(TRUTH, {"r": 1.02}, rounds=5)
-    one = estimate({key: whole[key] + half[key] for key in TRUTH}).estimates["k3"]
+    one = estimate({key: whole[key] + half[key] for key in TRUTH}).by_key["k3"]
     assert (one.processes, one.bursts, one.dropped) == (3, 25, 0)
 
 
 def test_absolute_keeps_the_factor_between_processes_and_its_interval_is_students():
     factors = dict(zip("pqrst", [1.0, 1.02, 0.98, 1.2, 1.01], strict=True))
-    one = estimate(simulate({"net": 2.0}, factors), absolute=True).estimates["net"]
+    one = estimate(simulate({"net": 2.0}, factors), absolute=True).by_key["net"]
     logs = np.log(2.0 * np.array(list(factors.values())))  # also of s, which ran 20 % slower
     low, high = stats.t.interval(0.95, 4, logs.mean(), stats.sem(logs))
     assert one.latency_ms == pytest.approx(2.0 * 1.0, rel=1e-4)  # the lower quartile of five
@@ -196,7 +195,7 @@ def test_absolute_keeps_the_factor_between_processes_and_its_interval_is_student
 def test_the_interval_of_an_absolute_figure_holds_the_figure():
     """The lower quartile can lie below an interval of the mean; the interval is widened to it."""
     factors = {f"p{i}": 1.0 if i < 12 else 1.6 for i in range(40)}
-    one = estimate(simulate({"net": 2.0}, factors, rounds=2), absolute=True).estimates["net"]
+    one = estimate(simulate({"net": 2.0}, factors, rounds=2), absolute=True).by_key["net"]
     mean = stats.t.interval(
         0.95, 39, np.mean(np.log(list(factors.values()))), stats.sem(np.log(list(factors.values())))
     )
@@ -212,15 +211,15 @@ def test_the_interval_of_an_absolute_figure_holds_the_figure():
 @pytest.mark.parametrize("absolute", [False, True])
 def test_no_process_is_set_aside_however_slow(absolute):
     one = estimate(simulate({"net": 2.0, "other": 1.0}, {"p": 1.0, "q": 1.2, "r": 1.3}), absolute=absolute)
-    assert [(e.processes, e.dropped) for e in one.estimates.values()] == [(3, 0)] * 2
-    assert one.estimates["net"].latency_ms == pytest.approx(2 * 1.2**0.5, rel=1e-4)  # the lower quartile
+    assert [(e.processes, e.dropped) for e in one.by_key.values()] == [(3, 0)] * 2
+    assert one.by_key["net"].latency_ms == pytest.approx(2 * 1.2**0.5, rel=1e-4)  # the lower quartile
 
 
 def test_comparing_removes_the_factor_between_processes():
     sweep = estimate(simulate(TRUTH, {"p": 1.0, "q": 1.1, "r": 0.9}))
     assert sweep.residual_p95 < 1e-4
-    assert all(one.latency_high_ms / one.latency_low_ms < 1.001 for one in sweep.estimates.values())
-    assert sweep.estimates["k0"].latency_ms == pytest.approx(0.02 * 0.9**0.5, rel=1e-3)  # the lower quartile
+    assert all(one.latency_high_ms / one.latency_low_ms < 1.001 for one in sweep.by_key.values())
+    assert sweep.by_key["k0"].latency_ms == pytest.approx(0.02 * 0.9**0.5, rel=1e-3)  # the lower quartile
 
 
 @pytest.mark.parametrize("processes", [2, 3, 5])
@@ -231,7 +230,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(processes):
     for seed in range(20):
         names = dict.fromkeys("pqrst"[:processes], 1.0)
         sweep = estimate(simulate(TRUTH, names, rounds=4, noise=0.01, point=0.01, seed=seed))
-        half = np.array([np.log(e.latency_high_ms / e.latency_low_ms) / 2 for e in sweep.estimates.values()])
+        half = np.array([np.log(e.latency_high_ms / e.latency_low_ms) / 2 for e in sweep.by_key.values()])
         off = logs_of(sweep) - truth
         gaps = np.abs(off[::2] - off[1::2])
         inside += int((gaps <= np.hypot(half[::2], half[1::2])).sum())
@@ -277,7 +276,7 @@ def test_errors_lie_between_those_of_a_keys_own_and_of_all_keys(seed, processes,
 
 def test_one_process_has_no_interval_and_no_residual():
     sweep = estimate(simulate(TRUTH, {"p": 1.0}))
-    one = sweep.estimates["k1"]
+    one = sweep.by_key["k1"]
     assert (one.latency_low_ms, one.latency_high_ms, one.processes) == (None, None, 1)
     assert sweep.residual_p95 is None and sweep.residual_of(["k1", "k2"]) is None
 
@@ -306,8 +305,8 @@ def test_chunks_without_a_common_key_lie_on_different_scales():
     _, bursts = chunked()
     bursts["k0"] = [burst for burst in bursts["k0"] if burst.process in "ab"]
     sweep = estimate(bursts)
-    assert sweep.estimates["k0"].component == sweep.estimates["k20"].component
-    assert sweep.estimates["k0"].component != sweep.estimates["k21"].component
+    assert sweep.by_key["k0"].component == sweep.by_key["k20"].component
+    assert sweep.by_key["k0"].component != sweep.by_key["k21"].component
 
 
 def test_a_slow_chunk_comes_on_the_scale_of_a_fast_one():
@@ -317,9 +316,9 @@ def test_a_slow_chunk_comes_on_the_scale_of_a_fast_one():
     for key, found in simulate(truth, {"c": 1.3, "d": 1.31}).items():
         bursts.setdefault(key, []).extend(found)
     sweep = estimate(bursts)
-    assert {one.component for one in sweep.estimates.values()} == {0}
-    assert {one.processes for one in sweep.estimates.values()} == {2, 4}
-    error = np.log([one.latency_ms / truth[key] for key, one in sweep.estimates.items()])
+    assert {one.component for one in sweep.by_key.values()} == {0}
+    assert {one.processes for one in sweep.by_key.values()} == {2, 4}
+    error = np.log([one.latency_ms / truth[key] for key, one in sweep.by_key.items()])
     assert error == pytest.approx(
         np.log(1.01) * 0.75, abs=1e-3
     )  # the level: the lower quartile of four factors
@@ -361,13 +360,13 @@ def test_a_processs_speed_changes_no_comparison(factor, seed, count, keys):
     one, other = estimate(bursts), estimate(changed)
     assert np.diff(logs_of(one)) == pytest.approx(np.diff(logs_of(other)), abs=1e-5)
     assert one.residual_p95 == pytest.approx(other.residual_p95, abs=1e-5)
-    assert {e.processes for e in other.estimates.values()} == {count}
+    assert {e.processes for e in other.by_key.values()} == {count}
 
 
 def test_missing_keys_are_named_and_nothing_at_all_is_an_error():
     bursts = simulate({"a": 1.0}, {"p": 1.0}) | {"failed": []}
     sweep = estimate(bursts)
-    assert sweep.missing == ("failed",) and list(sweep.estimates) == ["a"]
+    assert sweep.missing == ("failed",) and list(sweep.by_key) == ["a"]
     for empty in ({}, {"failed": []}):
         with pytest.raises(HakdError, match="nothing was timed"):
             estimate(empty)

@@ -18,7 +18,7 @@ from hakd.staircase.curve import (
     shape_from,
     tolerance,
 )
-from hakd.staircase.estimate import Estimate, Sweep
+from hakd.staircase.estimate import Estimate, Estimates
 
 Cost = Callable[[int], float]
 
@@ -224,13 +224,13 @@ def test_a_width_that_was_not_timed_is_named():
         sampled(flat(), [8, 16]).at(7)
 
 
-def _sweep(logs: np.ndarray, components: Iterable[int] | None = None) -> Sweep:
+def _sweep(logs: np.ndarray, components: Iterable[int] | None = None) -> Estimates:
     found = {
         f"k{i}": Estimate(f"k{i}", float(np.exp(row.mean())), None, None, 0.1, 0.1, 20, 0, 2, component)
         for i, (row, component) in enumerate(zip(logs, components or [0] * len(logs), strict=True))
     }
     gaps = np.abs(logs[:, 1] - logs[:, 0])
-    return Sweep(found, float(np.percentile(gaps, 95)), {}, (), logs)
+    return Estimates(found, float(np.percentile(gaps, 95)), {}, (), logs)
 
 
 def test_a_curve_has_the_residual_of_its_own_widths():

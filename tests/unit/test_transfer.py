@@ -24,7 +24,7 @@ from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
 from hakd.sweeping.modes import MODES, guided
 from hakd.sweeping.parts import engine_graph
-from hakd.transfer.prior import SEED, Session, Timed, learn_prior
+from hakd.transfer.prior import SEED, Session, TimedCurve, learn_prior
 from hakd.transfer.shapes import FEATURES, STEPS, block_shape, features, plain_shape
 
 SPEEDS = ((3.0, 12.0), (6.0, 30.0), (2.0, 50.0))  # overhead_us, us_per_mmac
@@ -60,13 +60,13 @@ def device(tile_out: int, overhead_us: float, us_per_mmac: float, **noise: float
     )
 
 
-def table(truth: Truth, parts=BLOCKS) -> list[Timed]:
+def table(truth: Truth, parts=BLOCKS) -> list[TimedCurve]:
     """Exact times of some widths of each block."""
     found = []
     for one in parts:
         widths = tuple(sorted({1, 7, 16, 17, 31, 32, 33, 47, 48, 49, 57, 64, 65, 80, 81, 89, 96}))
         shape = block_shape(one.name, one.full, one.graph)
-        found.append(Timed(shape, widths, tuple(truth.ms(one, w) for w in widths), 0.004))
+        found.append(TimedCurve(shape, widths, tuple(truth.ms(one, w) for w in widths), 0.004))
     return found
 
 
@@ -237,7 +237,7 @@ def test_a_prior_of_tables_names_its_devices_and_its_likely_steps(tmp_path):
     assert said == ["Prior: learned from 2 curves of 2 devices."]
     assert session.about() == {"devices": ["pi f00", paths[1]], "seed": SEED, "likely_steps": {}}
     (curve,) = timed_curves(*frame(), "t")
-    session.seen["mobilenet 1 block2"] = Timed(curve.shape, (1, 17, 64), (0.012, 0.014, 0.018), 0.004)
+    session.seen["mobilenet 1 block2"] = TimedCurve(curve.shape, (1, 17, 64), (0.012, 0.014, 0.018), 0.004)
     (line,) = likely(session, "mobilenet")
     assert line.startswith("  1 block2: likely, not timed: ") and "48->49" in line
     write_table(tmp_path / "c.csv", "latency", frame()[0].iloc[:3])

@@ -114,7 +114,7 @@ def test_the_fleets_network_truly_keeps_every_budget_and_the_file_says_what_shar
         assert true_ms(found, name) <= 1.005 * limit_ms and one["verified"] and one["ratio_high"] <= 1
         assert one["fresh_ms"] == pytest.approx(true_ms(found, name), rel=0.03)
         sharing = one["sharing"]
-        own = Architecture(found.spec, sharing["own_widths"])
+        own = found.at(sharing["own_widths"])
         assert true_ms(own, name) <= 1.01 * limit_ms and own.arch == sharing["own_arch"]
         assert 0 <= sharing["own_lost_share"] <= sharing["lost_share"] == made["lost_share"] <= 1
         assert sharing["cost_share"] == pytest.approx(made["lost_share"] - sharing["own_lost_share"])

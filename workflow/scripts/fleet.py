@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hakd.pruning.trajectory import read_trajectory
-from hakd.records.arch import Architecture, architecture_from, write_architecture
+from hakd.records.arch import architecture_from, write_architecture
 from hakd.records.files import read_json, write_json
 from hakd.records.tables import read_table
 from hakd.search.budget import budget_from
@@ -42,7 +42,7 @@ def main(
         members[name] = Member(device, measuring, curves, budget, {path: chosen_on[name]})
     trajectory = read_trajectory(path_to_trajectory)
     made = choose_for_fleet(members, Path(store), level, known["fisher"], trajectory)
-    architecture = Architecture(known["fisher"].spec, made["widths"])
+    architecture = known["fisher"].at(made["widths"])
     write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
     content = {"level": level, "fleet": fleet, "chosen_on": chosen_on, **made}
     write_json(path_to_choice, "fleet", content)

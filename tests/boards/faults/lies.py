@@ -8,7 +8,7 @@ from tests.boards.rigs import Sshd
 
 
 def tampered(board: Sshd, code: str) -> str:
-    """A Python on the board that changes what the agent says: `code` runs beside the agent's functions and `Voice`."""
+    """A Python on the board that changes what the agent says: `code` runs beside its functions and `LineWriter`."""
     text = (
         "import sys, os\n"
         "stream = sys.stdin.buffer\n"

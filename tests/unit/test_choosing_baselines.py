@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hakd.choosing.rivals import random_widths, round_to, uniform, uniform_aligned
+from hakd.choosing.baselines import random_widths, round_to, uniform, uniform_aligned
 from hakd.records.errors import HakdError
 
 fulls = st.lists(st.integers(1, 120), min_size=1, max_size=6).map(
