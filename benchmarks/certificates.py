@@ -30,7 +30,10 @@ from hakd.boards.cost_model import CostModel  # noqa: E402
 from hakd.choosing.device_free import choose_device_free  # noqa: E402
 from hakd.networks.families import network_spec  # noqa: E402
 from hakd.records.arch import Architecture  # noqa: E402
+from hakd.search.by_tables import TableMethods  # noqa: E402
+from hakd.search.problem import ChoiceProblem  # noqa: E402
 from hakd.search.snapping import snap_network  # noqa: E402
+from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
 from hakd.sweeping.parts import engine_graph  # noqa: E402
 from hakd.sweeping.sweep import sweep  # noqa: E402
 
@@ -64,8 +67,9 @@ def case(number: int, methods: Sequence[str], device: CostModel | None = None) -
         yield board
 
     table, _ = sweep("vdev", settings, "unused", {LEVEL: free}, opened=opened)
+    problem = ChoiceProblem(LEVEL, pruned, curves_from_table(table, LEVEL), trajectory)
     made = snap_network(
-        "vdev", settings, "unused", LEVEL, pruned, table, trajectory, 0.0, {}, methods, None, free, opened
+        "vdev", settings, "unused", problem, TableMethods(methods, baselines=free), opened=opened
     )
     about = {"device": number, "network": network, "sigma": model.noise.sigma, "drift": model.noise.drift}
     about |= {"seconds": dict(board.seconds), "processes": board.processes}

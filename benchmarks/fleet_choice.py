@@ -34,8 +34,10 @@ from hakd.choosing.device_free import choose_device_free  # noqa: E402
 from hakd.networks.families import full_architecture, full_widths, network_spec  # noqa: E402
 from hakd.records.arch import Architecture  # noqa: E402
 from hakd.search.budget import budget_from  # noqa: E402
+from hakd.search.by_tables import TableMethods  # noqa: E402
 from hakd.search.fleet import choose_for_fleet  # noqa: E402
 from hakd.search.fleet_boards import Member  # noqa: E402
+from hakd.search.problem import ChoiceProblem  # noqa: E402
 from hakd.search.snapping import snap_network  # noqa: E402
 from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
 from hakd.study.measuring import device_from  # noqa: E402
@@ -70,9 +72,12 @@ class Case:
     def alone(self, device: str, budget: Mapping) -> Architecture:
         """What `joint` chooses for one device."""
         made = snap_network(
-            device, self.settings[device], self.store, LEVEL, self.pruned, self.tables[device], self.trajectory,
-            0.0, {}, ("joint",), budget, self.free,
-        )  # fmt: skip
+            device,
+            self.settings[device],
+            self.store,
+            ChoiceProblem(LEVEL, self.pruned, curves_from_table(self.tables[device], LEVEL), self.trajectory),
+            TableMethods(("joint",), budget, self.free),
+        )
         return Architecture(self.spec, made["joint"]["widths"])
 
     def together(self, fleet: Sequence[str], budget: Mapping) -> dict:

@@ -39,7 +39,10 @@ from hakd.networks.onnx_model import stand_in_weights  # noqa: E402
 from hakd.pruning.trajectory import COLUMNS, regained_saliency  # noqa: E402
 from hakd.records.arch import Architecture, NetworkSpec  # noqa: E402
 from hakd.records.errors import HakdError  # noqa: E402
+from hakd.search.by_tables import TableMethods  # noqa: E402
+from hakd.search.problem import ChoiceProblem  # noqa: E402
 from hakd.search.snapping import snap_network  # noqa: E402
+from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
 from hakd.sweeping.parts import engine_graph  # noqa: E402
 from hakd.sweeping.sweep import sweep  # noqa: E402
 
@@ -128,15 +131,8 @@ def one_case(network: str, device: str, seed: int) -> list[dict]:
                 device,
                 entry,
                 Path(store),
-                LEVEL,
-                pruned,
-                table,
-                trajectory,
-                0.0,
-                {},
-                METHODS,
-                {"like": like},
-                free,
+                ChoiceProblem(LEVEL, pruned, curves_from_table(table, LEVEL), trajectory),
+                TableMethods(METHODS, {"like": like}, free),
             )
             seconds = time.monotonic() - start
             chosen = {method: Architecture(spec, one["widths"]) for method, one in made.items()}

@@ -35,7 +35,8 @@ from hakd.records.arch import Architecture, architecture_from  # noqa: E402
 from hakd.records.files import digest, read_json, write_json  # noqa: E402
 from hakd.records.tables import read_table, write_table  # noqa: E402
 from hakd.search.budget import Budget, budget_from  # noqa: E402
-from hakd.search.by_tables import ChoiceProblem  # noqa: E402
+from hakd.search.by_tables import TableMethods  # noqa: E402
+from hakd.search.problem import ChoiceProblem  # noqa: E402
 from hakd.search.snapping import snap_network  # noqa: E402
 from hakd.search.tile_tables import Tables, measure_tables  # noqa: E402
 from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
@@ -139,7 +140,7 @@ def train(folder: Path, limit_s: float) -> None:
 # --- timing
 
 
-def question_of(case: Case) -> ChoiceProblem:
+def problem_of(case: Case) -> ChoiceProblem:
     """The pruning with its curves, once these are timed."""
     pruned, trajectory = _pruned(case)
     table, _ = read_table(case.own / "latency.parquet", "latency")
@@ -190,9 +191,13 @@ def _choose(case: Case, like: str, path: Path) -> None:
     table, about = read_table(case.own / "latency.parquet", "latency")
     free = choose_device_free(pruned, case.level, case.seed)
     made = snap_network(
-        "local", DEVICE, case.folder / "store", case.level, pruned, table, trajectory, about["seconds"], {},
-        BUDGETS[like], {"like": like}, free,
-    )  # fmt: skip
+        "local",
+        DEVICE,
+        case.folder / "store",
+        ChoiceProblem(case.level, pruned, curves_from_table(table, case.level), trajectory),
+        TableMethods(BUDGETS[like], {"like": like}, free),
+        about["seconds"],
+    )
     write_json(path, "snap", {"methods": made})
 
 
@@ -254,12 +259,12 @@ def regret_all(folder: Path, limit_s: float) -> None:
 
 def _regret(case: Case, like: str) -> list[dict]:
     """Tables come out of the store; nothing is timed."""
-    question = question_of(case)
-    known = choose_device_free(question.pruned, case.level, case.seed)
+    problem = problem_of(case)
+    known = choose_device_free(problem.pruned, case.level, case.seed)
     budget = budget_from({"like": like}, known)
     device, measuring = device_from("local", DEVICE)
     with open_board(device, case.folder / "store") as board:
-        tables, values = _tables(board, measuring, question, budget)
+        tables, values = _tables(board, measuring, problem, budget)
     cost = Cost("local", tables.tiles, budget.ms(tables.measured_ms), tables.overhead_ms)
     try:
         held = choose(values, [cost]).widths
@@ -287,14 +292,14 @@ def _regret(case: Case, like: str) -> list[dict]:
 
 
 def _tables(
-    board: Board, measuring: Measuring, question: ChoiceProblem, budget: Budget
+    board: Board, measuring: Measuring, problem: ChoiceProblem, budget: Budget
 ) -> tuple[Tables, Values]:
     """As `choose_by_tables` makes them."""
-    pruned, candidates = question.pruned, question.candidates(budget)
-    rounded = pruned.at(round_to(pruned.widths, question.full))
+    pruned, candidates = problem.pruned, problem.candidates(budget)
+    rounded = pruned.at(round_to(pruned.widths, problem.full))
     networks = [full_architecture(pruned.spec), pruned, rounded, budget.reference or pruned]
     made = measure_tables(board, pruned, candidates, {one.arch: one for one in networks}, measuring)
-    return made, question.values(candidates)
+    return made, problem.values(candidates)
 
 
 def brute_force(values: Values, cost: Cost) -> tuple[float, int]:

@@ -36,7 +36,10 @@ from hakd.records.graph import Graph  # noqa: E402
 from hakd.staircase.correction import correct, correct_left_out, quality  # noqa: E402
 from hakd.staircase.predict import SMALL_MS, predict_left_out  # noqa: E402
 from hakd.study.measuring import Measuring, device_from  # noqa: E402
-from hakd.sweeping.parts import engine_graph, point  # noqa: E402
+from hakd.sweeping.parts import (  # noqa: E402
+    engine_graph,
+    network_point,
+)
 from hakd.sweeping.seams import Parts, tie_points, time_parts  # noqa: E402
 from hakd.sweeping.timing import end_to_end  # noqa: E402
 
@@ -100,9 +103,7 @@ def timed(
     board: Board, archs: Mapping[str, Architecture], measuring: Measuring
 ) -> tuple[dict[str, float], dict[str, Parts]]:
     """Latencies of whole networks, and what their parts take, by arch: timed as a study's benchmark times them."""
-    made = {
-        arch: point(engine_graph(one), f"{one.spec.name} {arch}", board.device) for arch, one in archs.items()
-    }
+    made = {arch: network_point(one, board.device) for arch, one in archs.items()}
     ties = tie_points(list(archs.values()), board.device)
     points = [*made.values(), *ties]
     purpose = "prediction:" + digest(sorted({one.key for one in points}))

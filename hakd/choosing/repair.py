@@ -11,14 +11,15 @@ again.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from hakd.choosing.fresh import Fresh
 from hakd.choosing.snap import Choice
 from hakd.records.errors import HakdError
+from hakd.staircase.ratio import SAME, Ratio, plain
 
-Interval = tuple[float, float, float]
-TimePair = Callable[[dict[str, int], dict[str, int]], Interval | None]
+TimeFresh = Callable[[dict[str, int]], Fresh | None]
 MAX_TIMINGS = 8
 FAR_OFF_SHARE = 4  # surely slower: a quarter of the remaining moves goes at once
 
@@ -44,9 +45,7 @@ class RepairStep:
     """One timing of snapped / twin, and what was undone because of it."""
 
     widths: Mapping[str, int]
-    ratio: float
-    ratio_low: float
-    ratio_high: float
+    ratio: Ratio
     undone: tuple[str, ...]
     reason: str
 
@@ -62,16 +61,14 @@ class Repair:
     kept: tuple[Move, ...]
     undone: tuple[Move, ...]
     steps: tuple[RepairStep, ...]
-    ratio: float
-    ratio_low: float
-    ratio_high: float
+    ratio: Ratio
     limit: float
     reason: str
     verified: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return asdict(self)
+        return plain(self)
 
 
 def moves_from(choices: Iterable[Choice], saliency: Mapping[str, float]) -> list[Move]:
@@ -116,7 +113,7 @@ def undo_order(moves: Iterable[Move]) -> list[Move]:
 def repair(
     twin: Mapping[str, int],
     moves: Sequence[Move],
-    time_pair: TimePair,
+    time_fresh: TimeFresh,
     *,
     limit: float = 1.0,
     max_timings: int = MAX_TIMINGS,
@@ -130,16 +127,15 @@ def repair(
     Args:
         twin: widths before the moves.
         moves: of different groups, from the twin's widths.
-        time_pair: times two networks freshly, interleaved in fresh processes; returns the ratio of their
-            latencies and the ends of its interval (`hakd.staircase.estimate.ratio`). None: they could not be compared;
+        time_fresh: times widths beside the twin, interleaved in new processes. None: they could not be compared;
             then the twin is what is left, and the reason says so.
         limit: what the upper end must not exceed. 1 is strict: a network whose every move is free has a true
             ratio of 1, and its upper end is above 1 in nearly all timings; 1 + a margin tests
             non-inferiority instead.
-        max_timings: bound on calls of `time_pair`, at least 1.
+        max_timings: bound on calls of `time_fresh`, at least 1.
 
     Raises:
-        HakdError: moves that do not fit the twin, numbers that are none, or a bound below 1.
+        HakdError: moves that do not fit the twin, numbers that are not finite, or a bound below 1.
     """
     _check(twin, moves, limit, max_timings)
     left = undo_order(moves)
@@ -147,32 +143,24 @@ def repair(
     steps: list[RepairStep] = []
     while left:
         widths = {**twin, **{move.group: move.width_to for move in left}}
-        found = _timed(time_pair, widths, dict(twin))
-        if found is None:
+        fresh = time_fresh(widths)
+        if fresh is None:
+            undone += left
             reason = "not verified, no two processes timed both networks: the twin itself"
-            return Repair(
-                dict(twin),
-                (),
-                tuple(undone + left),
-                tuple(steps),
-                1.0,
-                1.0,
-                1.0,
-                limit,
-                reason,
-                verified=False,
+            return Repair(dict(twin), (), tuple(undone), tuple(steps), SAME, limit, reason, verified=False)
+        ratio = fresh.ratio
+        if ratio.high <= limit:
+            steps.append(RepairStep(widths, ratio, (), "accepted"))
+            reason = (
+                f"verified: at most {ratio.high:.3f} x its twin, {len(undone)} of {len(moves)} move(s) undone"
             )
-        ratio, low, high = found
-        if high <= limit:
-            steps.append(RepairStep(widths, ratio, low, high, (), "accepted"))
-            reason = f"verified: at most {high:.3f} x its twin, {len(undone)} of {len(moves)} move(s) undone"
-            return Repair(widths, tuple(left), tuple(undone), tuple(steps), ratio, low, high, limit, reason)
-        count, why = _how_many(len(left), max_timings - len(steps) - 1, low > limit)
+            return Repair(widths, tuple(left), tuple(undone), tuple(steps), ratio, limit, reason)
+        count, why = _how_many(len(left), max_timings - len(steps) - 1, ratio.low > limit)
         gone, left = left[:count], left[count:]
         undone += gone
-        steps.append(RepairStep(widths, ratio, low, high, tuple(move.group for move in gone), why))
+        steps.append(RepairStep(widths, ratio, tuple(move.group for move in gone), why))
     reason = "all moves undone: the twin itself" if moves else "nothing was moved: the twin itself"
-    return Repair(dict(twin), (), tuple(undone), tuple(steps), 1.0, 1.0, 1.0, limit, reason)
+    return Repair(dict(twin), (), tuple(undone), tuple(steps), SAME, limit, reason)
 
 
 def _how_many(left: int, timings_left: int, far_off: bool) -> tuple[int, str]:
@@ -184,20 +172,6 @@ def _how_many(left: int, timings_left: int, far_off: bool) -> tuple[int, str]:
     count = max(spread, quarter)
     why = "surely slower" if far_off else "not shown to be as fast"
     return count, f"{why}: {count} of {left} move(s) undone"
-
-
-def _timed(time_pair: TimePair, widths: dict[str, int], twin: dict[str, int]) -> Interval | None:
-    found = time_pair(widths, twin)
-    if found is None:
-        return None
-    ratio, low, high = map(float, found)
-    if not (0 < low <= ratio <= high and math.isfinite(high)):
-        raise HakdError(
-            f"a ratio of {ratio} in [{low}, {high}] is no measurement",
-            key="verification",
-            remedy="Time the pair in two processes at least",
-        )
-    return ratio, low, high
 
 
 def _check(twin: Mapping[str, int], moves: Sequence[Move], limit: float, max_timings: int) -> None:

@@ -161,7 +161,7 @@ def _widest(curve: Curve, start: int, stop: int) -> tuple[int, str]:
 def _undecided(curve: Curve, start: int, i: int) -> str:
     """A width that cannot be told, with its interval and what more time would take."""
     found = curve.compared(i, start)
-    half = math.log(found.high / found.ratio)
+    half = math.log(found.high / found.value)
     times = (half / math.log1p(curve.tolerance or 1.0)) ** 2
     more = f", {times:.1f} times the processes would tell" if 1 < times < math.inf else ""
     return f"{curve.widths[i]} is {found}{more}"

@@ -14,7 +14,7 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.estimate import Estimates
 from hakd.sweeping.auditing import audit_device
-from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.parts import network_point
 from hakd.sweeping.same_board import refuse_change
 from hakd.sweeping.seams import tie_points, time_parts
 from hakd.sweeping.timing import device_from, end_to_end, known
@@ -132,10 +132,7 @@ def _refuse_failures(board: Board, points: Mapping[str, Point]) -> None:
 
 def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
     """Peak memory by architecture: it depends on the shapes, not on the weights."""
-    points = {
-        arch: point(engine_graph(found), f"{found.spec.name} {arch}", board.device)
-        for arch, found in archs.items()
-    }
+    points = {arch: network_point(architecture, board.device) for arch, architecture in archs.items()}
     weights = board.memory(list(points.values()))
     return {arch: weights[one.key] for arch, one in points.items() if one.key in weights}
 

@@ -23,6 +23,7 @@ from hakd.records.files import read_json
 from hakd.staircase.curve_rows import curve_of
 from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
 from hakd.staircase.mapping import changes
+from hakd.staircase.ratio import Ratio
 from hakd.study.devices import Entry
 from hakd.sweeping.looks import merge
 from hakd.sweeping.parts import point
@@ -57,14 +58,16 @@ class Verdict:
     """What became of a pair: the ratio now with its interval; None where it could not be timed."""
 
     pair: RatioCheck
-    now: tuple[float, float, float] | None
+    now: Ratio | None
 
     @property
     def state(self) -> str:
         """Stale: the whole interval lies beyond the curve's tolerance. Unclear: only its middle does."""
         if self.now is None:
             return UNCLEAR
-        middle, low, high = (math.log(value / self.pair.ratio) for value in self.now)
+        middle, low, high = (
+            math.log(value / self.pair.ratio) for value in (self.now.value, self.now.low, self.now.high)
+        )
         band = math.log1p(self.pair.eps)
         if low > band or high < -band:
             return STALE
@@ -75,7 +78,7 @@ class Verdict:
         """The pair, then and now."""
         if self.now is None:
             return f"{self.pair.words} could not be timed"
-        middle, low, high = (value - 1 for value in self.now)
+        middle, low, high = (value - 1 for value in (self.now.value, self.now.low, self.now.high))
         then = f"{self.pair.ratio - 1:+.1%} then"
         return f"{self.pair.words}: {then}, {middle:+.1%} now ({low:+.1%} to {high:+.1%})"
 
@@ -216,7 +219,7 @@ def _now(
     pair: RatioCheck,
     points: Mapping[tuple[float | None, str, int], Point],
     confidence: float,
-) -> tuple[float, float, float] | None:
+) -> Ratio | None:
     keys = [points[(*pair.curve, width)].key for width in (pair.after, pair.before)]
     # None: it failed on the board, which the session has said.
     return ratio(bursts, keys[0], keys[1], confidence)

@@ -10,7 +10,7 @@ from hakd.records.arch import Architecture
 from hakd.records.files import digest
 from hakd.search.budget import Budget
 from hakd.study.measuring import Measuring
-from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.parts import engine_graph, network_point, point
 
 log = logging.getLogger(__name__)
 MORE_PROCESSES = 3  # than verification: few processes pay dearly for bounds that hold together
@@ -96,9 +96,9 @@ def _whole(
     is_twin = reference is not None and reference.arch == pruned.arch and budget.share == 1
     than = TWIN if is_twin else budget.words
     if reference is not None and reference.arch == chosen.arch and budget.share == 1:
-        return Claim("", None, than=TWIN if is_twin else "the one that gave the budget"), []
+        return Claim(None, None, than=TWIN if is_twin else "the one that gave the budget"), []
     networks = [chosen] if reference is None else [chosen, reference]
-    points = [point(engine_graph(one), f"{one.spec.name} {one.arch}", board.device) for one in networks]
+    points: list[Point] = [network_point(network, board.device) for network in networks]
     other = None if reference is None else points[1].key
     claim = Claim(points[0].key, other, share=budget.share, limit_ms=budget.latency_ms, than=than)
-    return claim, list(points)
+    return claim, points

@@ -1,7 +1,6 @@
 """Widths of one network for several devices: tables on each, one choice under every budget, verified on all of them."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +10,14 @@ import pandas as pd
 
 from hakd.boards import Board
 from hakd.choosing.fleet import shared_candidates
+from hakd.choosing.fresh import Fresh
 from hakd.choosing.joint import Joint, NoneFits
-from hakd.choosing.within_budget import Fresh
-from hakd.choosing.within_budgets import FleetKept, within_budgets
+from hakd.choosing.within_budgets import or_reference, within_budgets
 from hakd.records.arch import Architecture
-from hakd.search.by_tables import ChoiceProblem
 from hakd.search.fleet_boards import Boards, Member
 from hakd.search.fleet_record import FleetProblem, described
 from hakd.search.fresh import fresh_timer
+from hakd.search.problem import ChoiceProblem
 from hakd.search.tile_tables import Tables, fitted_networks, measure_tables, time_networks
 from hakd.study.measuring import Measuring
 
@@ -41,27 +40,24 @@ def choose_for_fleet(
         HakdError: a board that does not answer or is another one than its table was measured on; no widths that keep
             all budgets.
     """
-    start = time.monotonic()
-    questions = {name: ChoiceProblem(level, pruned, one.curves, trajectory) for name, one in members.items()}
-    candidates = shared_candidates([questions[name].candidates(one.budget) for name, one in members.items()])
-    values = next(iter(questions.values())).values(candidates)
+    problems = {name: ChoiceProblem(level, pruned, one.curves, trajectory) for name, one in members.items()}
+    candidates = shared_candidates([problems[name].candidates(one.budget) for name, one in members.items()])
+    values = next(iter(problems.values())).values(candidates)
     reference = _common_reference(members)
     with Boards(members, store) as boards:
+        start = boards.clock_s()
         tables = _measure(boards, members, pruned, candidates)
         budgets_ms = {name: one.budget.ms(tables[name].measured_ms) for name, one in members.items()}
-        asked = FleetProblem(tables, values, budgets_ms, dict.fromkeys(members, 0.0))
-        asked = _calibrate(asked, boards, members, pruned)
-        kept = within_budgets(
-            asked.solve,
-            _timer(boards, members, pruned, budgets_ms),
-            budgets_ms,
-            reference.widths if reference else None,
-        )
-    kept = _or_reference(kept, reference, asked)
-    log.info("%s at %g: %s", ", ".join(members), level, kept.reason)
+        problem = FleetProblem(tables, values, budgets_ms, dict.fromkeys(members, 0.0))
+        problem = _calibrate(problem, boards, members, pruned)
+        time_fresh = _timer(boards, members, pruned, budgets_ms)
+        verified = within_budgets(problem.solve, time_fresh, budgets_ms, reference)
+        verified = or_reference(verified, reference, values)
+        search_s = boards.clock_s() - start
+    log.info("%s at %g: %s", ", ".join(members), level, verified.reason)
     budgets = {name: one.budget for name, one in members.items()}
-    made = described(kept, asked, budgets, pruned, float(trajectory["score"].sum()))
-    return made | {"search_s": time.monotonic() - start}
+    made = described(verified, problem, budgets, pruned, float(trajectory["score"].sum()))
+    return made | {"search_s": search_s}
 
 
 def _measure(
@@ -79,18 +75,18 @@ def _measure(
 
 
 def _calibrate(
-    asked: FleetProblem, boards: Boards, members: Mapping[str, Member], pruned: Architecture
+    problem: FleetProblem, boards: Boards, members: Mapping[str, Member], pruned: Architecture
 ) -> FleetProblem:
     """With the predictions shifted to be right at the first choice, on each device."""
     try:
-        first = asked.solve(asked.budgets_ms)
+        first = problem.solve(problem.budgets_ms)
     except NoneFits:
-        return asked
+        return problem
     shifts = {
-        name: _calibrated(boards.of(name), member.measuring, pruned, first, asked.tables[name])
+        name: _calibrated(boards.of(name), member.measuring, pruned, first, problem.tables[name])
         for name, member in members.items()
     }
-    return replace(asked, shifts_ms=shifts)
+    return replace(problem, shifts_ms=shifts)
 
 
 def _calibrated(
@@ -117,35 +113,21 @@ def _timer(
 
     def time_fresh(widths: dict[str, int]) -> dict[str, Fresh | None]:
         nonlocal calls
-        found = {}
+        fresh = {}
         for name, member in members.items():
-            board = boards.of(name)
-            timer = fresh_timer(board, member.measuring, pruned, member.budget, budgets_ms[name], calls)
-            found[name] = timer(widths)
+            board, budget = boards.of(name), member.budget
+            timer = fresh_timer(board, member.measuring, pruned, budget, budgets_ms[name], calls=calls)
+            fresh[name] = timer(widths)
         calls += 1
-        return found
+        return fresh
 
     return time_fresh
 
 
-def _common_reference(members: Mapping[str, Member]) -> Architecture | None:
-    """The network whose latency is the budget of every member: it keeps them all by definition."""
+def _common_reference(members: Mapping[str, Member]) -> Mapping[str, int] | None:
+    """The widths whose latency is the budget of every member: they keep them all by definition."""
     budgets = [member.budget for member in members.values()]
     reference = budgets[0].reference
     if reference is None or not all(one.same and one.reference == reference for one in budgets):
         return None
-    return reference
-
-
-def _or_reference(kept: FleetKept, reference: Architecture | None, asked: FleetProblem) -> FleetKept:
-    """The network that gave all budgets, where it loses less."""
-    if kept.taken is None or reference is None or not asked.knows(reference.widths):
-        return kept
-    ours, its = (
-        sum(asked.values[group][width] for group, width in some.items())
-        for some in (kept.widths, reference.widths)
-    )
-    if its <= ours:
-        return kept
-    reason = f"{kept.reason}; the network that gave the budget loses less"
-    return replace(kept, widths=dict(reference.widths), taken=None, reason=reason)
+    return reference.widths

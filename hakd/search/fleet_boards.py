@@ -1,6 +1,7 @@
 """The boards of a fleet: open at once where they can be."""
 
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ class Boards:
 
     def __init__(self, members: Mapping[str, Member], store: Path) -> None:
         self._members, self._store = members, store
+        self._away_s = 0.0  # of boards that are closed, and of opening them
         self._open: dict[tuple[object, ...], tuple[Board, contextlib.ExitStack]] = {}
 
     def __enter__(self) -> "Boards":
@@ -53,6 +55,10 @@ class Boards:
     ) -> None:
         self._close()
 
+    def clock_s(self) -> float:
+        """A clock that stands still while boards are opened or a link is lost, as each board's own does."""
+        return time.monotonic() - self._away_s - sum(board.away_s for board, _ in self._open.values())
+
     def of(self, name: str) -> Board:
         """The open board of a member.
 
@@ -64,12 +70,14 @@ class Boards:
         board, stack = self._open.get(place, (None, None))
         if board is not None and board.device.name == name:
             return board
+        before_s = self.clock_s()
         if stack is not None:
             del self._open[place]
             stack.close()
         fresh = contextlib.ExitStack()
         opened = fresh.enter_context(open_board(member.device, self._store))
         self._open[place] = opened, fresh
+        self._away_s += self.clock_s() - before_s
         refuse_change(opened, member.table_seen)
         return opened
 

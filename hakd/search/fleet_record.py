@@ -6,11 +6,12 @@ from typing import Any
 
 from hakd.choosing.fleet import Sharing, choose_for_all, sharing_costs
 from hakd.choosing.joint import PROBABILITY, Cost, Joint, Values, latency_of
-from hakd.choosing.within_budgets import DeviceTry, FleetKept
+from hakd.choosing.within_budgets import DeviceTry, Verified
 from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture
 from hakd.search.budget import Budget
 from hakd.search.tile_tables import Tables
+from hakd.staircase.ratio import SAME, plain
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,26 @@ class FleetProblem:
 
 
 def described(
-    kept: FleetKept, asked: FleetProblem, budgets: Mapping[str, Budget], pruned: Architecture, recorded: float
+    verified: Verified,
+    problem: FleetProblem,
+    budgets: Mapping[str, Budget],
+    pruned: Architecture,
+    recorded: float,
 ) -> dict[str, Any]:
     """As JSON holds it.
 
     Args:
-        kept: what was chosen, and every try.
-        asked: by which tables.
+        verified: what was chosen, and every try.
+        problem: the tables that it was chosen on.
         budgets: by device.
         pruned: the Fisher-pruned network.
         recorded: the sum of all saliencies that the pruning recorded; shares are of this.
     """
-    chosen = pruned.at(kept.widths)
-    last = kept.taken.devices if kept.taken else {}
-    nominal = asked.budgets_ms
-    costs = asked.costs({name: last[name].asked_ms if last else nominal[name] for name in nominal})
-    sharing = _sharing(chosen, asked, costs, budgets)
+    chosen = pruned.at(verified.widths)
+    last = verified.taken.devices if verified.taken else {}
+    nominal = problem.budgets_ms
+    costs = problem.costs({name: last[name].asked_ms if last else nominal[name] for name in nominal})
+    sharing = _sharing(chosen, problem, costs, budgets)
     lost = next((one.lost / recorded for one in sharing.values()), None)
     devices = {}
     for cost in costs:
@@ -66,35 +71,35 @@ def described(
             "budget": budgets[name].words,
             "budget_ms": nominal[name],
             **_figures(chosen, cost, nominal[name], timed),
-            "overhead_ms": asked.tables[name].overhead_ms,
-            "shift_ms": asked.shifts_ms[name],
-            "residual_p95": asked.tables[name].residual_p95,
+            "overhead_ms": problem.tables[name].overhead_ms,
+            "shift_ms": problem.shifts_ms[name],
+            "residual_p95": problem.tables[name].residual_p95,
             "points": sum(len(tile.latency_ms) for tile in cost.tiles),
             "sharing": _shared(sharing[name], recorded, pruned) if sharing else None,
         }
     return {
         **chosen.to_dict(),
-        "reason": kept.reason,
+        "reason": verified.reason,
         "probability": PROBABILITY,
         "lost_share": lost,
         "devices": devices,
-        "groups": _groups(chosen, pruned, asked.values),
-        "steps": kept.to_dict()["steps"],
+        "groups": _groups(chosen, pruned, problem.values),
+        "steps": plain(verified.steps),
     }
 
 
 def _sharing(
-    chosen: Architecture, asked: FleetProblem, costs: list[Cost], budgets: Mapping[str, Budget]
+    chosen: Architecture, problem: FleetProblem, costs: list[Cost], budgets: Mapping[str, Budget]
 ) -> dict[str, Sharing]:
     """By device; nothing where the tables do not know the network (a reference that is narrower than they go)."""
-    if not asked.knows(chosen.widths):
+    if not problem.knows(chosen.widths):
         return {}
     keeps = {
         name: budget.reference.widths
         for name, budget in budgets.items()
-        if budget.reference is not None and budget.same and asked.knows(budget.reference.widths)
+        if budget.reference is not None and budget.same and problem.knows(budget.reference.widths)
     }
-    return sharing_costs(asked.values, costs, chosen.widths, keeps)
+    return sharing_costs(problem.values, costs, chosen.widths, keeps)
 
 
 def _figures(chosen: Architecture, cost: Cost, budget_ms: float, timed: DeviceTry | None) -> dict[str, Any]:
@@ -102,15 +107,12 @@ def _figures(chosen: Architecture, cost: Cost, budget_ms: float, timed: DeviceTr
     predicted, upper = latency_of(cost, chosen.widths, PROBABILITY)
     found = {"asked_ms": cost.budget_ms, "predicted_ms": finite(predicted), "upper_ms": finite(upper)}
     if timed is None:
-        same = {"fresh_ms": None, "ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
-        return found | same | {"verified": True, "shrinkage": None}
+        return found | {"fresh_ms": None, **SAME.to_dict(), "verified": True, "shrinkage": None}
     return found | {
         "fresh_ms": timed.fresh_ms,
-        "ratio": timed.ratio,
-        "ratio_low": timed.ratio_low,
-        "ratio_high": timed.ratio_high,
-        "verified": timed.verified,
-        "shrinkage": timed.ratio / (timed.predicted_ms / budget_ms) - 1,
+        **timed.ratio.to_dict(),
+        "verified": timed.ratio.kept,
+        "shrinkage": timed.shrinkage(budget_ms),
     }
 
 

@@ -11,13 +11,13 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from hakd.boards import Board, Burst, Point
+from hakd.boards import Board, Burst
 from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, judged
 from hakd.choosing.learning import Seen, learned
 from hakd.records.arch import Architecture
 from hakd.records.files import digest
 from hakd.staircase.estimate import estimate, ratio
-from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.parts import network_point
 from hakd.sweeping.timing import Measuring
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def measure_on(
     def timed(answers: list[Joint]) -> list[tuple[float, float] | None]:
         networks = [pruned.at(one.widths) for one in answers]
         wanted = [*networks, *([reference] if reference is not None else [])]
-        points = {one.arch: _point(one, board) for one in wanted}
+        points = {one.arch: network_point(one, board.device) for one in wanted}
         keys = [point.key for point in points.values()]
         bursts = board.measure(
             list(points.values()), measuring.end_to_end(), f"screen:{digest(sorted(keys))}:{measuring.visits}"
@@ -140,10 +140,6 @@ def measure_on(
         return [_time(bursts, points[one.arch].key, base, scale_ms) for one in networks]
 
     return timed
-
-
-def _point(network: Architecture, board: Board) -> Point:
-    return point(engine_graph(network), f"{network.spec.name} {network.arch}", board.device)
 
 
 def _time(
@@ -156,5 +152,5 @@ def _time(
     if base is None:
         own = estimate(bursts, absolute=True).by_key[key]
         return own.latency_ms, own.latency_high_ms or math.inf
-    found = ratio(bursts, key, base)
-    return found and (found[0] * scale_ms, found[2] * scale_ms)
+    beside = ratio(bursts, key, base)
+    return None if beside is None else (beside.value * scale_ms, beside.high * scale_ms)

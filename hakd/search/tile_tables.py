@@ -16,7 +16,7 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.estimate import Estimates, log_errors
 from hakd.staircase.predict import fit_overhead
-from hakd.sweeping.parts import engine_graph, neighbours, point
+from hakd.sweeping.parts import engine_graph, neighbours, network_point, point
 from hakd.sweeping.timing import Measuring, end_to_end, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
@@ -132,10 +132,7 @@ def time_networks(
     board: Board, networks: Mapping[str, Architecture], measuring: Measuring, purpose: str
 ) -> dict[str, float]:
     """Latency in ms of whole networks by arch, interleaved; those that the device failed on are left out."""
-    points = {
-        arch: point(engine_graph(network), f"{network.spec.name} {arch}", board.device)
-        for arch, network in networks.items()
-    }
+    points = {arch: network_point(network, board.device) for arch, network in networks.items()}
     name = f"{purpose}:{digest(sorted(one.key for one in points.values()))}"
     timed = end_to_end(board, list(points.values()), measuring, name)
     return {arch: timed.by_key[one.key].latency_ms for arch, one in points.items() if one.key in timed.by_key}

@@ -7,6 +7,7 @@ import numpy as np
 
 from hakd.records.errors import HakdError
 from hakd.staircase.estimate import Estimate, Estimates
+from hakd.staircase.ratio import Ratio
 
 TOLERANCE_FLOOR = 0.01
 MIN_STEP = 0.06
@@ -23,18 +24,6 @@ def tolerance(residual_p95: float | None, min_step: float = MIN_STEP) -> float |
     A fraction; None where the noise is not known.
     """
     return None if residual_p95 is None else min(max(TOLERANCE_FLOOR, 2 * residual_p95), min_step / 2)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A latency over another one of its curve, with its 95 % interval."""
-
-    ratio: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.ratio - 1:+.1%} ({self.low - 1:+.1%} to {self.high - 1:+.1%})"
 
 
 @dataclass(frozen=True)
@@ -135,12 +124,12 @@ class Curve:
         """Widths and latencies as arrays."""
         return np.array(self.widths), np.array(self.latency_ms)
 
-    def compared(self, i: int, j: int, sure: float = 1.0) -> Compared:
+    def compared(self, i: int, j: int, sure: float = 1.0) -> Ratio:
         """The latency at index i over that at index j; `sure`: so many times the 95 % interval."""
         ratio = self.latency_ms[i] / self.latency_ms[j]
         halves = self._halves()
         half = sure * np.hypot(halves[i], halves[j]) if i != j and self.linked else 0.0 if i == j else np.inf
-        return Compared(ratio, ratio * float(np.exp(-half)), ratio * float(np.exp(half)))
+        return Ratio(ratio, ratio * float(np.exp(-half)), ratio * float(np.exp(half)))
 
     def verdict(self, i: int, start: int, sure: float = 1.0) -> str:
         """`free`, `slower` or `open`: what the width of index i is, beside that of index `start`.
@@ -155,7 +144,7 @@ class Curve:
         if i == start:
             return FREE
         found, limit = self.compared(i, start, sure), 1 + self.tolerance + _ROUNDING
-        if found.ratio <= limit:
+        if found.value <= limit:
             return FREE if found.high <= limit**2 else OPEN
         return SLOWER if found.low > 1 else OPEN
 
@@ -165,7 +154,7 @@ class Curve:
         The statement holds together with all others of a network (`TOGETHER`).
         """
         found = self.compared(i, j, TOGETHER)
-        return found.ratio * (1 + self.eps) < 1 and found.high < 1
+        return found.value * (1 + self.eps) < 1 and found.high < 1
 
     def decided(self, width: int, full: int | None = None) -> bool:
         """Whether it is told of every wider width (up to `full`) whether it is free beside `width`."""

@@ -8,6 +8,7 @@ from scipy.special import stdtrit
 
 from hakd.records.errors import HakdError
 from hakd.staircase.factors import CALM_QUANTILE, BurstLike, ProcessTimes, common_factors, process_times
+from hakd.staircase.ratio import Ratio
 from hakd.staircase.repeats import process_sigma, residual_p95
 
 CONFIDENCE = 0.95
@@ -157,7 +158,7 @@ def student(logs: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray
 
 def ratio(
     bursts: Mapping[str, Sequence[BurstLike]], key: str, other: str, confidence: float = CONFIDENCE
-) -> tuple[float, float, float] | None:
+) -> Ratio | None:
     """Latency of `key` over that of `other`, with its interval over the processes that timed both.
 
     Both are interleaved in each process, so the process's own factor cancels and the interval is as narrow
@@ -169,4 +170,4 @@ def ratio(
     if gaps.size < 2:
         return None
     low, high = student(gaps[None, :], confidence)
-    return float(np.exp(gaps.mean())), float(np.exp(low[0])), float(np.exp(high[0]))
+    return Ratio(float(np.exp(gaps.mean())), float(np.exp(low[0])), float(np.exp(high[0])))

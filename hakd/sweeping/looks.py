@@ -12,6 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from hakd.boards import Board, Burst, Point
 from hakd.staircase.estimate import CONFIDENCE
+from hakd.staircase.ratio import Ratio
 from hakd.study.measuring import Measuring
 
 LOOKS = 4  # that one session times at most
@@ -21,7 +22,7 @@ FIRST_SHARE = (
 )
 LITTLE_HOPE = 0.1  # chance of an answer at the last look from which on none is waited for
 
-Interval = tuple[float, float, float]  # latency over another or over a budget, and the ends of its interval
+Compare = Callable[[Mapping[str, Sequence[Burst]], float], Ratio | None]
 
 
 def looks(board: Board) -> Iterator[int]:
@@ -44,7 +45,7 @@ def confidence_at(look: int) -> float:
     return 1 - (1 - CONFIDENCE) * share
 
 
-def hopeless(found: Interval, look: int) -> bool:
+def hopeless(ratio: Ratio, look: int) -> bool:
     """Whether no look to come in this session is likely to show that the ratio is at most 1 (a stop for futility).
 
     The chance of that at look `LOOKS`, if what is to come is faster than what was seen by one standard error; a ratio
@@ -53,13 +54,14 @@ def hopeless(found: Interval, look: int) -> bool:
     """
     if look >= LOOKS:
         return False
-    ratio, _, high = found
     quantile = ndtri((1 + confidence_at(look)) / 2)
-    error = math.log(high / ratio) / quantile  # of the mean so far; Student's t is taken for normal
+    error = (
+        math.log(ratio.high / ratio.value) / quantile
+    )  # of the mean so far; Student's t is taken for normal
     if error <= 0:
-        return ratio > 1
+        return ratio.value > 1
     left = LOOKS - look
-    drift = -math.log(ratio) / error + left / LOOKS  # what the mean at the end will be, in these errors
+    drift = -math.log(ratio.value) / error + left / LOOKS  # what the mean at the end will be, in these errors
     wanted = quantile * math.sqrt(look / LOOKS)
     spread = math.sqrt(look * left) / LOOKS
     return float(ndtr((drift - wanted) / spread)) < LITTLE_HOPE
@@ -73,35 +75,35 @@ def merge(bursts: dict[str, list[Burst]], timed: Mapping[str, Sequence[Burst]]) 
         own += [burst for burst in found if (burst.process, burst.round) not in seen]
 
 
-def shown(
+def compare_networks(
     board: Board,
     points: Sequence[Point],
     measuring: Measuring,
     purpose: str,
-    compare: Callable[[Mapping[str, Sequence[Burst]], float], Interval | None],
+    compare: Compare,
     give_up: bool = True,
-) -> Interval | None:
-    """Time whole networks freshly, interleaved in fresh processes, until a ratio is shown to be at most 1, or above.
+) -> Ratio | None:
+    """Time whole networks, interleaved in new processes, until a ratio is shown to be at most 1, or above.
 
     Args:
         board: an open one.
         points: the networks.
         measuring: each look has its `benchmark_processes`.
         purpose: of the bursts, which nothing else shares.
-        compare: the ratio of (bursts, confidence); None where they do not tell.
+        compare: the ratio of (bursts, confidence); None where they do not decide.
         give_up: stop where no answer can be expected (`hopeless`); False where the interval itself is of use.
 
     Returns:
-        The ratio with its interval at the last look, all looks holding together; None where none of them told it.
+        The ratio with its interval at the last look, all looks holding together; None where none of them could compare.
     """
     bursts: dict[str, list[Burst]] = {}
-    found = None
+    ratio = None
     for look in looks(board):
         name = f"{purpose}:look{look}:{measuring.visits}"
         merge(bursts, board.measure(points, measuring.end_to_end(), name))
-        found = compare(bursts, confidence_at(look))
-        if found is not None and (found[2] <= 1 or found[1] > 1 or (give_up and hopeless(found, look))):
+        ratio = compare(bursts, confidence_at(look))
+        if ratio is not None and (ratio.kept or ratio.low > 1 or (give_up and hopeless(ratio, look))):
             break
         if all(point.key in board.failures for point in points):
             break  # there is nothing to look at
-    return found
+    return ratio

@@ -47,6 +47,11 @@ def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | 
     return GraphPoint(key or graph.shape_key(), label, model, reference, shape, curve=curve, graph=graph)
 
 
+def network_point(architecture: Architecture, device: Device) -> GraphPoint:
+    """A point that times a whole network with stand-in weights."""
+    return point(engine_graph(architecture), f"{architecture.spec.name} {architecture.arch}", device)
+
+
 def neighbours(graph: Graph, group: str | None = None) -> dict[str, int]:
     """Widths of all groups that shape a part, but `group`."""
     found: dict[str, int] = {}

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import fleet_choice
 from hakd.boards import Device
 from hakd.choosing.joint import TileTable
-from hakd.choosing.within_budgets import FleetKept
+from hakd.choosing.within_budgets import Verified
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
@@ -81,7 +81,7 @@ def test_a_network_that_the_tables_do_not_hold_has_no_prediction_and_no_cost_of_
         {"a": 0.0, "b": 0.0},
     )
     budgets = dict.fromkeys("ab", Budget("the latency of random", least))
-    made = described(FleetKept(least.widths, (), None, "why"), asked, budgets, full, 10.0)
+    made = described(Verified(least.widths, (), None, "why"), asked, budgets, full, 10.0)
     assert json.dumps(made, allow_nan=False)
     assert made["arch"] == least.arch and made["lost_share"] is None
     assert all(one["saliency"] is None for one in made["groups"])

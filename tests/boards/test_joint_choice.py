@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.search.budget import budget_from
-from hakd.search.by_tables import ChoiceProblem
+from hakd.search.by_tables import TableMethods
 from hakd.search.certifying import protocol
+from hakd.search.problem import ChoiceProblem
 from hakd.search.snapping import snap_network
 from hakd.search.tile_tables import combinations, measure_tables
 from hakd.staircase.curve_rows import curves_from_table
@@ -59,11 +61,19 @@ class Case:
         self.store, self.free = store, choose_device_free(self.pruned, LEVEL, 0)
         self.table, _ = sweep("vdev", self.settings, store, {LEVEL: self.free})
 
+    @property
+    def problem(self) -> ChoiceProblem:
+        return ChoiceProblem(LEVEL, self.pruned, curves_from_table(self.table, LEVEL), self.trajectory)
+
     def snap(self, methods=("joint",), **budget):
         return snap_network(
-            "vdev", self.settings, self.store, LEVEL, self.pruned, self.table, self.trajectory, 5.0, {},
-            methods, budget or None, self.free,
-        )  # fmt: skip
+            "vdev",
+            self.settings,
+            self.store,
+            self.problem,
+            TableMethods(methods, budget or None, self.free),
+            sweep_s=5.0,
+        )
 
     @cached_property
     def made(self) -> dict:
@@ -101,8 +111,8 @@ def test_it_keeps_more_than_the_readings_of_hakd_within_the_pruned_networks_late
     assert kept["steps"][-1]["fresh_ms"] == pytest.approx(fresh_ms, rel=0.03)
     assert abs(kept["shrinkage"]) < 0.03  # calibrated: what was predicted is what fresh data say
     assert case.lost(made["joint"]["widths"]) < case.lost(case.pruned.widths)
-    for rival in ("hakd", "hakd_free", "knapsack", "latency_greedy"):
-        assert case.lost(made["joint"]["widths"]) <= case.lost(made[rival]["widths"]) + 0.01, rival
+    for other in ("hakd", "hakd_free", "knapsack", "latency_greedy"):
+        assert case.lost(made["joint"]["widths"]) <= case.lost(made[other]["widths"]) + 0.01, other
 
 
 def test_every_chosen_width_has_a_certificate_that_the_formula_confirms(case):
@@ -144,8 +154,8 @@ def test_only_what_is_asked_for_is_measured(case):
 
 @pytest.mark.parametrize("budget", [{"speedup": 1.7}, {"like": "round16"}, {"latency_ms": None}])
 def test_other_budgets_are_kept_as_the_truth_has_them(case, budget):
-    full_ms, rival_ms = case.true_ms(case.full), case.true_ms(case.free["round16"].widths)
-    limit = {"speedup": full_ms / 1.7, "like": rival_ms, "latency_ms": 0.7 * full_ms}[next(iter(budget))]
+    full_ms, other_ms = case.true_ms(case.full), case.true_ms(case.free["round16"].widths)
+    limit = {"speedup": full_ms / 1.7, "like": other_ms, "latency_ms": 0.7 * full_ms}[next(iter(budget))]
     if "latency_ms" in budget:
         budget = {"latency_ms": limit}
     found = case.snap(**budget)["joint"]
@@ -169,9 +179,7 @@ def test_a_budget_that_nothing_keeps_is_one_clear_error(case):
 def test_without_noise_tables_hold_the_truth(tmp_path):
     case = Case("mobilenet", tmp_path, noise=False)
     device, measuring = device_from("vdev", case.settings)
-    curves = curves_from_table(case.table, LEVEL)
-    question = ChoiceProblem(LEVEL, case.pruned, curves, case.trajectory)
-    candidates = question.candidates(budget_from({"like": "fisher"}, {"fisher": case.pruned}))
+    candidates = case.problem.candidates(budget_from({"like": "fisher"}, {"fisher": case.pruned}))
     networks = {one.arch: one for one in (case.pruned, full_architecture(case.spec))}
     with open_board(device, tmp_path) as board:
         tables = measure_tables(board, case.pruned, candidates, networks, measuring)
@@ -186,16 +194,15 @@ def test_without_noise_tables_hold_the_truth(tmp_path):
     assert shapes["stem"] == ("stem",) and shapes["block5"] == ("block4", "block5")
     sizes = {tile.name: len(tile.latency_ms) for tile in tables.tiles}
     assert sizes["block5"] == len(candidates["block4"]) * len(candidates["block5"])
-    values = question.values(candidates)
+    values = case.problem.values(candidates)
     assert all(by_width[case.full[group]] == 0 for group, by_width in values.items())
     assert all(math.isfinite(value) and value <= 0 for some in values.values() for value in some.values())
 
 
 def test_candidates_are_no_narrower_than_the_trajectory_knows(case):
-    curves = curves_from_table(case.table, LEVEL)
     short = case.trajectory[case.trajectory.groupby("group").cumcount() < 3]
     budget = budget_from({"like": "uniform"}, {**case.free, "fisher": case.pruned})
-    for group, widths in ChoiceProblem(LEVEL, case.pruned, curves, short).candidates(budget).items():
+    for group, widths in replace(case.problem, trajectory=short).candidates(budget).items():
         assert min(widths) >= min(case.full[group] - 3, case.pruned.widths[group])
 
 
@@ -203,9 +210,12 @@ def test_a_network_that_nothing_in_the_tables_beats_is_its_own_choice(case, tmp_
     """One that is both faster and wider than what the candidates allow: the smallest widths of all."""
     least = Architecture(case.spec, dict.fromkeys(case.full, 1))
     made = snap_network(
-        "vdev", case.settings, case.store, LEVEL, case.pruned, case.table, case.trajectory.iloc[:5], 0.0, {},
-        ("joint",), {"like": "random"}, {**case.free, "random": least},
-    )["joint"]  # fmt: skip
+        "vdev",
+        case.settings,
+        case.store,
+        replace(case.problem, trajectory=case.trajectory.iloc[:5]),
+        TableMethods(("joint",), {"like": "random"}, {**case.free, "random": least}),
+    )["joint"]
     assert made["widths"] == dict(least.widths) and made["repair"]["ratio_high"] == 1.0
     assert "the network that gave the budget" in made["repair"]["reason"]
 
@@ -225,7 +235,7 @@ def test_the_benchmark_tells_latency_and_loss_of_every_method():
     assert joint_choice.regret(4)["regret"].between(0, 0.01).all()
 
 
-def test_an_unknown_rival_is_one_clear_error():
+def test_an_unknown_baseline_is_one_clear_error():
     spec = SPECS["densenet"]()
     with pytest.raises(
         HakdError, match=r"choosing.budget.like: no widths by the method 'joint'.*Known: fisher"

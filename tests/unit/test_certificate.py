@@ -153,7 +153,7 @@ def test_an_interrupted_process_does_not_count():
         (0.5, Claim("new", "old", share=0.5, than="the full network's latency / 2"), None,
          "the network is at most 0.0 % slower than the full network's latency / 2 (95 %)"),
         (5.1, Claim("new", None, limit_ms=5.0, than="5 ms"), None, "the network is at most 2.0 % slower than 5 ms"),
-        (1.0, Claim("", None), None, "the network is its twin: nothing to certify"),
+        (1.0, Claim(None, None), None, "the network is its twin: nothing to certify"),
     ],
 )  # fmt: skip
 def test_words_say_what_the_figures_say(ratio, claim, free, words):

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_staircase_shapes import flat, sampled, staircase
 
+from hakd.choosing.fresh import Fresh
 from hakd.choosing.repair import Move, moves_from, repair, undo_order
 from hakd.choosing.snap import snap
 from hakd.records.errors import HakdError
+from hakd.staircase.ratio import SAME, Ratio
 
 
 class Device:
@@ -19,11 +21,11 @@ class Device:
     def __init__(self, costs, half=0.0):
         self.costs, self.half, self.calls = costs, half, []
 
-    def __call__(self, snapped, twin):
-        moved = {group for group in snapped if snapped[group] != twin[group]}
+    def __call__(self, widths):
+        moved = {group for group, width in widths.items() if group in self.costs and width != 8}
         self.calls.append(moved)
         ratio = 1 + sum(self.costs[group] for group in moved)
-        return ratio, ratio - self.half, ratio + self.half
+        return Fresh(ratio, Ratio(ratio, ratio - self.half, ratio + self.half))
 
 
 def build(costs, saliency=None):
@@ -46,7 +48,7 @@ def test_a_network_that_is_as_fast_is_accepted_at_once():
     found = repair(twin_of(moves), moves, device)
     assert found.widths == {"fixed": 5, "a": 16, "b": 16}
     assert len(device.calls) == len(found.steps) == 1 and found.steps[0].reason == "accepted"
-    assert (found.ratio, found.ratio_high) == pytest.approx((0.92, 0.93)) and not found.undone
+    assert (found.ratio.value, found.ratio.high) == pytest.approx((0.92, 0.93)) and not found.undone
 
 
 def test_the_least_saliency_per_microsecond_goes_first():
@@ -78,13 +80,11 @@ def test_repair_ends_in_time_with_a_network_that_is_not_slower(costs, half, timi
     assert len(device.calls) == len(found.steps) <= timings
     assert sorted(m.group for m in (*found.kept, *found.undone)) == sorted(costs)
     assert found.widths == twin_of(moves) | {move.group: 16 for move in found.kept}
-    assert found.ratio_high <= 1.0
+    assert found.ratio.high <= 1.0
     if found.kept:
         assert 1 + sum(costs[move.group] for move in found.kept) + half <= 1.0 + 1e-9
     else:
-        assert (found.ratio, found.ratio_low, found.ratio_high) == (1, 1, 1) and found.widths == twin_of(
-            moves
-        )
+        assert found.ratio == SAME and found.widths == twin_of(moves)
     undone = [group for step in found.steps for group in step.undone]
     assert undone == [move.group for move in found.undone]
     assert [{move.group for move in moves} - set(undone[:n]) for n in _before(found.steps)] == device.calls
@@ -128,7 +128,7 @@ def test_without_moves_nothing_is_timed():
     found = repair({"a": 8}, [], device)
     assert (
         found.widths == {"a": 8}
-        and found.ratio == 1
+        and found.ratio == SAME
         and not device.calls
         and "nothing was moved" in found.reason
     )
@@ -140,11 +140,11 @@ def test_a_device_that_cannot_compare_leaves_the_twin_and_says_so(costs, half, t
     """It compares a few times, then no two processes timed both networks any more."""
     moves, device, asked = build(costs), Device(costs, half), []
 
-    def time_pair(snapped, twin):
-        asked.append(snapped)
-        return device(snapped, twin) if len(asked) <= answers else None
+    def time_fresh(widths):
+        asked.append(widths)
+        return device(widths) if len(asked) <= answers else None
 
-    found = repair(twin_of(moves), moves, time_pair, max_timings=timings)
+    found = repair(twin_of(moves), moves, time_fresh, max_timings=timings)
     json.dumps(found.to_dict(), allow_nan=False)
     if len(asked) <= answers:  # it ended before
         assert found.verified and found == repair(
@@ -155,7 +155,7 @@ def test_a_device_that_cannot_compare_leaves_the_twin_and_says_so(costs, half, t
     assert found.widths == twin_of(moves) and not found.kept
     assert len(found.steps) == answers and len(asked) == answers + 1  # it is not asked again
     assert sorted(move.group for move in found.undone) == sorted(costs)
-    assert (found.ratio, found.ratio_low, found.ratio_high) == (1, 1, 1)
+    assert found.ratio == SAME
     assert found.reason == "not verified, no two processes timed both networks: the twin itself"
 
 
@@ -171,9 +171,9 @@ def test_moves_come_from_choices_that_change_a_width():
 @pytest.mark.parametrize(
     "answer", [(float("nan"), 0.9, 1.1), (1.0, 1.1, 0.9), (1.0, 0.9, float("inf")), (0.0, 0.0, 0.0)]
 )
-def test_a_ratio_that_is_none_is_refused(answer):
+def test_a_ratio_that_is_not_a_measurement_is_refused(answer):
     with pytest.raises(HakdError, match="verification: a ratio of"):
-        repair({"a": 8}, [Move("a", 8, 16, 1.0, 0.1)], lambda snapped, twin: answer)
+        repair({"a": 8}, [Move("a", 8, 16, 1.0, 0.1)], lambda widths: Fresh(1.0, Ratio(*answer)))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Verification of choices of whole networks against a simulated device; which widths are worth timing."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -8,19 +9,37 @@ from hypothesis import strategies as st
 from test_staircase_shapes import comb, sampled, slope, staircase
 
 from hakd.choosing.device_free import choose_device_free
+from hakd.choosing.fresh import Fresh
 from hakd.choosing.joint import Cost, NoneFits, TileTable, choose
 from hakd.choosing.width_candidates import width_candidates
-from hakd.choosing.within_budget import within_budget
+from hakd.choosing.within_budgets import within_budgets
 from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
+from hakd.staircase.ratio import SAME, Ratio
 
 WIDTHS = list(range(8, 129, 8))
+EXCEEDED = Fresh(2.0, Ratio(1.05, 1.01, 1.09))
 TABLE = TileTable("t", ("g",), {(w,): w / 100 for w in WIDTHS}, {(w,): 0.0 for w in WIDTHS})
 
 
 def solve(budget_ms: float):
     return choose({"g": {w: float(w) for w in WIDTHS}}, [Cost("d", [TABLE], budget_ms)])
+
+
+def within_budget(solve, time_fresh, budget_ms, fallback=None):
+    """One device is a fleet of one."""
+    return within_budgets(
+        lambda asked: solve(asked["d"]), lambda widths: {"d": time_fresh(widths)}, {"d": budget_ms}, fallback
+    )
+
+
+def ratio_of(found):
+    return SAME if found.taken is None else found.taken.devices["d"].ratio
+
+
+def shrinkage_of(found, budget_ms=1.0):
+    return found.to_dict("d", budget_ms)["shrinkage"]
 
 
 def device(factor: float, half: float = 0.001, budget_ms: float = 1.0):
@@ -29,7 +48,7 @@ def device(factor: float, half: float = 0.001, budget_ms: float = 1.0):
     def time_fresh(widths):
         time_fresh.asked.append(dict(widths))
         ms = factor * widths["g"] / 100
-        return ms, ms / budget_ms, ms / budget_ms - half, ms / budget_ms + half
+        return Fresh(ms, Ratio(ms / budget_ms, ms / budget_ms - half, ms / budget_ms + half))
 
     time_fresh.asked = []
     return time_fresh
@@ -38,34 +57,34 @@ def device(factor: float, half: float = 0.001, budget_ms: float = 1.0):
 def test_a_prediction_that_holds_is_accepted_at_once():
     fresh = device(1.0)
     found = within_budget(solve, fresh, 1.0)
-    assert found.widths == {"g": 96} and len(found.steps) == 1 and found.ratio_high <= 1
-    assert found.shrinkage == pytest.approx(0.0) and found.reason.startswith("verified: at most 0.961")
-    assert json.loads(json.dumps(found.to_dict()))["steps"][0]["fresh_ms"] == pytest.approx(0.96)
+    assert found.widths == {"g": 96} and len(found.steps) == 1 and ratio_of(found).high <= 1
+    assert shrinkage_of(found) == pytest.approx(0.0) and found.reason.startswith("verified: at most 0.961")
+    assert json.loads(json.dumps(found.to_dict("d", 1.0)))["steps"][0]["fresh_ms"] == pytest.approx(0.96)
 
 
 @given(st.floats(1.0, 2.0), st.floats(0.001, 0.02))
 def test_a_slower_device_gets_a_tighter_choice_that_truly_keeps_the_budget(factor, half):
     fresh = device(factor, half)
     found = within_budget(solve, fresh, 1.0)
-    assert factor * found.widths["g"] / 100 <= 1 and found.ratio_high <= 1
+    assert factor * found.widths["g"] / 100 <= 1 and ratio_of(found).high <= 1
     assert len(found.steps) == len(fresh.asked) <= 3
     widths = [step.widths["g"] for step in found.steps]
     assert widths == sorted(set(widths), reverse=True)  # never the same again
     assert factor * (found.widths["g"] + 16) / 100 + half > 1  # and not much narrower than it has to be
-    assert found.shrinkage == pytest.approx(factor - 1)
+    assert shrinkage_of(found) == pytest.approx(factor - 1)
 
 
 def test_without_success_it_is_the_fallback_or_says_that_it_is_not_verified():
     def never(widths):
-        return 2.0, 1.05, 1.01, 1.09
+        return EXCEEDED
 
     found = within_budget(solve, never, 1.0, {"g": 50})
-    assert found.widths == {"g": 50} and found.ratio == found.ratio_high == 1.0
+    assert found.widths == {"g": 50} and ratio_of(found).value == ratio_of(found).high == 1.0
     assert (
         found.reason == "not verified in 4 tries: the network that gave the budget" and len(found.steps) == 4
     )
     found = within_budget(solve, never, 1.0)
-    assert found.ratio_high == 1.09 and "may be exceeded, by 9.0% at most" in found.reason
+    assert ratio_of(found).high == 1.09 and "may be exceeded by 9.0% at most" in found.reason
 
 
 @pytest.mark.parametrize("answers", [0, 1, 2])
@@ -75,10 +94,10 @@ def test_a_device_that_cannot_compare_leaves_the_fallback_or_the_best_so_far(ans
 
     def time_fresh(widths):
         asked.append(dict(widths))
-        return (2.0, 1.05, 1.01, 1.09) if len(asked) <= answers else None
+        return EXCEEDED if len(asked) <= answers else None
 
     found = within_budget(solve, time_fresh, 1.0, {"g": 50})
-    assert found.widths == {"g": 50} and found.ratio == found.ratio_high == 1.0
+    assert found.widths == {"g": 50} and ratio_of(found).value == ratio_of(found).high == 1.0
     assert found.reason == "not verified, no two processes timed it: the network that gave the budget"
     assert len(found.steps) == answers and len(asked) == answers + 1
     asked.clear()
@@ -89,9 +108,9 @@ def test_a_device_that_cannot_compare_leaves_the_fallback_or_the_best_so_far(ans
             within_budget(solve, time_fresh, 1.0)
         return
     found = within_budget(solve, time_fresh, 1.0)
-    assert found.widths == found.steps[0].widths and found.ratio_high == 1.09
+    assert found.widths == found.steps[0].widths and ratio_of(found).high == 1.09
     assert found.reason.startswith(
-        "not verified, no two processes timed it: the budget may be exceeded, by 9.0%"
+        "not verified, no two processes timed it: the budget may be exceeded by 9.0%"
     )
 
 
@@ -99,14 +118,20 @@ def test_a_budget_below_everything_is_an_error_or_the_fallback():
     with pytest.raises(NoneFits, match=r"0.01 ms on d"):
         within_budget(solve, device(1.0), 0.01)
     found = within_budget(solve, device(1.0), 0.01, {"g": 50})
-    assert found.widths == {"g": 50} and not found.steps and found.shrinkage is None
+    assert found.widths == {"g": 50} and not found.steps and shrinkage_of(found) is None
     found = within_budget(solve, device(20.0, budget_ms=0.1), 0.1)  # the second choice has nothing left
     assert found.widths == {"g": 8} and "nothing in the tables keeps" in found.reason
 
 
-def test_a_ratio_that_is_none_is_refused():
-    with pytest.raises(HakdError, match="no measurement"):
-        within_budget(solve, lambda widths: (1.0, 1.0, 0.0, float("nan")), 1.0)
+def test_a_ratio_that_is_not_a_measurement_is_refused():
+    for ratio in (
+        Ratio(1.0, 0.0, 1.1),
+        Ratio(1.0, 0.9, math.nan),
+        Ratio(1.0, 0.9, math.inf),
+        Ratio(1.2, 0.9, 1.1),
+    ):
+        with pytest.raises(HakdError, match=r"is not a measurement\. Time the networks in two processes"):
+            Fresh(1.0, ratio)
 
 
 # --- candidate widths

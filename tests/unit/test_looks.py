@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from hakd.boards import Burst, Device, Point, Protocol
 from hakd.staircase.estimate import ratio, student
+from hakd.staircase.ratio import SAME, Ratio
 from hakd.study.measuring import Measuring
-from hakd.sweeping.looks import LOOKS, MOST, confidence_at, hopeless, looks, merge, shown
+from hakd.sweeping.looks import LOOKS, MOST, compare_networks, confidence_at, hopeless, looks, merge
 
 POINTS = [Point(key, key, lambda: b"", None, (1, 1)) for key in ("new", "old")]
 
@@ -93,8 +94,8 @@ def ends(log_ratio: float, seed: int, processes: int = 5) -> Iterator[tuple[int,
     for look in range(1, LOOKS + 1):
         logs = np.append(logs, log_ratio + 0.01 * rng.standard_normal(processes))
         low, high = student(logs[None, :], confidence_at(look))
-        found = tuple(float(np.exp(value)) for value in (logs.mean(), low[0], high[0]))
-        yield look, found[2] <= 1, hopeless(found, look)
+        found = Ratio(*(float(np.exp(value)) for value in (logs.mean(), low[0], high[0])))
+        yield look, found.kept, hopeless(found, look)
 
 
 def outcome(log_ratio: float, seed: int) -> tuple[int, str]:
@@ -132,8 +133,8 @@ def test_slower_networks_are_given_up_sooner_than_equal_ones():
 
 
 def test_there_is_always_hope_at_the_last_look_and_never_without_noise():
-    assert not hopeless((1.5, 1.4, 1.6), LOOKS) and not hopeless((1.5, 1.4, 1.6), MOST)
-    assert hopeless((1.0001, 1.0001, 1.0001), 1) and not hopeless((1.0, 1.0, 1.0), 1)
+    assert not hopeless(Ratio(1.5, 1.4, 1.6), LOOKS) and not hopeless(Ratio(1.5, 1.4, 1.6), MOST)
+    assert hopeless(Ratio(1.0001, 1.0001, 1.0001), 1) and not hopeless(SAME, 1)
 
 
 def compared(bursts, confidence):
@@ -146,12 +147,14 @@ def compared(bursts, confidence):
 def test_what_is_plain_is_shown_at_the_first_look(log_ratio, wanted):
     store = {}
     board = Bench(store, log_ratio, sigma=0.002)
-    found = shown(board, POINTS, Measuring(), "verify:x", compared)
-    assert found[0] == pytest.approx(math.exp(log_ratio), rel=0.01) and found[1] < found[0] < found[2]
-    assert (found[2] <= 1) == (log_ratio < 0) and len(store) == wanted
+    found = compare_networks(board, POINTS, Measuring(), "verify:x", compared)
+    assert (
+        found.value == pytest.approx(math.exp(log_ratio), rel=0.01) and found.low < found.value < found.high
+    )
+    assert found.kept == (log_ratio < 0) and len(store) == wanted
     assert list(store) == [f"verify:x:look1:{Measuring().visits}"]
     bursts = next(iter(store.values()))
-    assert found == pytest.approx(ratio(bursts, "new", "old", confidence_at(1)))
+    assert found == ratio(bursts, "new", "old", confidence_at(1))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -164,14 +167,16 @@ def test_what_needs_more_looks_gets_them_as_long_as_there_is_hope(seed):
         steps.append((compared(bursts, confidence), confidence))
         return steps[-1][0]
 
-    found = shown(board, POINTS, Measuring(), "verify:x", compare)
+    found = compare_networks(board, POINTS, Measuring(), "verify:x", compare)
     assert found == steps[-1][0] and len(steps) == len(store) <= LOOKS
     for look, (seen, confidence) in enumerate(steps, start=1):
         assert confidence == confidence_at(look)
-        ended = seen[2] <= 1 or seen[1] > 1 or hopeless(seen, look) or look == LOOKS
+        ended = seen.kept or seen.low > 1 or hopeless(seen, look) or look == LOOKS
         assert ended == (look == len(steps))
-    again = shown(Bench(store, -0.02, sigma=0.025, seed=seed + 50), POINTS, Measuring(), "verify:x", compared)
-    if found[2] <= 1 or found[1] > 1:
+    again = compare_networks(
+        Bench(store, -0.02, sigma=0.025, seed=seed + 50), POINTS, Measuring(), "verify:x", compared
+    )
+    if found.kept or found.low > 1:
         assert again == found  # a later session says the same, and times nothing
     else:
         assert len(store) > len(steps) or again == found
@@ -180,7 +185,7 @@ def test_what_needs_more_looks_gets_them_as_long_as_there_is_hope(seed):
 @pytest.mark.parametrize("lost", [True, False])
 def test_what_cannot_be_compared_is_none_after_all_looks(lost):
     board = Bench({}, sigma=0.01, lost=True)
-    assert shown(board, POINTS, Measuring(), "verify:x", compared) is None
+    assert compare_networks(board, POINTS, Measuring(), "verify:x", compared) is None
     assert board.timed == LOOKS * Measuring().benchmark_processes
 
 

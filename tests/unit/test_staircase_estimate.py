@@ -128,8 +128,8 @@ def test_a_ratio_is_unbiased_where_processes_are_slow_from_end_to_end(seed):
     found = ratio(
         simulate({"new": 0.9, "old": 1.0}, factors, noise=0.003, share=0.45, seed=seed), "new", "old"
     )
-    assert found[0] == pytest.approx(0.9, rel=0.01)
-    assert found[1] <= 0.9 * 1.002 and found[2] >= 0.9 * 0.998 and found[2] / found[1] < 1.02
+    assert found.value == pytest.approx(0.9, rel=0.01)
+    assert found.low <= 0.9 * 1.002 and found.high >= 0.9 * 0.998 and found.high / found.low < 1.02
 
 
 @pytest.mark.parametrize("slow", [1, 2, 3, 4])
@@ -383,7 +383,8 @@ def test_a_burst_without_a_time_is_refused_by_key(wrong, which):
 
 def test_ratio_is_paired_within_processes():
     factors = dict(zip("pqrst", [1.0, 1.5, 0.7, 1.2, 1.01], strict=True))
-    value, low, high = ratio(simulate({"new": 0.9, "old": 1.0}, factors), "new", "old")
+    against = ratio(simulate({"new": 0.9, "old": 1.0}, factors), "new", "old")
+    value, low, high = against.value, against.low, against.high
     assert value == pytest.approx(0.9, rel=1e-4) and high - low < 1e-3  # the machine's factors cancel
 
     bursts = simulate({"new": 0.9, "old": 1.0}, factors, point=0.02)
@@ -393,7 +394,8 @@ def test_ratio_is_paired_within_processes():
         for p in factors
     ]
     wanted = np.exp(stats.t.interval(0.95, 4, np.mean(gaps), stats.sem(gaps)))
-    assert ratio(bursts, "new", "old") == pytest.approx((np.exp(np.mean(gaps)), *wanted))
+    against = ratio(bursts, "new", "old")
+    assert (against.value, against.low, against.high) == pytest.approx((np.exp(np.mean(gaps)), *wanted))
 
 
 def test_ratio_needs_two_processes_that_timed_both():
@@ -402,4 +404,4 @@ def test_ratio_needs_two_processes_that_timed_both():
     assert ratio(torn, "new", "old") is None
     assert ratio({"new": bursts["new"]}, "new", "old") is None
     assert ratio({"new": bursts["new"], "old": []}, "new", "old") is None
-    assert ratio(bursts, "new", "old")[0] == pytest.approx(0.9, rel=1e-4)
+    assert ratio(bursts, "new", "old").value == pytest.approx(0.9, rel=1e-4)

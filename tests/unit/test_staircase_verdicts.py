@@ -55,7 +55,7 @@ def test_verdicts_of_made_up_intervals(ratio, half, wanted):
 def test_a_verdict_is_what_its_interval_says(ratio, half, eps, linked):
     curve = pair(ratio, half, eps, linked)
     found = curve.compared(1, 0)
-    assert found.ratio == pytest.approx(ratio)
+    assert found.value == pytest.approx(ratio)
     if not linked:
         assert found.low == 0 and math.isinf(found.high) and curve.verdict(1, 0) == OPEN
         return
@@ -194,7 +194,7 @@ def test_a_curve_of_an_older_table_goes_by_its_residual(drop):
     found = curve_of(old)
     assert found.low == found.high == (None,) * 12
     assert found.tolerance == tolerance(curve.residual_p95) and found.residual_p95 == curve.residual_p95
-    half = math.log(found.compared(1, 0).high / found.compared(1, 0).ratio)
+    half = math.log(found.compared(1, 0).high / found.compared(1, 0).value)
     assert half == pytest.approx(curve.residual_p95)
     assert found.latency_ms == curve.latency_ms and found.min_ms == curve.min_ms
     unknown = curve_of(old.assign(residual_p95=None))

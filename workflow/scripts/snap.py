@@ -4,6 +4,8 @@ from hakd.pruning.trajectory import read_trajectory
 from hakd.records.arch import architecture_from, write_architecture
 from hakd.records.files import read_json, write_json
 from hakd.records.tables import read_table
+from hakd.search.by_tables import TableMethods
+from hakd.search.problem import ChoiceProblem
 from hakd.search.snapping import snap_network
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.inversions import inversions
@@ -25,30 +27,25 @@ def main(
 ):
     """Write the choices of each method with their reasons, and the content-addressed architecture files."""
     widths = read_json(path_to_widths, "widths")["methods"]
-    rivals = {method: architecture_from(entry, path_to_widths) for method, entry in widths.items()}
+    chosen = {method: architecture_from(entry, path_to_widths) for method, entry in widths.items()}
     table, metadata = read_table(path_to_latency, "latency")
-    trajectory = read_trajectory(path_to_trajectory)
+    curves, trajectory = curves_from_table(table, level), read_trajectory(path_to_trajectory)
     measured_on = seen(metadata, path_to_latency)
     methods = snap_network(
         name,
         device,
         store,
-        level,
-        rivals["fisher"],
-        table,
-        trajectory,
+        ChoiceProblem(level, chosen["fisher"], curves, trajectory),
+        TableMethods(by_tables, budget, chosen),
         metadata["seconds"],
         {path_to_latency: measured_on},
-        by_tables,
-        budget,
-        rivals,
     )
     for entry in methods.values():
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
-    inverted = [one for curve in curves_from_table(table, level).values() for one in inversions(curve)]
+    inverted = [inversion for curve in curves.values() for inversion in inversions(curve)]
     content = {"level": level, "device": name, "chosen_on": measured_on, "methods": methods}
-    content["inversions"] = [one.to_dict() for one in inverted]
+    content["inversions"] = [inversion.to_dict() for inversion in inverted]
     write_json(path_to_snap, "snap", content)
 
 

@@ -1,0 +1,66 @@
+"""What is to be chosen on a device: the pruned network with its curves, and what its channels are worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hakd.choosing.baselines import round_to
+from hakd.choosing.width_candidates import SHARES, width_candidates
+from hakd.networks.families import full_widths
+from hakd.pruning.trajectory import regained_saliency
+from hakd.records.arch import Architecture
+from hakd.search.budget import Budget
+from hakd.staircase.curve import Curve
+
+# Of the pruned width: a budget of another network's time may need much narrower ones.
+TIGHT_SHARES = (0.7, 0.4)
+
+
+@dataclass(frozen=True)
+class ChoiceProblem:
+    """What is to be chosen: the pruned network with its curves, and what its channels are worth."""
+
+    level: float
+    pruned: Architecture
+    curves: Mapping[str, Curve]
+    trajectory: pd.DataFrame
+
+    @property
+    def full(self) -> dict[str, int]:
+        """Widths before pruning."""
+        return full_widths(self.pruned.spec)
+
+    @property
+    def rounded(self) -> dict[str, int]:
+        """The pruned widths rounded up to 16."""
+        return round_to(self.pruned.widths, self.full)
+
+    def candidates(self, budget: Budget) -> dict[str, list[int]]:
+        """Widths worth timing by group; narrower than pruned where the trajectory goes on to lower levels.
+
+        The rounded network's widths are among them and, where the budget is a network's latency, that one's.
+        """
+        removed, full = self.trajectory["group"].value_counts(), self.full
+        lowest = {group: full[group] - int(removed.get(group, 0)) for group in full}
+        shares = SHARES if budget.same else TIGHT_SHARES
+        found = {
+            group: width_candidates(self.curves[group], width, full[group], lowest[group], shares=shares)
+            for group, width in self.pruned.widths.items()
+        }
+        reference = budget.reference.widths if budget.reference is not None and budget.same else {}
+        for widths in (self.rounded, reference):
+            for group, width in widths.items():
+                if width >= lowest[group]:
+                    found[group] = sorted({*found[group], width})
+        return found
+
+    def values(self, candidates: Mapping[str, Sequence[int]]) -> dict[str, dict[int, float]]:
+        """{group: {width: minus the recorded saliency of the channels that it drops}}."""
+        return {
+            group: {
+                width: -regained_saliency(self.trajectory, self.full, group, width, self.full[group])
+                for width in widths
+            }
+            for group, widths in candidates.items()
+        }
