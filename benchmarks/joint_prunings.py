@@ -41,6 +41,7 @@ from hakd.search.snapping import snap_network  # noqa: E402
 from hakd.search.tile_tables import Tables, measure_tables  # noqa: E402
 from hakd.staircase.curve_rows import curves_from_table  # noqa: E402
 from hakd.staircase.estimate import estimate, ratio  # noqa: E402
+from hakd.staircase.ratio import Ratio  # noqa: E402
 from hakd.sweeping.looks import LOOKS, merge  # noqa: E402
 from hakd.sweeping.parts import engine_graph, point  # noqa: E402
 from hakd.sweeping.sweep import sweep  # noqa: E402
@@ -229,7 +230,7 @@ def _time_afresh(case: Case, path: Path) -> None:
             if all(known(one, measuring.min_step / 2) for one in found.by_key.values()):
                 break
     ratios = {
-        f"{name} / {other}": ratio(bursts, points[one.arch].key, points[networks[other].arch].key)
+        f"{name} / {other}": _numbers(ratio(bursts, points[one.arch].key, points[networks[other].arch].key))
         for name, one in networks.items()
         for other in (*BUDGETS, *READINGS, "full")
         if one.arch != networks[other].arch
@@ -237,6 +238,10 @@ def _time_afresh(case: Case, path: Path) -> None:
     latency = {name: found.by_key[points[one.arch].key].latency_ms for name, one in networks.items()}
     about = {"residual_p95": found.residual_p95}
     write_json(path, "fresh", {"latency_ms": latency, "ratios": ratios, **about})
+
+
+def _numbers(found: Ratio | None) -> list[float] | None:
+    return None if found is None else [found.value, found.low, found.high]
 
 
 # --- against trying everything

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 LOOKS = 2  # what the tables do not know well the chance constraint counts, so that fewer looks do than for a curve
 UNKNOWN_SPREAD = 0.03  # of a log latency, where no two processes can be compared
 
+Widths = tuple[int, ...]  # of the groups that shape a tile, in their order
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -40,7 +42,7 @@ class Tables:
 
 def combinations(
     pruned: Architecture, candidates: Mapping[str, Sequence[int]]
-) -> dict[str, tuple[tuple[str, ...], dict[tuple[int, ...], Architecture]]]:
+) -> dict[str, tuple[tuple[str, ...], dict[Widths, Architecture]]]:
     """{tile: (its groups, {widths of these: a network that has the tile with them})}, in network order."""
     found = {}
     for name, graph in engine_graph(pruned).tiles().items():
@@ -72,60 +74,69 @@ def measure_tables(
     Raises:
         HakdError: a network that could not be timed, or a tile of which nothing could.
     """
-    wanted = combinations(pruned, candidates)
-    keys: dict[str, dict[tuple[int, ...], str]] = {name: {} for name in wanted}
-    points: list[Point] = []
-    for name, (_, cases) in wanted.items():
-        for key, network in cases.items():
-            graph = engine_graph(network).tiles()[name]
-            label = f"{pruned.spec.name} {name} {key}"
-            points.append(point(graph, label, board.device, curve=f"{pruned.spec.name} {name}"))
-            keys[name][key] = points[-1].key
+    cases = combinations(pruned, candidates)
+    points = {name: _case_points(pruned, name, by_widths, board) for name, (_, by_widths) in cases.items()}
     parts = {arch: tile_points(network, board.device) for arch, network in networks.items()}
-    points += [part for tiles in parts.values() for part in tiles.values()]
-    sweep = time_tiles(board, points, measuring, reference_part(pruned, board.device), LOOKS)
-    sigma = dict(
-        zip(sweep.by_key, np.nan_to_num(log_errors(sweep.adjusted), nan=UNKNOWN_SPREAD), strict=True)
-    )
-    tiles = [
-        _table(name, wanted[name][0], {k: key for k, key in by_width.items() if key in sigma}, sweep, sigma)
-        for name, by_width in keys.items()
-    ]
-    sums = {
-        arch: sum(sweep.by_key[part.key].latency_ms for part in found.values())
-        for arch, found in parts.items()
-        if all(part.key in sweep.by_key for part in found.values())
+    every = [one for of_tile in points.values() for one in of_tile.values()]
+    every += [one for by_tile in parts.values() for one in by_tile.values()]
+    timed = time_tiles(board, every, measuring, reference_part(pruned, board.device), LOOKS)
+    errors = np.nan_to_num(log_errors(timed.adjusted), nan=UNKNOWN_SPREAD)
+    sigma = dict(zip(timed.by_key, errors, strict=True))
+    tiles = tuple(_table(name, cases[name][0], points[name], timed, sigma) for name in cases)
+    # What whole networks take beyond the sum of their tiles, by those that were timed with all of them.
+    sums_ms = {
+        arch: sum(timed.by_key[part.key].latency_ms for part in by_tile.values())
+        for arch, by_tile in parts.items()
+        if all(part.key in timed.by_key for part in by_tile.values())
     }
-    measured = time_networks(board, {arch: networks[arch] for arch in networks}, measuring, "tables")
-    fitted = [arch for arch in sums if arch in measured]
+    measured_ms = time_networks(board, networks, measuring, "tables")
+    overhead_ms = _overhead_ms(sums_ms, measured_ms, len(tiles), board)
+    log.info("%d points in %d tables", len({one.key for one in every}), len(tiles))
+    return Tables(tiles, overhead_ms, measured_ms, sums_ms, timed.residual_p95)
+
+
+def _case_points(
+    pruned: Architecture, tile: str, by_widths: Mapping[Widths, Architecture], board: Board
+) -> dict[Widths, Point]:
+    """A point for a tile at each combination of its groups' widths."""
+    name = f"{pruned.spec.name} {tile}"
+    return {
+        widths: point(engine_graph(network).tiles()[tile], f"{name} {widths}", board.device, curve=name)
+        for widths, network in by_widths.items()
+    }
+
+
+def _overhead_ms(
+    sums_ms: Mapping[str, float], measured_ms: Mapping[str, float], tiles: int, board: Board
+) -> float:
+    """What a whole network takes beyond the sum of its tiles; mostly negative: each tile pays for a call of its own."""
+    fitted = [arch for arch in sums_ms if arch in measured_ms]
     if not fitted:
         raise HakdError(
             "none of the whole networks could be timed with all its tiles",
             where=f"device {board.device.name}",
             remedy="See the failures that the device reported",
         )
-    count = len(tiles)
+    shares = ", ".join(f"{sums_ms[arch] / measured_ms[arch]:.2f}" for arch in fitted)
+    log.info("sum of tiles / network: %s", shares)
     overhead = fit_overhead(
-        [sums[arch] for arch in fitted], [measured[arch] for arch in fitted], [count] * len(fitted)
+        [sums_ms[arch] for arch in fitted], [measured_ms[arch] for arch in fitted], [tiles] * len(fitted)
     )
-    log.info(
-        "%d points in %d tables; sum of tiles / network %s",
-        len({p.key for p in points}),
-        count,
-        ", ".join(f"{sums[arch] / measured[arch]:.2f}" for arch in fitted),
-    )
-    return Tables(tuple(tiles), -overhead.value * (count - 1), measured, sums, sweep.residual_p95)
+    return -overhead.value * (tiles - 1)
 
 
 def _table(
     name: str,
     groups: tuple[str, ...],
-    keys: Mapping[tuple[int, ...], str],
-    sweep: Estimates,
+    points: Mapping[Widths, Point],
+    timed: Estimates,
     sigma: Mapping[str, float],
 ) -> TileTable:
-    latency = {k: sweep.by_key[key].latency_ms for k, key in keys.items()}
-    return TileTable(name, groups, latency, {k: latency[k] * sigma[key] for k, key in keys.items()})
+    """Of the points that could be timed."""
+    keys = {widths: one.key for widths, one in points.items() if one.key in timed.by_key}
+    latency_ms = {widths: timed.by_key[key].latency_ms for widths, key in keys.items()}
+    sigma_ms = {widths: latency_ms[widths] * sigma[key] for widths, key in keys.items()}
+    return TileTable(name, groups, latency_ms, sigma_ms)
 
 
 def time_networks(
