@@ -93,6 +93,12 @@ def test_every_room_is_a_folder_with_a_floor():
     assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "cli"}
 
 
+def test_the_contributors_guide_shows_every_room():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    shown = re.findall(r"^      (\w+)/ {2,}\S", text, re.MULTILINE)
+    assert sorted(shown) == sorted(set(FLOOR) - {"cli", "__main__"})
+
+
 @pytest.mark.parametrize("path", MODULES, ids=place)
 def test_imports_go_down_only(path):
     height = -1 if room(path) == "__init__" else FLOOR[room(path)]
