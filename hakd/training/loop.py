@@ -3,13 +3,11 @@
 Everything random is a function of (seed, epoch), so a run that was killed and resumed equals one that was not.
 """
 
-import hashlib
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from hakd.networks.module import weights_of
 from hakd.records.errors import HakdError
-from hakd.records.files import atomic, digest
+from hakd.training.states import KeptState
 
 Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 Hook = Callable[[nn.Module], None]
@@ -112,9 +111,9 @@ def fit(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
     )
-    run = {"epochs": epochs, "recipe": asdict(recipe), "seed": seed, "context": context}
-    identity = digest([run, getattr(data.train, "dataset", None), _start(module)])
-    rows = _resume(resume_path, identity, module, optimiser)
+    settings = {"epochs": epochs, "recipe": asdict(recipe), "seed": seed, "context": context}
+    kept = KeptState(resume_path, settings, data, weights_of(module))
+    rows = _resume(kept, module, optimiser)
     bar = tqdm(
         range(len(rows), epochs), initial=len(rows), total=epochs, desc=label, unit="epoch", mininterval=1
     )
@@ -122,8 +121,9 @@ def fit(
         row = _epoch(module, data, optimiser, recipe, loss, after_backward, after_step, epoch, epochs, seed)
         rows.append(row)
         bar.set_postfix(loss=f"{row['train_loss']:.3f}", val=f"{row['val_accuracy']:.3f}")
-        if resume_path is not None and epoch + 1 < epochs:
-            _keep(resume_path, identity, module, optimiser, rows)
+        if epoch + 1 < epochs:
+            state = {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "rows": rows}
+            kept.write(state)
     return rows
 
 
@@ -173,39 +173,10 @@ def _epoch(
     }
 
 
-def _start(module: nn.Module) -> str:
-    """Hash of the weights that a run starts from."""
-    hashed = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        hashed.update(name.encode())
-        hashed.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return hashed.hexdigest()
-
-
-def _keep(
-    path: str | os.PathLike, identity: str, module: nn.Module, optimiser: torch.optim.Optimizer, rows: list
-) -> None:
-    state = {
-        "identity": identity,
-        "module": module.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "rows": rows,
-    }
-    with atomic(path) as temporary:
-        torch.save(state, temporary)
-
-
-def _resume(
-    path: str | os.PathLike | None, identity: str, module: nn.Module, optimiser: torch.optim.Optimizer
-) -> list[dict[str, Any]]:
-    """Load a kept state of the same run, if there is one; a state of another run or a damaged one is ignored."""
-    if path is None or not Path(path).exists():
-        return []
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:  # damaged by whatever killed the run: start over, nothing else is lost
-        return []
-    if not isinstance(state, dict) or state.get("identity") != identity:
+def _resume(kept: KeptState, module: nn.Module, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Set network and optimiser to the state that was kept of this run, if there is one; its rows."""
+    state = kept.read()
+    if state is None:
         return []
     module.load_state_dict(state["module"])
     optimiser.load_state_dict(state["optimiser"])

@@ -1,5 +1,7 @@
 """The training loop, distillation losses, and the path from training to a checked export."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from hakd.training.distil import (
     distillation_loss,
 )
 from hakd.training.loop import Recipe, evaluate, fit
+from hakd.training.states import KeptState
 from hakd.training.students import train_candidate
 from tests.unit.builders import SPECS, TensorData, narrowed
 
@@ -104,6 +107,50 @@ def test_a_kept_state_belongs_to_its_settings_and_start_weights(tmp_path, change
 
     fit(module, data, epochs=3, recipe=RECIPE, seed=3, after_step=count, resume_path=path, context=context)
     assert steps == (6 if change == "nothing" else 9)  # gone on from the first epoch, or started over
+
+
+@pytest.mark.parametrize("change", ["settings", "data", "weights", "order", "nothing"])
+def test_a_state_is_read_by_the_same_work_only(tmp_path, change):
+    path, state = tmp_path / "state", {"step": 3, "weights": {"a": torch.arange(4.0)}}
+    settings, dataset = {"lr": 0.1}, "digits-1"
+    weights = {"a": np.ones((2, 3), np.float32), "b": np.zeros(2, np.float32)}
+    kept = KeptState(path, settings, SimpleNamespace(train=SimpleNamespace(dataset=dataset)), weights)
+    assert kept.read() is None
+    kept.write(state | {"step": 2})
+    kept.write(state)
+    if change == "settings":
+        settings = {"lr": 0.2}
+    elif change == "data":
+        dataset = "digits-2"
+    elif change == "weights":
+        weights = weights | {"b": np.float32([0, 1])}
+    elif change == "order":
+        weights = dict(reversed(weights.items()))
+    found = KeptState(path, settings, SimpleNamespace(train=SimpleNamespace(dataset=dataset)), weights).read()
+    if change in ("order", "nothing"):
+        assert found["step"] == 3 and torch.equal(found["weights"]["a"], state["weights"]["a"])
+    else:
+        assert found is None
+
+
+def test_a_damaged_state_is_not_read_and_the_next_one_is(tmp_path):
+    kept = KeptState(tmp_path / "state", {}, TensorData(), {})
+    for damage in (b"", b"damaged", None):
+        kept.write({"step": 1})
+        content = kept.path.read_bytes()
+        kept.path.write_bytes(content[: len(content) // 2] if damage is None else damage)
+        assert kept.read() is None
+    torch.save(["no dictionary"], kept.path)
+    assert kept.read() is None
+    kept.write({"step": 1})
+    assert kept.read()["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_without_a_path_no_state_is_kept():
+    kept = KeptState(None, {}, TensorData(), {})
+    kept.write({"step": 1})
+    assert kept.read() is None
 
 
 def test_divergence_stops_with_epoch_and_learning_rate():
