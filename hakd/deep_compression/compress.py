@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hakd.deep_compression.sharing import share
 from hakd.deep_compression.store import Compressed
 from hakd.deep_compression.tuning import STEPS, Centroids, recalibrate
 from hakd.records.errors import HakdError
-from hakd.training.loop import Recipe, evaluate, fit
+from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
 
 Shared = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -53,8 +53,7 @@ class CompressionSettings:
     centroid_step: str = "mean"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            name, value = field.name, getattr(self, field.name)
+        for name, value in asdict(self).items():
             allowed = {"threshold": RULES, "centroid_step": STEPS}.get(name)
             if allowed:
                 if value not in allowed:
@@ -70,7 +69,7 @@ class CompressionSettings:
     @classmethod
     def from_config(cls, settings: Mapping[str, Any]) -> "CompressionSettings":
         """From the configuration's mapping; unknown keys are an error."""
-        unknown = sorted(set(settings) - {field.name for field in fields(cls)})
+        unknown = sorted(set(settings) - {setting.name for setting in fields(cls)})
         if unknown:
             raise HakdError("unknown setting", key=unknown[0], remedy="See config/README.md")
         return cls(**settings)
@@ -121,9 +120,8 @@ def compress(
     begun = time.monotonic()
     weights, kinds = prunable(module)
     _others(module, weights)  # refuses what the file could not hold before hours of training
-    run = _Phases(module, data, recipe, seed, label, resume_directory)
-    run.context = [asdict(settings), density]
-    masks, factor = _prune(run, weights, density, settings)
+    phases = _Phases(module, data, recipe, seed, label, resume_directory, [asdict(settings), density])
+    masks, factor = _prune(phases, weights, density, settings)
     metrics = {"val_accuracy_pruned": evaluate(module, data.validation)}
     shared: Shared = {}
     for name, weight in weights.items():
@@ -132,7 +130,7 @@ def compress(
         shared[name] = share(values, kept, bits, settings.members_per_cluster)
     centroids = Centroids(weights, shared, settings.centroid_step)
     metrics["val_accuracy_shared"] = evaluate(module, data.validation)
-    run.phase("centroids", settings.sharing_epochs, centroids)
+    phases.train("centroids", settings.sharing_epochs, centroids)
     shared = centroids.finish()
     recalibrate(module, data.train, recipe.batch_size)
     metrics["val_accuracy"] = evaluate(module, data.validation)
@@ -140,13 +138,13 @@ def compress(
         QuantisedTensor(name, *shared[name], kinds[name], settings.bits(kinds[name])[1]) for name in weights
     ]
     others = _others(module, weights)
-    metrics |= _counts(module, layers) | {"quality_factor": factor, "train_images": run.images}
+    metrics |= _counts(module, layers) | {"quality_factor": factor, "train_images": phases.images}
     metrics["seconds"] = time.monotonic() - begun
-    return Compressed(layers, others, metrics, run.history)
+    return Compressed(layers, others, metrics, phases.history)
 
 
 def _prune(
-    run: "_Phases", weights: Weights, density: float, settings: CompressionSettings
+    phases: "_Phases", weights: Weights, density: float, settings: CompressionSettings
 ) -> tuple[dict[str, torch.Tensor], float | None]:
     """Prune to density ** (r / rounds) in round r and fine-tune; the last masks and quality factor."""
     masks: dict[str, torch.Tensor] = {}
@@ -156,45 +154,41 @@ def _prune(
         masks = select(ranked, density ** (number / settings.rounds))
         if settings.threshold == "std":
             factor = max(float(ranked[name].masked_fill(mask, 0.0).max()) for name, mask in masks.items())
-        run.phase(f"prune {number}/{settings.rounds}", settings.epochs, Masks(weights, masks))
+        phases.train(f"prune {number}/{settings.rounds}", settings.epochs, Masks(weights, masks))
     return masks, factor
 
 
+@dataclass
 class _Phases:
-    """Runs phases of fine-tuning one after the other and keeps their history."""
+    """Runs phases of fine-tuning one after the other and keeps their history; see `compress` for the arguments."""
 
-    def __init__(
-        self,
-        module: nn.Module,
-        data: Any,
-        recipe: Recipe,
-        seed: int,
-        label: str,
-        directory: str | os.PathLike | None,
-    ) -> None:
-        self.module, self.data, self.recipe, self.seed, self.label = module, data, recipe, seed, label
-        self.directory = Path(directory) if directory is not None else None
-        self.history: list[dict[str, Any]] = []
-        self.images, self._number = 0, 0
-        self.context: Any = None
+    module: nn.Module
+    data: Any
+    recipe: Recipe
+    seed: int
+    label: str
+    directory: str | os.PathLike | None
+    context: Any
+    history: list[dict[str, Any]] = field(default_factory=list)
+    images: int = 0
+    number: int = 0
 
-    def phase(self, name: str, epochs: int, hooks: Masks | Centroids) -> None:
+    def train(self, name: str, epochs: int, hooks: Masks | Centroids) -> None:
         """Fine-tune for `epochs` with the hooks of `hooks`."""
-        self._number += 1
+        self.number += 1
         if not epochs:
             return
-        rows = fit(
-            self.module,
-            self.data,
-            epochs=epochs,
-            recipe=self.recipe,
-            seed=self.seed * 1009 + self._number,
+        run = TrainingRun(
+            epochs,
+            self.recipe,
+            self.seed * 1009 + self.number,
             after_backward=hooks.after_backward,
             after_step=hooks.after_step,
             label=f"{self.label} {name}".strip(),
-            resume_path=self.directory / f"phase-{self._number}.pt" if self.directory else None,
+            resume_path=Path(self.directory, f"phase-{self.number}.pt") if self.directory else None,
             context=[name, self.context],
         )
+        rows = fit(self.module, self.data, run)
         self.history += [{"phase": name, **row} for row in rows]
         self.images += epochs * len(self.data.train)
 

@@ -69,29 +69,19 @@ def evaluate(module: nn.Module, split: Any, batch_size: int = 512) -> float:
     return right / len(split)
 
 
-def fit(
-    module: nn.Module,
-    data: Any,
-    *,
-    epochs: int,
-    recipe: Recipe,
-    seed: int,
-    loss: Loss | None = None,
-    after_backward: Hook | None = None,
-    after_step: Hook | None = None,
-    label: str = "",
-    resume_path: str | os.PathLike | None = None,
-    context: Any = None,
-) -> list[dict[str, Any]]:
-    """Train in place and return one row of metrics per epoch.
+def do_nothing(module: nn.Module) -> None:
+    """The hook of a run that needs none."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What one run of the loop is.
 
     Args:
-        module: the network; moved nowhere, it must be on the data's device.
-        data: has `train` and `validation` splits.
         epochs: passes over the training split; the schedule spans them.
         recipe: optimiser and schedule.
         seed: fixes the order and augmentation of the images.
-        loss: scalar loss of (module, images, labels); cross entropy by default.
+        loss: scalar loss of (module, images, labels).
         after_backward: called between backward and the optimiser's step (masks, shared gradients).
         after_step: called after the step.
         label: what the progress bar calls this run.
@@ -99,11 +89,40 @@ def fit(
             by the caller once the result is safe.
         context: whatever else decides the result and can be held by JSON (settings of the loss, of the hooks). A kept
             state of another context, of other data or of other start weights is not gone on from.
+    """
+
+    epochs: int
+    recipe: Recipe
+    seed: int
+    loss: Loss = cross_entropy
+    after_backward: Hook = do_nothing
+    after_step: Hook = do_nothing
+    label: str = ""
+    resume_path: str | os.PathLike | None = None
+    context: Any = None
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result beside data and start weights, for JSON."""
+        return {
+            "epochs": self.epochs,
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "context": self.context,
+        }
+
+
+def fit(module: nn.Module, data: Any, run: TrainingRun) -> list[dict[str, Any]]:
+    """Train in place and return one row of metrics per epoch.
+
+    Args:
+        module: the network; moved nowhere, it must be on the data's device.
+        data: has `train` and `validation` splits.
+        run: how to train.
 
     Raises:
         HakdError: the loss is not finite (names the epoch and the learning rate).
     """
-    loss = loss or cross_entropy
+    recipe = run.recipe
     optimiser = torch.optim.SGD(
         module.parameters(),
         lr=recipe.lr,
@@ -111,56 +130,42 @@ def fit(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
     )
-    settings = {"epochs": epochs, "recipe": asdict(recipe), "seed": seed, "context": context}
-    kept = KeptState(resume_path, settings, data, weights_of(module))
-    rows = _resume(kept, module, optimiser)
+    kept_state = KeptState(run.resume_path, run.settings(), data, weights_of(module))
+    rows = _resume(kept_state, module, optimiser)
     bar = tqdm(
-        range(len(rows), epochs), initial=len(rows), total=epochs, desc=label, unit="epoch", mininterval=1
+        range(len(rows), run.epochs),
+        initial=len(rows),
+        total=run.epochs,
+        desc=run.label,
+        unit="epoch",
+        mininterval=1,
     )
     for epoch in bar:
-        row = _epoch(module, data, optimiser, recipe, loss, after_backward, after_step, epoch, epochs, seed)
+        row = _train_epoch(module, data, optimiser, run, epoch)
         rows.append(row)
         bar.set_postfix(loss=f"{row['train_loss']:.3f}", val=f"{row['val_accuracy']:.3f}")
-        if epoch + 1 < epochs:
+        if epoch + 1 < run.epochs:
             state = {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "rows": rows}
-            kept.write(state)
+            kept_state.write(state)
     return rows
 
 
-def _epoch(
-    module: nn.Module,
-    data: Any,
-    optimiser: torch.optim.Optimizer,
-    recipe: Recipe,
-    loss: Loss,
-    after_backward: Hook | None,
-    after_step: Hook | None,
-    epoch: int,
-    epochs: int,
-    seed: int,
+def _train_epoch(
+    module: nn.Module, data: Any, optimiser: torch.optim.Optimizer, run: TrainingRun, epoch: int
 ) -> dict[str, Any]:
-    """One pass over the training split."""
+    """One pass over the training split (`epoch` counts from 0); its row of metrics."""
     start, total, seen = time.monotonic(), 0.0, 0
-    images_per_epoch = len(data.train)
     module.train()
-    for images, labels in data.train.batches(recipe.batch_size, seed, epoch, augment=recipe.augment):
-        lr = recipe.lr_at((epoch + seen / images_per_epoch) / epochs)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
-        optimiser.zero_grad(set_to_none=True)
-        value = loss(module, images, labels)
-        value.backward()
-        if after_backward is not None:
-            after_backward(module)
-        optimiser.step()
-        if after_step is not None:
-            after_step(module)
-        total += float(value.detach()) * len(labels)
+    for images, labels in data.train.batches(
+        run.recipe.batch_size, run.seed, epoch, augment=run.recipe.augment
+    ):
+        lr = run.recipe.lr_at((epoch + seen / len(data.train)) / run.epochs)
+        loss = _step(module, images, labels, optimiser, run, lr)
+        total += loss * len(labels)
         seen += len(labels)
         if not math.isfinite(total):
             raise HakdError(
-                f"training diverged: the loss became {float(value.detach())} in epoch {epoch + 1} "
-                f"at learning rate {lr:.4g}",
+                f"training diverged: the loss became {loss} in epoch {epoch + 1} at learning rate {lr:.4g}",
                 remedy="Lower `lr` in the configuration",
             )
     return {
@@ -173,9 +178,31 @@ def _epoch(
     }
 
 
-def _resume(kept: KeptState, module: nn.Module, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def _step(
+    module: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    optimiser: torch.optim.Optimizer,
+    run: TrainingRun,
+    lr: float,
+) -> float:
+    """One step of the optimiser at learning rate `lr`, with the run's hooks; the batch's loss before it."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    optimiser.zero_grad(set_to_none=True)
+    loss = run.loss(module, images, labels)
+    loss.backward()
+    run.after_backward(module)
+    optimiser.step()
+    run.after_step(module)
+    return float(loss.detach())
+
+
+def _resume(
+    kept_state: KeptState, module: nn.Module, optimiser: torch.optim.Optimizer
+) -> list[dict[str, Any]]:
     """Set network and optimiser to the state that was kept of this run, if there is one; its rows."""
-    state = kept.read()
+    state = kept_state.read()
     if state is None:
         return []
     module.load_state_dict(state["module"])

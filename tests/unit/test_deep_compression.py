@@ -18,7 +18,7 @@ from hakd.deep_compression.sparse import csr, sparse_forward
 from hakd.deep_compression.store import read, write
 from hakd.deep_compression.tuning import Centroids, recalibrate
 from hakd.records.errors import HakdError
-from hakd.training.loop import Recipe, evaluate, fit
+from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
 
 RECIPE = Recipe(lr=0.05, batch_size=64, weight_decay=1e-3, augment=False)
 
@@ -54,7 +54,7 @@ def network(seed: int = 0) -> nn.Module:
 @pytest.fixture(scope="module")
 def teacher(data):
     module = network()
-    fit(module, data, epochs=4, recipe=RECIPE, seed=0)
+    fit(module, data, TrainingRun(4, RECIPE, seed=0))
     return module
 
 
@@ -130,15 +130,8 @@ class TestPruning:
             seen.append(all((w[~masks[n]] == 0).all() for n, w in weights.items()))
 
         before = {name: w.detach().clone() for name, w in weights.items()}
-        fit(
-            module,
-            data,
-            epochs=1,
-            recipe=RECIPE,
-            seed=0,
-            after_backward=hooks.after_backward,
-            after_step=after_step,
-        )
+        run = TrainingRun(1, RECIPE, seed=0, after_backward=hooks.after_backward, after_step=after_step)
+        fit(module, data, run)
         assert len(seen) == 21 and all(seen)
         assert all((w[masks[n]] != before[n][masks[n]]).float().mean() > 0.9 for n, w in weights.items())
 
