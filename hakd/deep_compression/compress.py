@@ -63,8 +63,8 @@ class CompressionSettings:
             lowest = 0 if name.endswith("epochs") else 1
             highest = MAX_BITS if name.endswith("_bits") else 10**6
             if type(value) is not int or not lowest <= value <= highest:
-                problem = f"{value!r} is no whole number from {lowest} to {highest}"
-                raise HakdError(problem, key=name, remedy="Mend the configuration")
+                problem = f"{value!r} is not a whole number from {lowest} to {highest}"
+                raise HakdError(problem, key=name, remedy="Change it in the configuration")
 
     @classmethod
     def from_config(cls, settings: Mapping[str, Any]) -> "CompressionSettings":
@@ -99,13 +99,13 @@ def compress(
             data's device. Afterwards its weights are exactly what the file decodes to.
         data: has `train` and `validation` splits; nothing else is read.
         density: fraction of the convolution and linear weights left, in (0, 1].
-        recipe: of all fine-tuning; its schedule spans each phase anew.
+        recipe: of all fine-tuning; its schedule spans each phase.
         seed: fixes the order of the images, another one in each phase.
         resume_directory: state of unfinished fine-tuning is kept here; the caller deletes it once the result
             is safe.
 
     Returns:
-        Layers and other arrays to write, and as metrics: `density` (as reached), `weights`,
+        Tensors and other arrays to write, and as metrics: `density` (as reached), `weights`,
         `nonzero_weights`, `nonzero_params` (with biases and batch norm's scale and shift), `val_accuracy`
         and, before sharing and before the centroids were trained, `val_accuracy_pruned` and
         `val_accuracy_shared`; `quality_factor` (threshold by standard deviation, of the last round; `std`
@@ -134,13 +134,13 @@ def compress(
     shared = centroids.finish()
     recalibrate(module, data.train, recipe.batch_size)
     metrics["val_accuracy"] = evaluate(module, data.validation)
-    layers = [
+    tensors = [
         QuantisedTensor(name, *shared[name], kinds[name], settings.bits(kinds[name])[1]) for name in weights
     ]
     others = _others(module, weights)
-    metrics |= _counts(module, layers) | {"quality_factor": factor, "train_images": phases.images}
+    metrics |= _counts(module, tensors) | {"quality_factor": factor, "train_images": phases.images}
     metrics["seconds"] = time.monotonic() - begun
-    return Compressed(layers, others, metrics, phases.history)
+    return Compressed(tensors, others, metrics, phases.history)
 
 
 def _prune(
@@ -194,22 +194,22 @@ class _Phases:
 
 
 def _others(module: nn.Module, weights: Weights) -> dict[str, np.ndarray]:
-    """Every other array of the state; counters (batch norm's number of batches) are of no use any more."""
-    found = {}
+    """Every other array of the state; counters (batch norm's number of batches) are of no use to a finished network."""
+    arrays = {}
     for name, value in module.state_dict().items():
         if not value.is_floating_point():
             continue
         if value.dtype != torch.float32:
             raise HakdError(f"is {value.dtype}, the format stores float32", where=name, remedy="Convert it")
         if name not in weights:
-            found[name] = value.detach().cpu().numpy().copy()
-    return found
+            arrays[name] = value.detach().cpu().numpy().copy()
+    return arrays
 
 
-def _counts(module: nn.Module, layers: list[QuantisedTensor]) -> dict[str, Any]:
+def _counts(module: nn.Module, tensors: list[QuantisedTensor]) -> dict[str, Any]:
     """How many weights and parameters are left; a weight counts by its code, as it costs bytes."""
-    total = sum(layer.codes.size for layer in layers)
-    left = sum(int(np.count_nonzero(layer.codes)) for layer in layers)
+    total = sum(tensor.codes.size for tensor in tensors)
+    left = sum(int(np.count_nonzero(tensor.codes)) for tensor in tensors)
     params = sum(parameter.numel() for parameter in module.parameters())
     return {
         "density": left / total,

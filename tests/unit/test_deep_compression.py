@@ -212,7 +212,7 @@ class TestCompress:
 
     def test_the_decoded_network_scores_what_was_reported(self, result, data, teacher):
         made = result[1]
-        arrays, _ = decode(encode(made.layers, made.others, {}))
+        arrays, _ = decode(encode(made.tensors, made.others, {}))
         fresh = network(seed=99)
         fresh.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)
         assert evaluate(fresh, data.validation) == made.metrics["val_accuracy"]
@@ -221,7 +221,7 @@ class TestCompress:
     def test_density_and_counts(self, result):
         made = result[1]
         total = 144 + 144 + 512 + 9216 + 1280
-        nonzero = sum(int((layer.weights() != 0).sum()) for layer in made.layers)
+        nonzero = sum(int((layer.weights() != 0).sum()) for layer in made.tensors)
         assert made.metrics["weights"] == total
         assert made.metrics["nonzero_weights"] == nonzero == round(0.15 * total)
         assert made.metrics["density"] == nonzero / total
@@ -230,16 +230,16 @@ class TestCompress:
         assert made.metrics["train_images"] == 6 * 1295 == sum(row["images"] for row in made.history)
 
     def test_at_most_two_to_the_bits_values_a_layer(self, result):
-        for layer in result[1].layers:
+        for layer in result[1].tensors:
             assert len(np.unique(layer.weights())) <= 2 ** (4 if layer.kind == "linear" else 5)
             assert (layer.codes > 0).any()
-        conv = result[1].layers[3]  # the large one uses all of them: 31 shared weights and zero
+        conv = result[1].tensors[3]  # the large one uses all of them: 31 shared weights and zero
         assert len(conv.codebook) == 32
 
     def test_the_file_is_far_smaller_than_the_network(self, result):
         made = result[1]
-        content = encode(made.layers, made.others, {})
-        weights = sum(layer.codes.size for layer in made.layers)
+        content = encode(made.tensors, made.others, {})
+        weights = sum(layer.codes.size for layer in made.tensors)
         others = sum(array.nbytes for array in made.others.values())
         assert len(content) - others < 4 * weights / 10
 
@@ -250,7 +250,7 @@ class TestCompress:
             made = compress(
                 copy.deepcopy(teacher), data, density=0.3, settings=settings, recipe=RECIPE, seed=seed
             )
-            files.append(encode(made.layers, made.others, {}))
+            files.append(encode(made.tensors, made.others, {}))
         assert files[0] == files[1] != files[2]
 
     def test_a_killed_run_goes_on_to_the_same_file(self, data, teacher, tmp_path):
@@ -267,7 +267,7 @@ class TestCompress:
                 seed=1,
                 resume_directory=directory,
             )
-            return encode(made.layers, made.others, {})
+            return encode(made.tensors, made.others, {})
 
         for epochs_until_killed in (1.5, 2.5):  # in each phase; finished ones repeat their last epoch
             with pytest.raises(KeyboardInterrupt):
