@@ -80,10 +80,8 @@ def choose_removals(
 
     DeltaC = C(after) - C(before) in MACs, negative, recomputed after each removal. A group keeps at least one channel.
     """
-    widths, left = (
-        dict(widths),
-        {group: np.array(values, dtype=np.float64) for group, values in scores.items()},
-    )
+    widths = dict(widths)
+    left = {group: np.array(values, dtype=np.float64) for group, values in scores.items()}
     chosen: list[tuple[str, int]] = []
     for _ in range(count):
         best = None
@@ -123,9 +121,8 @@ def prune(
     Raises:
         HakdError: a level that no pruning reaches, or a loss that is not finite.
     """
-    kept_state = KeptState(
-        resume_path, [architecture.to_dict(), sorted(levels), repr(settings), seed], data, weights
-    )
+    decisive = [architecture.to_dict(), sorted(levels), repr(settings), seed]
+    kept_state = KeptState(resume_path, decisive, data, weights)
     state = _read(kept_state) or _State(
         architecture,
         network_with(build_graph(architecture), weights),

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from hakd.data.split import Batch
 from hakd.networks.module import weights_of
 from hakd.records.errors import HakdError
 from hakd.training.states import KeptState
@@ -101,15 +102,6 @@ class TrainingRun:
     resume_path: str | os.PathLike | None = None
     context: Any = None
 
-    def settings(self) -> dict[str, Any]:
-        """What decides the result beside data and start weights, for JSON."""
-        return {
-            "epochs": self.epochs,
-            "recipe": asdict(self.recipe),
-            "seed": self.seed,
-            "context": self.context,
-        }
-
 
 def fit(module: nn.Module, data: Any, run: TrainingRun) -> list[dict[str, Any]]:
     """Train in place and return one row of metrics per epoch.
@@ -130,16 +122,11 @@ def fit(module: nn.Module, data: Any, run: TrainingRun) -> list[dict[str, Any]]:
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
     )
-    kept_state = KeptState(run.resume_path, run.settings(), data, weights_of(module))
+    settings = {"epochs": run.epochs, "recipe": asdict(recipe), "seed": run.seed, "context": run.context}
+    kept_state = KeptState(run.resume_path, settings, data, weights_of(module))
     rows = _resume(kept_state, module, optimiser)
-    bar = tqdm(
-        range(len(rows), run.epochs),
-        initial=len(rows),
-        total=run.epochs,
-        desc=run.label,
-        unit="epoch",
-        mininterval=1,
-    )
+    left = range(len(rows), run.epochs)
+    bar = tqdm(left, run.label, run.epochs, initial=len(rows), unit="epoch", mininterval=1)
     for epoch in bar:
         row = _train_epoch(module, data, optimiser, run, epoch)
         rows.append(row)
@@ -156,11 +143,12 @@ def _train_epoch(
     """One pass over the training split (`epoch` counts from 0); its row of metrics."""
     start, total, seen = time.monotonic(), 0.0, 0
     module.train()
-    for images, labels in data.train.batches(
-        run.recipe.batch_size, run.seed, epoch, augment=run.recipe.augment
-    ):
-        lr = run.recipe.lr_at((epoch + seen / len(data.train)) / run.epochs)
-        loss = _step(module, images, labels, optimiser, run, lr)
+    recipe = run.recipe
+    for images, labels in data.train.batches(recipe.batch_size, run.seed, epoch, augment=recipe.augment):
+        lr = recipe.lr_at((epoch + seen / len(data.train)) / run.epochs)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        loss = _step(module, (images, labels), optimiser, run)
         total += loss * len(labels)
         seen += len(labels)
         if not math.isfinite(total):
@@ -178,19 +166,10 @@ def _train_epoch(
     }
 
 
-def _step(
-    module: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    optimiser: torch.optim.Optimizer,
-    run: TrainingRun,
-    lr: float,
-) -> float:
-    """One step of the optimiser at learning rate `lr`, with the run's hooks; the batch's loss before it."""
-    for group in optimiser.param_groups:
-        group["lr"] = lr
+def _step(module: nn.Module, batch: Batch, optimiser: torch.optim.Optimizer, run: TrainingRun) -> float:
+    """One step of the optimiser, with the run's hooks around it; the loss before it."""
     optimiser.zero_grad(set_to_none=True)
-    loss = run.loss(module, images, labels)
+    loss = run.loss(module, *batch)
     loss.backward()
     run.after_backward(module)
     optimiser.step()

@@ -18,14 +18,17 @@ class KeptState:
         path: the file; None where nothing is to be kept. Who started the work deletes it once the result is safe.
         settings: whatever decides the result and JSON can hold.
         data: the splits that are trained on.
-        weights: the ones that the work starts from.
+        weights: the ones that the work starts from, by name.
     """
 
     def __init__(
         self, path: str | os.PathLike | None, settings: Any, data: Any, weights: Mapping[str, np.ndarray]
     ) -> None:
-        self.path = path
-        self._identity = digest([settings, getattr(data.train, "dataset", None), weights_hash(weights)])
+        self.path, hashed = path, hashlib.sha256()
+        for name in sorted(weights):
+            hashed.update(name.encode())
+            hashed.update(weights[name].tobytes())
+        self._identity = digest([settings, getattr(data.train, "dataset", None), hashed.hexdigest()])
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Keep `state` in place of the one before, whole or not at all.
@@ -46,12 +49,3 @@ class KeptState:
         except Exception:  # damaged by whatever killed the job: start over, nothing else is lost
             return None
         return state if isinstance(state, dict) and state.get("identity") == self._identity else None
-
-
-def weights_hash(weights: Mapping[str, np.ndarray]) -> str:
-    """Hash of weights and their names, whatever their order."""
-    hashed = hashlib.sha256()
-    for name in sorted(weights):
-        hashed.update(name.encode())
-        hashed.update(weights[name].tobytes())
-    return hashed.hexdigest()

@@ -55,14 +55,9 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
     graph = build_graph(architecture)
     module = new_network(graph, job.seed) if job.start is None else network_with(graph, job.start)
     module.to(data.train.labels.device)
+    resume_path, context = Path(f"{path}.resume"), [job.recipe_name, job.loss_name, job.context]
     run = TrainingRun(
-        job.epochs,
-        job.recipe,
-        job.seed,
-        job.loss,
-        label=path,
-        resume_path=f"{path}.resume",
-        context=[job.recipe_name, job.loss_name, job.context],
+        job.epochs, job.recipe, job.seed, job.loss, label=path, resume_path=resume_path, context=context
     )
     rows = fit(module, data, run)
     weights = weights_of(module)
@@ -70,7 +65,7 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
     if job.metrics_path is not None:
         with atomic(job.metrics_path) as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False)
-    Path(f"{path}.resume").unlink(missing_ok=True)  # only now: the result is safe
+    resume_path.unlink(missing_ok=True)  # only now: the result is safe
     return rows
 
 
