@@ -21,7 +21,7 @@ from hakd.data.split import Split, Splits
 from hakd.networks.families import build_graph, full_architecture, network_spec
 from hakd.networks.module import new_network
 from hakd.records.graph import Graph
-from hakd.training.loop import Recipe, evaluate, fit
+from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
 
 GOOD, SIXTEENTH = 0.25, 1 / 16
 COLUMNS = "{:>10} {:>10} {:>9} {:>7} {:>11} {:>8} {:>9} {:>10} {:>7}"
@@ -49,10 +49,9 @@ def _row(multiplier: float, data: Splits, test: Split, arguments: argparse.Names
     graph = _graph(multiplier)
     module = new_network(graph, arguments.seed)
     recipe = Recipe(lr=arguments.lr, batch_size=64)
+    run = TrainingRun(arguments.epochs, recipe, arguments.seed, label=f"{multiplier:g}")
     start = time.perf_counter()
-    rows = fit(
-        module, data, epochs=arguments.epochs, recipe=recipe, seed=arguments.seed, label=f"{multiplier:g}"
-    )
+    rows = fit(module, data, run)
     train_s = (time.perf_counter() - start) / arguments.epochs
     drawing_s = _drawing_s(data.train)
     return COLUMNS.format(

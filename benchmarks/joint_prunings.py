@@ -102,7 +102,7 @@ def train(folder: Path, limit_s: float) -> None:
     from hakd.pruning.prune import PruneSettings, prune
     from hakd.records.checkpoint import read_checkpoint
     from hakd.training.loop import Recipe
-    from hakd.training.students import train_candidate
+    from hakd.training.students import TrainingJob, train_candidate
 
     start = time.monotonic()
     train_path, validation_path = folder / "data/train.npz", folder / "data/validation.npz"
@@ -121,9 +121,8 @@ def train(folder: Path, limit_s: float) -> None:
         teacher = found / "teacher.safetensors"
         if not teacher.exists():
             rows = train_candidate(
-                full_architecture(spec), data, recipe_name="scratch", loss_name="ce", loss=None,
-                epochs=EPOCHS, recipe=Recipe.from_config({}), seed=seed, path=teacher,
-            )  # fmt: skip
+                full_architecture(spec), data, TrainingJob(teacher, EPOCHS, Recipe(), seed)
+            )
             print(f"{found.name}: validation accuracy {rows[-1]['val_accuracy']:.3f}", flush=True)
         weights = read_checkpoint(teacher).weights
         levels = (*LEVELS, LOWEST)

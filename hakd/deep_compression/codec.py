@@ -106,12 +106,12 @@ def from_entries(entry_codes: np.ndarray, differences: np.ndarray, size: int) ->
 
 
 def encode(
-    layers: Sequence[QuantisedTensor], others: Mapping[str, np.ndarray], header: Mapping[str, Any]
+    tensors: Sequence[QuantisedTensor], others: Mapping[str, np.ndarray], header: Mapping[str, Any]
 ) -> bytes:
     """The whole file.
 
     Args:
-        layers: the quantised weight tensors.
+        tensors: the quantised weights.
         others: what is not quantised (biases, batch norm): float32 arrays of any shape.
         header: anything JSON can hold; given back by `decode`.
 
@@ -119,21 +119,20 @@ def encode(
         HakdError: an array holds NaN or infinity.
         ValueError: a name occurs twice, an array is not float32, or the header does not fit into JSON.
     """
-    names = [layer.name for layer in layers] + list(others)
+    names = [tensor.name for tensor in tensors] + list(others)
     if len(set(names)) < len(names):
         raise ValueError("a name occurs twice in a compressed network")
     directory: dict[str, Any] = {"header": dict(header), "layers": [], "others": []}
     parts: list[bytes] = []
-    for layer in layers:
-        streams, count = _encode_layer(layer)
+    for tensor in tensors:
+        streams, count = _encode_tensor(tensor)
         parts += streams
-        directory["layers"].append(
-            [layer.name, layer.kind, list(layer.codes.shape), layer.index_bits, count, *map(len, streams)]
-        )
+        entry = [tensor.name, tensor.kind, list(tensor.codes.shape), tensor.index_bits, count]
+        directory["layers"].append(entry + [len(stream) for stream in streams])
     for name, array in others.items():
         array = np.asarray(array)
         if array.dtype != np.float32:
-            raise ValueError(f"{name}: {array.dtype} is stored nowhere in this format, float32 is")
+            raise ValueError(f"{name}: is {array.dtype}, the format stores float32")
         if not np.isfinite(array).all():
             raise HakdError("holds NaN or infinity", where=name, remedy="Lower `lr`")
         directory["others"].append([name, list(array.shape)])
@@ -146,10 +145,10 @@ def encode(
     return content + zlib.crc32(content).to_bytes(4, "little")
 
 
-def _encode_layer(layer: QuantisedTensor) -> tuple[list[bytes], int]:
+def _encode_tensor(tensor: QuantisedTensor) -> tuple[list[bytes], int]:
     """Codebook without code 0, table and stream of codes, the same of indices; the number of entries."""
-    entry_codes, differences = entries(layer.codes.ravel(), layer.index_bits)
-    streams = [layer.codebook[1:].astype("<f4", copy=False).tobytes()]
+    entry_codes, differences = entries(tensor.codes.ravel(), tensor.index_bits)
+    streams = [tensor.codebook[1:].astype("<f4", copy=False).tobytes()]
     for symbols in (entry_codes, differences):
         lengths = huffman.code_lengths(np.bincount(symbols))
         streams += [huffman.encode_table(lengths), huffman.encode(symbols, lengths)]
@@ -164,25 +163,25 @@ def decode(content: bytes, where: object = None) -> tuple[dict[str, np.ndarray],
         where: the file's name, for errors.
 
     Raises:
-        HakdError: truncated, damaged, of another format version or no such file at all.
+        HakdError: truncated, damaged, of another format version or another kind of file.
     """
-    layers, others, header = decode_layers(content, where)
-    return {layer.name: layer.weights() for layer in layers} | others, header
+    tensors, others, header = decode_tensors(content, where)
+    return {tensor.name: tensor.weights() for tensor in tensors} | others, header
 
 
-def decode_layers(
+def decode_tensors(
     content: bytes, where: object = None
 ) -> tuple[list[QuantisedTensor], dict[str, np.ndarray], dict[str, Any]]:
     """Like `decode`, with the codes and codebooks of the weight tensors."""
     directory, body = _open(content, where)
     with _coherent(where):
-        layers, offset = [], 0
+        tensors, offset = [], 0
         for name, kind, shape, index_bits, count, *sizes in directory["layers"]:
             streams = []
             for size in sizes:
                 streams.append(body[offset : offset + size])
                 offset += size
-            layers.append(_decode_layer(name, kind, shape, index_bits, count, streams))
+            tensors.append(_decode_tensor(name, kind, shape, index_bits, count, streams))
         others = {}
         for name, shape in directory["others"]:
             size = 4 * int(np.prod(shape, dtype=np.int64))
@@ -190,7 +189,7 @@ def decode_layers(
             others[name], offset = array.reshape(shape), offset + size
         if offset != len(body):
             raise ValueError("its parts do not fill it")
-        return layers, others, directory["header"]
+        return tensors, others, directory["header"]
 
 
 @contextlib.contextmanager
@@ -202,10 +201,10 @@ def _coherent(where: object) -> Iterator[None]:
         raise HakdError(f"does not hold together ({error})", where=where, remedy=_REMEDY) from None
 
 
-def _decode_layer(
+def _decode_tensor(
     name: str, kind: str, shape: list[int], index_bits: int, count: int, streams: list[bytes]
 ) -> QuantisedTensor:
-    """Inverse of `_encode_layer`."""
+    """Inverse of `_encode_tensor`."""
     values, code_table, codes, index_table, indices = streams
     codebook = np.concatenate([np.zeros(1, np.float32), np.frombuffer(values, "<f4").astype(np.float32)])
     entry_codes = huffman.decode(codes, huffman.decode_table(code_table), count)
@@ -219,7 +218,7 @@ def _decode_layer(
 def _open(content: bytes, where: object) -> tuple[dict[str, Any], bytes]:
     """Check a file as a whole; its directory and the bytes after it."""
     if content[: len(MAGIC)] != MAGIC[: len(content)] or not content:
-        raise HakdError("no Deep Compression file", where=where, remedy="Give the right file")
+        raise HakdError("not a Deep Compression file", where=where, remedy="Give the right file")
     if len(content) < _PREFIX.size:
         raise HakdError(f"truncated after {len(content)} bytes", where=where, remedy=_REMEDY)
     _, version, directory_size, total = _PREFIX.unpack_from(content)
@@ -242,14 +241,14 @@ def sizes(content: bytes, where: object = None) -> dict[str, int]:
     `header` the rest: directory, magic, lengths and checksum.
     """
     directory, body = _open(content, where)
-    found = dict.fromkeys(PARTS, 0)
+    parts = dict.fromkeys(PARTS, 0)
     with _coherent(where):
         for _name, _kind, _shape, _bits, _count, *streams in directory["layers"]:
             codebook, code_table, codes, index_table, indices = streams
-            found["codebooks"] += codebook
-            found["tables"] += code_table + index_table
-            found["codes"] += codes
-            found["indices"] += indices
-    found["others"] = len(body) - sum(found.values())
-    found["header"] = len(content) - len(body)
-    return found
+            parts["codebooks"] += codebook
+            parts["tables"] += code_table + index_table
+            parts["codes"] += codes
+            parts["indices"] += indices
+    parts["others"] = len(body) - sum(parts.values())
+    parts["header"] = len(content) - len(body)
+    return parts

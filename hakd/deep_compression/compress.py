@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hakd.deep_compression.sharing import share
 from hakd.deep_compression.store import Compressed
 from hakd.deep_compression.tuning import STEPS, Centroids, recalibrate
 from hakd.records.errors import HakdError
-from hakd.training.loop import Recipe, evaluate, fit
+from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
 
 Shared = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -53,8 +53,7 @@ class CompressionSettings:
     centroid_step: str = "mean"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            name, value = field.name, getattr(self, field.name)
+        for name, value in asdict(self).items():
             allowed = {"threshold": RULES, "centroid_step": STEPS}.get(name)
             if allowed:
                 if value not in allowed:
@@ -64,13 +63,13 @@ class CompressionSettings:
             lowest = 0 if name.endswith("epochs") else 1
             highest = MAX_BITS if name.endswith("_bits") else 10**6
             if type(value) is not int or not lowest <= value <= highest:
-                problem = f"{value!r} is no whole number from {lowest} to {highest}"
-                raise HakdError(problem, key=name, remedy="Mend the configuration")
+                problem = f"{value!r} is not a whole number from {lowest} to {highest}"
+                raise HakdError(problem, key=name, remedy="Change it in the configuration")
 
     @classmethod
     def from_config(cls, settings: Mapping[str, Any]) -> "CompressionSettings":
         """From the configuration's mapping; unknown keys are an error."""
-        unknown = sorted(set(settings) - {field.name for field in fields(cls)})
+        unknown = sorted(set(settings) - {setting.name for setting in fields(cls)})
         if unknown:
             raise HakdError("unknown setting", key=unknown[0], remedy="See config/README.md")
         return cls(**settings)
@@ -100,13 +99,13 @@ def compress(
             data's device. Afterwards its weights are exactly what the file decodes to.
         data: has `train` and `validation` splits; nothing else is read.
         density: fraction of the convolution and linear weights left, in (0, 1].
-        recipe: of all fine-tuning; its schedule spans each phase anew.
+        recipe: of all fine-tuning; its schedule spans each phase.
         seed: fixes the order of the images, another one in each phase.
         resume_directory: state of unfinished fine-tuning is kept here; the caller deletes it once the result
             is safe.
 
     Returns:
-        Layers and other arrays to write, and as metrics: `density` (as reached), `weights`,
+        Tensors and other arrays to write, and as metrics: `density` (as reached), `weights`,
         `nonzero_weights`, `nonzero_params` (with biases and batch norm's scale and shift), `val_accuracy`
         and, before sharing and before the centroids were trained, `val_accuracy_pruned` and
         `val_accuracy_shared`; `quality_factor` (threshold by standard deviation, of the last round; `std`
@@ -121,9 +120,8 @@ def compress(
     begun = time.monotonic()
     weights, kinds = prunable(module)
     _others(module, weights)  # refuses what the file could not hold before hours of training
-    run = _Phases(module, data, recipe, seed, label, resume_directory)
-    run.context = [asdict(settings), density]
-    masks, factor = _prune(run, weights, density, settings)
+    phases = _Phases(module, data, recipe, seed, label, resume_directory, [asdict(settings), density])
+    masks, factor = _prune(phases, weights, density, settings)
     metrics = {"val_accuracy_pruned": evaluate(module, data.validation)}
     shared: Shared = {}
     for name, weight in weights.items():
@@ -132,21 +130,21 @@ def compress(
         shared[name] = share(values, kept, bits, settings.members_per_cluster)
     centroids = Centroids(weights, shared, settings.centroid_step)
     metrics["val_accuracy_shared"] = evaluate(module, data.validation)
-    run.phase("centroids", settings.sharing_epochs, centroids)
+    phases.train("centroids", settings.sharing_epochs, centroids)
     shared = centroids.finish()
     recalibrate(module, data.train, recipe.batch_size)
     metrics["val_accuracy"] = evaluate(module, data.validation)
-    layers = [
+    tensors = [
         QuantisedTensor(name, *shared[name], kinds[name], settings.bits(kinds[name])[1]) for name in weights
     ]
     others = _others(module, weights)
-    metrics |= _counts(module, layers) | {"quality_factor": factor, "train_images": run.images}
+    metrics |= _counts(module, tensors) | {"quality_factor": factor, "train_images": phases.images}
     metrics["seconds"] = time.monotonic() - begun
-    return Compressed(layers, others, metrics, run.history)
+    return Compressed(tensors, others, metrics, phases.history)
 
 
 def _prune(
-    run: "_Phases", weights: Weights, density: float, settings: CompressionSettings
+    phases: "_Phases", weights: Weights, density: float, settings: CompressionSettings
 ) -> tuple[dict[str, torch.Tensor], float | None]:
     """Prune to density ** (r / rounds) in round r and fine-tune; the last masks and quality factor."""
     masks: dict[str, torch.Tensor] = {}
@@ -156,66 +154,62 @@ def _prune(
         masks = select(ranked, density ** (number / settings.rounds))
         if settings.threshold == "std":
             factor = max(float(ranked[name].masked_fill(mask, 0.0).max()) for name, mask in masks.items())
-        run.phase(f"prune {number}/{settings.rounds}", settings.epochs, Masks(weights, masks))
+        phases.train(f"prune {number}/{settings.rounds}", settings.epochs, Masks(weights, masks))
     return masks, factor
 
 
+@dataclass
 class _Phases:
-    """Runs phases of fine-tuning one after the other and keeps their history."""
+    """Runs phases of fine-tuning one after the other and keeps their history; see `compress` for the arguments."""
 
-    def __init__(
-        self,
-        module: nn.Module,
-        data: Any,
-        recipe: Recipe,
-        seed: int,
-        label: str,
-        directory: str | os.PathLike | None,
-    ) -> None:
-        self.module, self.data, self.recipe, self.seed, self.label = module, data, recipe, seed, label
-        self.directory = Path(directory) if directory is not None else None
-        self.history: list[dict[str, Any]] = []
-        self.images, self._number = 0, 0
-        self.context: Any = None
+    module: nn.Module
+    data: Any
+    recipe: Recipe
+    seed: int
+    label: str
+    directory: str | os.PathLike | None
+    context: Any
+    history: list[dict[str, Any]] = field(default_factory=list)
+    images: int = 0
+    number: int = 0
 
-    def phase(self, name: str, epochs: int, hooks: Masks | Centroids) -> None:
+    def train(self, name: str, epochs: int, hooks: Masks | Centroids) -> None:
         """Fine-tune for `epochs` with the hooks of `hooks`."""
-        self._number += 1
+        self.number += 1
         if not epochs:
             return
-        rows = fit(
-            self.module,
-            self.data,
-            epochs=epochs,
-            recipe=self.recipe,
-            seed=self.seed * 1009 + self._number,
+        run = TrainingRun(
+            epochs,
+            self.recipe,
+            self.seed * 1009 + self.number,
             after_backward=hooks.after_backward,
             after_step=hooks.after_step,
             label=f"{self.label} {name}".strip(),
-            resume_path=self.directory / f"phase-{self._number}.pt" if self.directory else None,
+            resume_path=Path(self.directory, f"phase-{self.number}.pt") if self.directory else None,
             context=[name, self.context],
         )
+        rows = fit(self.module, self.data, run)
         self.history += [{"phase": name, **row} for row in rows]
         self.images += epochs * len(self.data.train)
 
 
 def _others(module: nn.Module, weights: Weights) -> dict[str, np.ndarray]:
-    """Every other array of the state; counters (batch norm's number of batches) are of no use any more."""
-    found = {}
+    """Every other array of the state; counters (batch norm's number of batches) are of no use to a finished network."""
+    arrays = {}
     for name, value in module.state_dict().items():
         if not value.is_floating_point():
             continue
         if value.dtype != torch.float32:
             raise HakdError(f"is {value.dtype}, the format stores float32", where=name, remedy="Convert it")
         if name not in weights:
-            found[name] = value.detach().cpu().numpy().copy()
-    return found
+            arrays[name] = value.detach().cpu().numpy().copy()
+    return arrays
 
 
-def _counts(module: nn.Module, layers: list[QuantisedTensor]) -> dict[str, Any]:
+def _counts(module: nn.Module, tensors: list[QuantisedTensor]) -> dict[str, Any]:
     """How many weights and parameters are left; a weight counts by its code, as it costs bytes."""
-    total = sum(layer.codes.size for layer in layers)
-    left = sum(int(np.count_nonzero(layer.codes)) for layer in layers)
+    total = sum(tensor.codes.size for tensor in tensors)
+    left = sum(int(np.count_nonzero(tensor.codes)) for tensor in tensors)
     params = sum(parameter.numel() for parameter in module.parameters())
     return {
         "density": left / total,

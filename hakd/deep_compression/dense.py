@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from hakd.deep_compression.codec import QuantisedTensor, encode
+from hakd.deep_compression.compress import CompressionSettings
 from hakd.deep_compression.sharing import share
 from hakd.records.errors import HakdError
 
+DEFAULTS = CompressionSettings()
 _COUNTER = "num_batches_tracked"  # of torch's batch norm; of no use to a finished network
 
 
@@ -24,13 +26,8 @@ def kinds_of(state: Mapping[str, np.ndarray]) -> dict[str, str]:
 def quantise_and_encode(
     state: Mapping[str, Any],
     header: Mapping[str, Any],
-    *,
+    settings: CompressionSettings = DEFAULTS,
     kinds: Mapping[str, str] | None = None,
-    conv_bits: int = 8,
-    linear_bits: int = 5,
-    conv_index_bits: int = 8,
-    linear_index_bits: int = 5,
-    members_per_cluster: int = 4,
 ) -> bytes:
     """Share and code the weights of any float32 state without pruning; no training follows.
 
@@ -39,6 +36,7 @@ def quantise_and_encode(
     Args:
         state: arrays or tensors on the CPU by name; batch norm's counters are left out.
         header: goes into the file.
+        settings: of these, bits and members per cluster.
         kinds: `conv` or `linear` by name of the weight tensors; by `kinds_of` when None.
 
     Returns:
@@ -49,14 +47,13 @@ def quantise_and_encode(
     """
     arrays = {name: _array(name, value) for name, value in state.items() if not name.endswith(_COUNTER)}
     kinds = kinds_of(arrays) if kinds is None else kinds
-    bits = {"conv": (conv_bits, conv_index_bits), "linear": (linear_bits, linear_index_bits)}
-    layers = []
+    tensors = []
     for name, kind in kinds.items():
-        code_bits, index_bits = bits[kind]
-        weights = arrays[name]
-        codes, codebook = share(weights, np.ones(weights.shape, bool), code_bits, members_per_cluster)
-        layers.append(QuantisedTensor(name, codes, codebook, kind, index_bits))
-    return encode(layers, {name: a for name, a in arrays.items() if name not in kinds}, header)
+        code_bits, index_bits = settings.bits(kind)
+        kept = np.ones(arrays[name].shape, bool)
+        codes, codebook = share(arrays[name], kept, code_bits, settings.members_per_cluster)
+        tensors.append(QuantisedTensor(name, codes, codebook, kind, index_bits))
+    return encode(tensors, {name: array for name, array in arrays.items() if name not in kinds}, header)
 
 
 def _array(name: str, value: Any) -> np.ndarray:

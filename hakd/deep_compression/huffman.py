@@ -10,7 +10,7 @@ import numpy as np
 from hakd.deep_compression.bits import MAX_LENGTH, pack, windows
 
 MAX_SYMBOLS = 4096
-_FIRST_LENGTH = 8  # what the first length of a table is told apart from
+_FIRST_LENGTH = 8  # what the first length of a table is compared with
 _SPARSE = 0x8000  # flag in a table's symbol count: some symbols do not occur
 _CHUNK_BYTES = 1 << 17  # read at once when decoding: bounds the memory, one megabit of positions
 
@@ -97,12 +97,11 @@ def decode(content: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     for start in range(0, len(content), _CHUNK_BYTES):
         stop = min(start + _CHUNK_BYTES, len(content))
         seen = windows(padded, start, stop, longest)
-        found = _walk(length_of[seen].tobytes(), position - 8 * start)
-        found = found[:missing]
-        missing -= len(found)
-        parts.append(symbol_of[seen[found]])
-        if len(found):
-            position = 8 * start + int(found[-1]) + int(length_of[seen[found[-1]]])
+        begins = _walk(length_of[seen].tobytes(), position - 8 * start)[:missing]
+        missing -= len(begins)
+        parts.append(symbol_of[seen[begins]])
+        if len(begins):
+            position = 8 * start + int(begins[-1]) + int(length_of[seen[begins[-1]]])
     if missing or (position + 7) // 8 != len(content):
         raise ValueError("a stream does not hold as many symbols as it says")
     return np.concatenate(parts) if parts else np.zeros(0, np.uint16)
@@ -162,7 +161,7 @@ def decode_table(content: bytes) -> np.ndarray:
     if len(used) and (values.min() < 1 or values.max() > MAX_LENGTH):
         raise ValueError("a code table holds impossible lengths")
     if len(used) > 1 and int((1 << (MAX_LENGTH - values)).sum()) != 1 << MAX_LENGTH:
-        raise ValueError("a code table is no complete prefix code")
+        raise ValueError("a code table is not a complete prefix code")
     lengths = np.zeros(count & (_SPARSE - 1), np.uint8)
     lengths[used] = values
     return lengths

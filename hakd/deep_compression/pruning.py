@@ -99,7 +99,7 @@ def select(ranked: dict[str, torch.Tensor], density: float) -> dict[str, torch.T
 class Masks:
     """Keeps pruned weights at exactly zero while the survivors are trained.
 
-    Their gradient is zeroed before each step, so an optimiser that starts afresh never gathers momentum for
+    Their gradient is zeroed before each step, so a new optimiser never gathers momentum for
     them, and they are zeroed again after it, whatever the optimiser did.
     """
 

@@ -19,20 +19,20 @@ class Compressed:
     """A compressed network before it is written.
 
     Args:
-        layers: its quantised weight tensors.
+        tensors: its quantised weights.
         others: its other arrays, float32 (biases, batch norm).
         metrics: what compressing did, see `compress`.
         history: a row per epoch of fine-tuning, with its `phase`.
     """
 
-    layers: Sequence[QuantisedTensor]
+    tensors: Sequence[QuantisedTensor]
     others: Mapping[str, np.ndarray]
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
 
     def state(self) -> dict[str, np.ndarray]:
         """Float32 arrays by name: what the file decodes to."""
-        return {layer.name: layer.weights() for layer in self.layers} | dict(self.others)
+        return {tensor.name: tensor.weights() for tensor in self.tensors} | dict(self.others)
 
 
 def write(path: str | os.PathLike, compressed: Compressed, header: Mapping[str, Any]) -> int:
@@ -41,7 +41,7 @@ def write(path: str | os.PathLike, compressed: Compressed, header: Mapping[str, 
     Args:
         header: what is needed to build the network again (name, widths, classes); provenance is added.
     """
-    content = encode(compressed.layers, compressed.others, {**header, "provenance": provenance()})
+    content = encode(compressed.tensors, compressed.others, {**header, "provenance": provenance()})
     write_bytes(path, content)
     return len(content)
 

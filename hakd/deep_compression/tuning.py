@@ -12,7 +12,7 @@ from hakd.deep_compression.sharing import tidy
 STEPS = ("mean", "sum")
 
 
-class _Shared:
+class _SharedTensor:
     """One weight tensor with its codes and the current values of its centroids."""
 
     def __init__(self, weight: nn.Parameter, codes: np.ndarray, codebook: np.ndarray, step: str) -> None:
@@ -66,7 +66,7 @@ class Centroids:
     def __init__(
         self, weights: Weights, shared: dict[str, tuple[np.ndarray, np.ndarray]], step: str = "mean"
     ) -> None:
-        self._tensors = {name: _Shared(weights[name], *pair, step) for name, pair in shared.items()}
+        self._tensors = {name: _SharedTensor(weights[name], *pair, step) for name, pair in shared.items()}
         for tensor in self._tensors.values():
             tensor.write()
 
@@ -85,13 +85,13 @@ class Centroids:
     @torch.no_grad()
     def finish(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Codes and ascending codebooks as they are now; the network's weights are exactly these."""
-        found = {}
+        shared = {}
         for name, tensor in self._tensors.items():
             codes = tensor.codes.cpu().numpy().astype(np.uint16)
             codes, codebook = tidy(codes, tensor.codebook.cpu().numpy().astype(np.float32))
             tensor.weight.copy_(torch.from_numpy(codebook[codes]))
-            found[name] = (codes, codebook)
-        return found
+            shared[name] = (codes, codebook)
+        return shared
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from hakd.boards import Device, Point
 from hakd.explaining.model import Model
 from hakd.explaining.sections import Sections
 from hakd.explaining.widths import NORMS, TASK, UNARY, Channels, ChannelTies, attribute, trace
+from hakd.networks.onnx_model import stand_in
 from hakd.records.errors import HakdError
 
 _ACTIVATIONS = UNARY | NORMS
@@ -273,18 +274,6 @@ def _resized(value: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         if value.shape[axis] != size:
             value = np.take(value, np.arange(size) % value.shape[axis], axis=axis)
     return value
-
-
-def stand_in(shape: Sequence[int], role: str) -> np.ndarray:
-    """Weights for timing: seeded, of the usual magnitude, and repetitive so that they compress on the wire."""
-    pattern = np.random.default_rng(0).standard_normal(4093).astype(np.float32)
-    values = np.resize(pattern, shape)
-    if role == "variance":
-        return np.abs(values) + np.float32(0.5)
-    if role.startswith("weight"):
-        fan_in = np.prod(shape) / shape[int(role[-1])]
-        return values * np.float32((2.0 / fan_in) ** 0.5)
-    return values
 
 
 def take_apart(model: Model, where: object) -> WidthGroups:

@@ -3,7 +3,7 @@
 One writer serves whole candidates, tiles and decision blocks, so that what is timed in parts is what runs as a whole.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,20 +41,32 @@ def fold_weights(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, np.nd
 
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
+_PATTERN = np.random.default_rng(0).standard_normal(4093).astype(np.float32)
+
+
+def stand_in(shape: Sequence[int], role: str) -> np.ndarray:
+    """An array for timing: seeded, of the usual magnitude, and repetitive so that it compresses on the wire.
+
+    Args:
+        shape: of the array.
+        role: `vector`; `variance`, never negative; or `weightN`, where N is the axis that the outputs lie along.
+    """
+    values = np.resize(_PATTERN, shape)
+    if role == "variance":
+        return np.abs(values) + np.float32(0.5)
+    if role.startswith("weight"):
+        fan_in = np.prod(shape) / shape[int(role[-1])]
+        return values * np.float32((2.0 / fan_in) ** 0.5)
+    return values
 
 
 def stand_in_weights(graph: Graph) -> dict[str, np.ndarray]:
-    """Weights for timing shapes: seeded, of the usual magnitude, and repetitive so that they compress on the wire."""
-    pattern = np.random.default_rng(0).standard_normal(4093).astype(np.float32)
-    out = {}
+    """Stand-ins for all weights of a graph, for timing its shapes."""
+    arrays = {}
     for name, shape in graph.parameter_shapes().items():
-        values = np.resize(pattern, shape)
-        if name.endswith("running_var"):
-            values = np.abs(values) + np.float32(0.5)
-        elif len(shape) > 1:
-            values = values * np.float32((2.0 / np.prod(shape[1:])) ** 0.5)
-        out[name] = np.ascontiguousarray(values, dtype=np.float32)
-    return out
+        role = "variance" if name.endswith("running_var") else "weight0" if len(shape) > 1 else "vector"
+        arrays[name] = stand_in(shape, role)
+    return arrays
 
 
 def to_onnx(graph: Graph, weights: Weights, batch: int | str = 1) -> onnx.ModelProto:

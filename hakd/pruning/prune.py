@@ -4,12 +4,10 @@ Train a few steps while the scores accumulate, remove the least channels, slice 
 momentum into a smaller network, and go on until the lowest level. Nothing is masked: later steps get cheaper.
 """
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,8 @@ from hakd.networks.slicing import slice_weights
 from hakd.pruning.fisher import FisherScores
 from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
-from hakd.records.files import atomic, digest
 from hakd.training.loop import evaluate
+from hakd.training.states import KeptState
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,8 @@ def choose_removals(
 
     DeltaC = C(after) - C(before) in MACs, negative, recomputed after each removal. A group keeps at least one channel.
     """
-    widths, left = (
-        dict(widths),
-        {group: np.array(values, dtype=np.float64) for group, values in scores.items()},
-    )
+    widths = dict(widths)
+    left = {group: np.array(values, dtype=np.float64) for group, values in scores.items()}
     chosen: list[tuple[str, int]] = []
     for _ in range(count):
         best = None
@@ -125,9 +121,9 @@ def prune(
     Raises:
         HakdError: a level that no pruning reaches, or a loss that is not finite.
     """
-    dataset = getattr(data.train, "dataset", None)
-    identity = digest([architecture.to_dict(), sorted(levels), repr(settings), seed, dataset, _hash(weights)])
-    state = _resume(resume_path, identity) or _State(
+    decisive = [architecture.to_dict(), sorted(levels), repr(settings), seed]
+    kept_state = KeptState(resume_path, decisive, data, weights)
+    state = _read(kept_state) or _State(
         architecture,
         network_with(build_graph(architecture), weights),
         {group: np.arange(width) for group, width in architecture.widths.items()},
@@ -139,23 +135,27 @@ def prune(
         desc=label, total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", mininterval=1
     ) as bar:
         while True:
-            for level in sorted(set(levels) - set(state.levels), reverse=True):
-                if state.macs <= level * full_macs:
-                    state.levels[level] = Level(
-                        state.architecture, weights_of(state.module), state.images, state.macs_spent
-                    )
-                    if state.rows:
-                        state.rows[-1]["val_accuracy"] = evaluate(state.module, data.validation)
-            if len(state.levels) == len(set(levels)):
+            _record_levels(state, levels, full_macs, data.validation)
+            missing = set(levels) - set(state.levels)
+            if not missing:
                 return state.rows, state.levels
-            _remove_some(state, batches, settings, min(set(levels) - set(state.levels)))
+            _remove_some(state, batches, settings, min(missing))
             if state.removals % settings.evaluate_every == 0:
                 state.rows[-1]["val_accuracy"] = evaluate(state.module, data.validation)
-                _keep(resume_path, identity, state)
-            bar.n = min(1.0, (1 - state.macs / full_macs) / (1 - min(levels)))
-            bar.set_postfix_str(
-                f"MACs {state.macs / full_macs:.3f} of full, {len(state.rows)} channels removed"
-            )
+                kept_state.write(_content(state))
+            share = state.macs / full_macs
+            bar.n = min(1.0, (1 - share) / (1 - min(levels)))
+            bar.set_postfix_str(f"MACs {share:.3f} of full, {len(state.rows)} channels removed")
+
+
+def _record_levels(state: _State, levels: Sequence[float], full_macs: int, validation: Any) -> None:
+    """Note the network at each level that it has come down to: several at once after a large removal."""
+    reached = [level for level in levels if level not in state.levels and state.macs <= level * full_macs]
+    for level in sorted(reached, reverse=True):
+        weights = weights_of(state.module)
+        state.levels[level] = Level(state.architecture, weights, state.images, state.macs_spent)
+    if reached and state.rows:
+        state.rows[-1]["val_accuracy"] = evaluate(state.module, validation)
 
 
 def _remove_some(state: _State, batches: Iterator, settings: PruneSettings, level: float) -> None:
@@ -247,33 +247,40 @@ def _stream(split: Any, batch_size: int, seed: int, skip: int) -> Iterator:
         epoch += 1
 
 
-def _hash(weights: Mapping[str, np.ndarray]) -> str:
-    hashed = hashlib.sha256()
-    for name in sorted(weights):
-        hashed.update(name.encode())
-        hashed.update(np.ascontiguousarray(weights[name]).tobytes())
-    return hashed.hexdigest()
-
-
-def _keep(path: str | os.PathLike | None, identity: str, state: _State) -> None:
-    """Save the state so that a killed job goes on from here."""
-    if path is None:
-        return
-    content = {
-        "identity": identity,
+def _content(state: _State) -> dict[str, Any]:
+    """What is kept of a state."""
+    return {
         "architecture": state.architecture.to_dict(),
         "weights": _tensors(weights_of(state.module)),
         "kept": _tensors(state.kept),
         "momentum": _tensors(state.momentum),
         "rows": state.rows,
         "levels": {
-            level: (found.architecture.to_dict(), _tensors(found.weights), found.images, found.macs_spent)
-            for level, found in state.levels.items()
+            share: (level.architecture.to_dict(), _tensors(level.weights), level.images, level.macs_spent)
+            for share, level in state.levels.items()
         },
         "counters": [state.step, state.removals, state.images, state.macs_spent],
     }
-    with atomic(path) as temporary:
-        torch.save(content, temporary)
+
+
+def _read(kept_state: KeptState) -> _State | None:
+    """The state that was kept of this run, if there is one."""
+    content = kept_state.read()
+    if content is None:
+        return None
+    architecture = architecture_from(content["architecture"], kept_state.path)
+    return _State(
+        architecture,
+        network_with(build_graph(architecture), _arrays(content["weights"])),
+        _arrays(content["kept"]),
+        _arrays(content["momentum"]),
+        content["rows"],
+        {
+            share: Level(architecture_from(reached, kept_state.path), _arrays(weights), *spent)
+            for share, (reached, weights, *spent) in content["levels"].items()
+        },
+        *content["counters"],
+    )
 
 
 def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
@@ -282,28 +289,3 @@ def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in tensors.items()}
-
-
-def _resume(path: str | os.PathLike | None, identity: str) -> _State | None:
-    """The kept state of the same run, if there is one that can be read."""
-    if path is None or not Path(path).exists():
-        return None
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:  # damaged by whatever killed the run: start over, nothing else is lost
-        return None
-    if content.get("identity") != identity:
-        return None
-    architecture = architecture_from(content["architecture"], path)
-    return _State(
-        architecture,
-        network_with(build_graph(architecture), _arrays(content["weights"])),
-        _arrays(content["kept"]),
-        _arrays(content["momentum"]),
-        content["rows"],
-        {
-            level: Level(architecture_from(found, path), _arrays(weights), *spent)
-            for level, (found, weights, *spent) in content["levels"].items()
-        },
-        *content["counters"],
-    )

@@ -12,9 +12,7 @@ import torch.nn.functional as F
 
 from hakd.networks.module import Network, Tap
 from hakd.records.graph import Graph
-from hakd.training.loop import Loss, cross_entropy
-
-LOSSES = ("ce", "logits", "at", "at+logits")
+from hakd.training.loop import Loss
 
 
 @dataclass(frozen=True)
@@ -58,29 +56,27 @@ def logit_term(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
 
 
 def distillation_loss(name: str, teacher: Network, settings: DistilSettings) -> Loss:
-    """The loss `name` as a function of (student, images, labels); the teacher runs in eval mode without gradients.
+    """A loss with a teacher, as a function of (student, images, labels); it runs in eval mode without gradients.
 
     `logits`: (1-a) CE + a T^2 CE(soft teacher, soft student). `at`: CE + attention transfer. `at+logits`: the attention
     code's own mix, (1-a) CE + 2 a T^2 / classes KL(batch mean) + attention transfer.
     """
-    if name == "ce":
-        return cross_entropy
     teacher.eval().requires_grad_(False)
     points = attention_points(teacher.graph)
     betas = settings.attention_scale * attention_weights(len(points))
     alpha, temperature = settings.alpha, settings.temperature
 
     def loss(student: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        seen: dict[str, torch.Tensor] = {}
-        wanted: dict[str, torch.Tensor] = {}
+        teachers: dict[str, torch.Tensor] = {}
+        students: dict[str, torch.Tensor] = {}
         with torch.no_grad():
-            target = teacher(images, _collector(wanted, points))
-        logits = student(images, _collector(seen, points))
+            target = teacher(images, _collector(teachers, points))
+        logits = student(images, _collector(students, points))
         hard = F.cross_entropy(logits, labels)
         if name == "logits":
             return (1 - alpha) * hard + alpha * logit_term(logits, target, temperature)
         attention = sum(
-            float(beta) * (attention_map(seen[p]) - attention_map(wanted[p])).square().sum(dim=1).mean()
+            float(beta) * (attention_map(students[p]) - attention_map(teachers[p])).square().sum(dim=1).mean()
             for beta, p in zip(betas, points, strict=True)
         )
         if name == "at":
@@ -95,12 +91,12 @@ def distillation_loss(name: str, teacher: Network, settings: DistilSettings) -> 
     return loss
 
 
-def _collector(found: dict[str, torch.Tensor], names: list[str]) -> Tap:
+def _collector(activations: dict[str, torch.Tensor], names: list[str]) -> Tap:
     """A tap that keeps the named activations."""
 
     def tap(name: str, value: torch.Tensor) -> torch.Tensor:
         if name in names:
-            found[name] = value
+            activations[name] = value
         return value
 
     return tap

@@ -3,13 +3,11 @@
 Everything random is a function of (seed, epoch), so a run that was killed and resumed equals one that was not.
 """
 
-import hashlib
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from hakd.data.split import Batch
+from hakd.networks.module import weights_of
 from hakd.records.errors import HakdError
-from hakd.records.files import atomic, digest
+from hakd.training.states import KeptState
 
 Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 Hook = Callable[[nn.Module], None]
@@ -70,29 +70,19 @@ def evaluate(module: nn.Module, split: Any, batch_size: int = 512) -> float:
     return right / len(split)
 
 
-def fit(
-    module: nn.Module,
-    data: Any,
-    *,
-    epochs: int,
-    recipe: Recipe,
-    seed: int,
-    loss: Loss | None = None,
-    after_backward: Hook | None = None,
-    after_step: Hook | None = None,
-    label: str = "",
-    resume_path: str | os.PathLike | None = None,
-    context: Any = None,
-) -> list[dict[str, Any]]:
-    """Train in place and return one row of metrics per epoch.
+def do_nothing(module: nn.Module) -> None:
+    """The hook of a run that needs none."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What one run of the loop is.
 
     Args:
-        module: the network; moved nowhere, it must be on the data's device.
-        data: has `train` and `validation` splits.
         epochs: passes over the training split; the schedule spans them.
         recipe: optimiser and schedule.
         seed: fixes the order and augmentation of the images.
-        loss: scalar loss of (module, images, labels); cross entropy by default.
+        loss: scalar loss of (module, images, labels).
         after_backward: called between backward and the optimiser's step (masks, shared gradients).
         after_step: called after the step.
         label: what the progress bar calls this run.
@@ -100,11 +90,31 @@ def fit(
             by the caller once the result is safe.
         context: whatever else decides the result and can be held by JSON (settings of the loss, of the hooks). A kept
             state of another context, of other data or of other start weights is not gone on from.
+    """
+
+    epochs: int
+    recipe: Recipe
+    seed: int
+    loss: Loss = cross_entropy
+    after_backward: Hook = do_nothing
+    after_step: Hook = do_nothing
+    label: str = ""
+    resume_path: str | os.PathLike | None = None
+    context: Any = None
+
+
+def fit(module: nn.Module, data: Any, run: TrainingRun) -> list[dict[str, Any]]:
+    """Train in place and return one row of metrics per epoch.
+
+    Args:
+        module: the network; moved nowhere, it must be on the data's device.
+        data: has `train` and `validation` splits.
+        run: how to train.
 
     Raises:
         HakdError: the loss is not finite (names the epoch and the learning rate).
     """
-    loss = loss or cross_entropy
+    recipe = run.recipe
     optimiser = torch.optim.SGD(
         module.parameters(),
         lr=recipe.lr,
@@ -112,55 +122,38 @@ def fit(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
     )
-    run = {"epochs": epochs, "recipe": asdict(recipe), "seed": seed, "context": context}
-    identity = digest([run, getattr(data.train, "dataset", None), _start(module)])
-    rows = _resume(resume_path, identity, module, optimiser)
-    bar = tqdm(
-        range(len(rows), epochs), initial=len(rows), total=epochs, desc=label, unit="epoch", mininterval=1
-    )
+    settings = {"epochs": run.epochs, "recipe": asdict(recipe), "seed": run.seed, "context": run.context}
+    kept_state = KeptState(run.resume_path, settings, data, weights_of(module))
+    rows = _resume(kept_state, module, optimiser)
+    left = range(len(rows), run.epochs)
+    bar = tqdm(left, run.label, run.epochs, initial=len(rows), unit="epoch", mininterval=1)
     for epoch in bar:
-        row = _epoch(module, data, optimiser, recipe, loss, after_backward, after_step, epoch, epochs, seed)
+        row = _train_epoch(module, data, optimiser, run, epoch)
         rows.append(row)
         bar.set_postfix(loss=f"{row['train_loss']:.3f}", val=f"{row['val_accuracy']:.3f}")
-        if resume_path is not None and epoch + 1 < epochs:
-            _keep(resume_path, identity, module, optimiser, rows)
+        if epoch + 1 < run.epochs:
+            state = {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "rows": rows}
+            kept_state.write(state)
     return rows
 
 
-def _epoch(
-    module: nn.Module,
-    data: Any,
-    optimiser: torch.optim.Optimizer,
-    recipe: Recipe,
-    loss: Loss,
-    after_backward: Hook | None,
-    after_step: Hook | None,
-    epoch: int,
-    epochs: int,
-    seed: int,
+def _train_epoch(
+    module: nn.Module, data: Any, optimiser: torch.optim.Optimizer, run: TrainingRun, epoch: int
 ) -> dict[str, Any]:
-    """One pass over the training split."""
+    """One pass over the training split (`epoch` counts from 0); its row of metrics."""
     start, total, seen = time.monotonic(), 0.0, 0
-    images_per_epoch = len(data.train)
     module.train()
-    for images, labels in data.train.batches(recipe.batch_size, seed, epoch, augment=recipe.augment):
-        lr = recipe.lr_at((epoch + seen / images_per_epoch) / epochs)
+    recipe = run.recipe
+    for images, labels in data.train.batches(recipe.batch_size, run.seed, epoch, augment=recipe.augment):
+        lr = recipe.lr_at((epoch + seen / len(data.train)) / run.epochs)
         for group in optimiser.param_groups:
             group["lr"] = lr
-        optimiser.zero_grad(set_to_none=True)
-        value = loss(module, images, labels)
-        value.backward()
-        if after_backward is not None:
-            after_backward(module)
-        optimiser.step()
-        if after_step is not None:
-            after_step(module)
-        total += float(value.detach()) * len(labels)
+        loss = _step(module, (images, labels), optimiser, run)
+        total += loss * len(labels)
         seen += len(labels)
         if not math.isfinite(total):
             raise HakdError(
-                f"training diverged: the loss became {float(value.detach())} in epoch {epoch + 1} "
-                f"at learning rate {lr:.4g}",
+                f"training diverged: the loss became {loss} in epoch {epoch + 1} at learning rate {lr:.4g}",
                 remedy="Lower `lr` in the configuration",
             )
     return {
@@ -173,39 +166,23 @@ def _epoch(
     }
 
 
-def _start(module: nn.Module) -> str:
-    """Hash of the weights that a run starts from."""
-    hashed = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        hashed.update(name.encode())
-        hashed.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return hashed.hexdigest()
-
-
-def _keep(
-    path: str | os.PathLike, identity: str, module: nn.Module, optimiser: torch.optim.Optimizer, rows: list
-) -> None:
-    state = {
-        "identity": identity,
-        "module": module.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "rows": rows,
-    }
-    with atomic(path) as temporary:
-        torch.save(state, temporary)
+def _step(module: nn.Module, batch: Batch, optimiser: torch.optim.Optimizer, run: TrainingRun) -> float:
+    """One step of the optimiser, with the run's hooks around it; the loss before it."""
+    optimiser.zero_grad(set_to_none=True)
+    loss = run.loss(module, *batch)
+    loss.backward()
+    run.after_backward(module)
+    optimiser.step()
+    run.after_step(module)
+    return float(loss.detach())
 
 
 def _resume(
-    path: str | os.PathLike | None, identity: str, module: nn.Module, optimiser: torch.optim.Optimizer
+    kept_state: KeptState, module: nn.Module, optimiser: torch.optim.Optimizer
 ) -> list[dict[str, Any]]:
-    """Load a kept state of the same run, if there is one; a state of another run or a damaged one is ignored."""
-    if path is None or not Path(path).exists():
-        return []
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:  # damaged by whatever killed the run: start over, nothing else is lost
-        return []
-    if not isinstance(state, dict) or state.get("identity") != identity:
+    """Set network and optimiser to the state that was kept of this run, if there is one; its rows."""
+    state = kept_state.read()
+    if state is None:
         return []
     module.load_state_dict(state["module"])
     optimiser.load_state_dict(state["optimiser"])

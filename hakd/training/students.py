@@ -2,79 +2,94 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from hakd.networks.families import build_graph
 from hakd.networks.module import network_with, new_network, weights_of
 from hakd.records.arch import Architecture
 from hakd.records.checkpoint import write_checkpoint
+from hakd.records.files import atomic
 from hakd.records.graph import Graph
 from hakd.records.probe import probe_images
-from hakd.training.loop import Loss, Recipe, fit
+from hakd.training.loop import Loss, Recipe, TrainingRun, cross_entropy, fit
 
 
-def train_candidate(
-    architecture: Architecture,
-    data: Any,
-    *,
-    recipe_name: str,
-    loss_name: str,
-    loss: Loss | None,
-    epochs: int,
-    recipe: Recipe,
-    seed: int,
-    path: str | os.PathLike,
-    start: Mapping[str, np.ndarray] | None = None,
-    teacher_macs: int = 0,
-    context: Any = None,
-    facts: Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
-    """Train (from `start`, or from scratch), write the checkpoint at `path` and return the metrics per epoch.
+@dataclass(frozen=True)
+class TrainingJob:
+    """How to train a candidate, and where to write what comes of it.
 
-    The state after each epoch is kept beside `path`, so that a killed job goes on; `context` is what else decides the
-    result (settings of the loss, hash of the teacher). `train_macs` counts three times the
-    forward pass (forward, and both halves of backward) plus the teacher's forward pass, for every image.
+    Args:
+        path: of the checkpoint. The state after each epoch is kept beside it, so that a killed job goes on.
+        epochs, recipe, seed, loss: see `TrainingRun`.
+        recipe_name, loss_name: what the checkpoint calls them.
+        context: what else decides the result and JSON can hold (settings of the loss, hash of the teacher).
+        start: weights to start from, by name; None starts from scratch.
+        teacher_macs: multiply-accumulates of the teacher's forward pass, where one takes part.
+        facts: what else the checkpoint is to say.
+        metrics_path: of a CSV with a row per epoch; None writes none.
     """
+
+    path: str | os.PathLike
+    epochs: int
+    recipe: Recipe
+    seed: int
+    loss: Loss = cross_entropy
+    recipe_name: str = "scratch"
+    loss_name: str = "ce"
+    context: Any = None
+    start: Mapping[str, np.ndarray] | None = None
+    teacher_macs: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    metrics_path: str | os.PathLike | None = None
+
+
+def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> list[dict[str, Any]]:
+    """Train, write checkpoint and metrics, and return the metrics per epoch."""
+    path = os.fspath(job.path)
     graph = build_graph(architecture)
-    module = new_network(graph, seed) if start is None else network_with(graph, start)
+    module = new_network(graph, job.seed) if job.start is None else network_with(graph, job.start)
     module.to(data.train.labels.device)
-    resume_path = f"{os.fspath(path)}.resume"
-    rows = fit(
-        module,
-        data,
-        epochs=epochs,
-        recipe=recipe,
-        seed=seed,
-        loss=loss,
-        label=os.fspath(path),
-        resume_path=resume_path,
-        context=[recipe_name, loss_name, context],
+    resume_path, context = Path(f"{path}.resume"), [job.recipe_name, job.loss_name, job.context]
+    run = TrainingRun(
+        job.epochs, job.recipe, job.seed, job.loss, label=path, resume_path=resume_path, context=context
     )
-    images = sum(row["images"] for row in rows)
+    rows = fit(module, data, run)
     weights = weights_of(module)
-    write_checkpoint(
-        path,
-        architecture,
-        weights,
-        {
-            "recipe": recipe_name,
-            "loss": loss_name,
-            "seed": seed,
-            "data": data.train.name,
-            "epochs": epochs,
-            "train_images": images,
-            "train_macs": images * (3 * graph.macs() + teacher_macs),
-            "val_accuracy": rows[-1]["val_accuracy"],
-            "probe_logits": probe_logits(graph, weights),
-            **(facts or {}),
-        },
-    )
-    if os.path.exists(resume_path):
-        os.unlink(resume_path)
+    write_checkpoint(path, architecture, weights, _facts(graph, weights, data.train.name, rows, job))
+    if job.metrics_path is not None:
+        with atomic(job.metrics_path) as temporary:
+            pd.DataFrame(rows).to_csv(temporary, index=False)
+    resume_path.unlink(missing_ok=True)  # only now: the result is safe
     return rows
+
+
+def _facts(
+    graph: Graph, weights: Mapping[str, np.ndarray], data: str, rows: list[dict[str, Any]], job: TrainingJob
+) -> dict[str, Any]:
+    """What the checkpoint says of the training.
+
+    `train_macs` counts, for every image, three times the forward pass (forward, and both halves of backward) and the
+    teacher's forward pass.
+    """
+    images = sum(row["images"] for row in rows)
+    return {
+        "recipe": job.recipe_name,
+        "loss": job.loss_name,
+        "seed": job.seed,
+        "data": data,
+        "epochs": job.epochs,
+        "train_images": images,
+        "train_macs": images * (3 * graph.macs() + job.teacher_macs),
+        "val_accuracy": rows[-1]["val_accuracy"],
+        "probe_logits": probe_logits(graph, weights),
+        **job.facts,
+    }
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from hakd.deep_compression.sparse import csr, sparse_forward
 from hakd.deep_compression.store import read, write
 from hakd.deep_compression.tuning import Centroids, recalibrate
 from hakd.records.errors import HakdError
-from hakd.training.loop import Recipe, evaluate, fit
+from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
 
 RECIPE = Recipe(lr=0.05, batch_size=64, weight_decay=1e-3, augment=False)
 
@@ -54,7 +54,7 @@ def network(seed: int = 0) -> nn.Module:
 @pytest.fixture(scope="module")
 def teacher(data):
     module = network()
-    fit(module, data, epochs=4, recipe=RECIPE, seed=0)
+    fit(module, data, TrainingRun(4, RECIPE, seed=0))
     return module
 
 
@@ -130,15 +130,8 @@ class TestPruning:
             seen.append(all((w[~masks[n]] == 0).all() for n, w in weights.items()))
 
         before = {name: w.detach().clone() for name, w in weights.items()}
-        fit(
-            module,
-            data,
-            epochs=1,
-            recipe=RECIPE,
-            seed=0,
-            after_backward=hooks.after_backward,
-            after_step=after_step,
-        )
+        run = TrainingRun(1, RECIPE, seed=0, after_backward=hooks.after_backward, after_step=after_step)
+        fit(module, data, run)
         assert len(seen) == 21 and all(seen)
         assert all((w[masks[n]] != before[n][masks[n]]).float().mean() > 0.9 for n, w in weights.items())
 
@@ -219,7 +212,7 @@ class TestCompress:
 
     def test_the_decoded_network_scores_what_was_reported(self, result, data, teacher):
         made = result[1]
-        arrays, _ = decode(encode(made.layers, made.others, {}))
+        arrays, _ = decode(encode(made.tensors, made.others, {}))
         fresh = network(seed=99)
         fresh.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items()}, strict=False)
         assert evaluate(fresh, data.validation) == made.metrics["val_accuracy"]
@@ -228,7 +221,7 @@ class TestCompress:
     def test_density_and_counts(self, result):
         made = result[1]
         total = 144 + 144 + 512 + 9216 + 1280
-        nonzero = sum(int((layer.weights() != 0).sum()) for layer in made.layers)
+        nonzero = sum(int((layer.weights() != 0).sum()) for layer in made.tensors)
         assert made.metrics["weights"] == total
         assert made.metrics["nonzero_weights"] == nonzero == round(0.15 * total)
         assert made.metrics["density"] == nonzero / total
@@ -237,16 +230,16 @@ class TestCompress:
         assert made.metrics["train_images"] == 6 * 1295 == sum(row["images"] for row in made.history)
 
     def test_at_most_two_to_the_bits_values_a_layer(self, result):
-        for layer in result[1].layers:
+        for layer in result[1].tensors:
             assert len(np.unique(layer.weights())) <= 2 ** (4 if layer.kind == "linear" else 5)
             assert (layer.codes > 0).any()
-        conv = result[1].layers[3]  # the large one uses all of them: 31 shared weights and zero
+        conv = result[1].tensors[3]  # the large one uses all of them: 31 shared weights and zero
         assert len(conv.codebook) == 32
 
     def test_the_file_is_far_smaller_than_the_network(self, result):
         made = result[1]
-        content = encode(made.layers, made.others, {})
-        weights = sum(layer.codes.size for layer in made.layers)
+        content = encode(made.tensors, made.others, {})
+        weights = sum(layer.codes.size for layer in made.tensors)
         others = sum(array.nbytes for array in made.others.values())
         assert len(content) - others < 4 * weights / 10
 
@@ -257,7 +250,7 @@ class TestCompress:
             made = compress(
                 copy.deepcopy(teacher), data, density=0.3, settings=settings, recipe=RECIPE, seed=seed
             )
-            files.append(encode(made.layers, made.others, {}))
+            files.append(encode(made.tensors, made.others, {}))
         assert files[0] == files[1] != files[2]
 
     def test_a_killed_run_goes_on_to_the_same_file(self, data, teacher, tmp_path):
@@ -274,7 +267,7 @@ class TestCompress:
                 seed=1,
                 resume_directory=directory,
             )
-            return encode(made.layers, made.others, {})
+            return encode(made.tensors, made.others, {})
 
         for epochs_until_killed in (1.5, 2.5):  # in each phase; finished ones repeat their last epoch
             with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ from hakd.deep_compression.bits import pack, windows
 from hakd.deep_compression.codec import (
     QuantisedTensor,
     decode,
-    decode_layers,
+    decode_tensors,
     encode,
     entries,
     from_entries,
@@ -152,7 +152,7 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @st.composite
-def layers(draw, name="weight"):
+def tensors(draw, name="weight"):
     """Any tensor of codes: conv or linear, of any sparsity, with any index bits."""
     kind = draw(st.sampled_from(["conv", "linear"]))
     axes = 4 if kind == "conv" else 2
@@ -174,7 +174,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 class TestFile:
     @settings(max_examples=150, deadline=None)
-    @given(layers("a"), layers("b"), hnp.arrays(np.float32, hnp.array_shapes(min_dims=0), elements=finite))
+    @given(tensors("a"), tensors("b"), hnp.arrays(np.float32, hnp.array_shapes(min_dims=0), elements=finite))
     def test_roundtrip_is_bit_exact(self, a, b, bias):
         header = {"network": "mobilenet", "widths": {"stem": 3}, "nothing": None}
         content = encode([a, b], {"bias": bias}, header)
@@ -184,8 +184,10 @@ class TestFile:
         assert (
             same(arrays["a"], a.weights()) and same(arrays["b"], b.weights()) and same(arrays["bias"], bias)
         )
-        back, _, _ = decode_layers(content)
-        assert [(layer.kind, layer.index_bits) for layer in back] == [(x.kind, x.index_bits) for x in (a, b)]
+        back, _, _ = decode_tensors(content)
+        assert [(tensor.kind, tensor.index_bits) for tensor in back] == [
+            (x.kind, x.index_bits) for x in (a, b)
+        ]
         assert back[0].codes.tolist() == a.codes.tolist() and same(back[0].codebook, a.codebook)
         assert sum(sizes(content).values()) == len(content)
 
@@ -266,7 +268,7 @@ class TestFile:
             decode(content + b"\0")
 
     def test_foreign_files_and_versions(self):
-        with pytest.raises(HakdError, match="no Deep Compression file"):
+        with pytest.raises(HakdError, match="not a Deep Compression file"):
             decode(b"PK\x03\x04 and so on, a long zip file", where="a.zip")
         content = bytearray(_example())
         content[8] = 99

@@ -1,6 +1,10 @@
 """The training loop, distillation losses, and the path from training to a checked export."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,8 +24,9 @@ from hakd.training.distil import (
     attention_weights,
     distillation_loss,
 )
-from hakd.training.loop import Recipe, evaluate, fit
-from hakd.training.students import train_candidate
+from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
+from hakd.training.states import KeptState
+from hakd.training.students import TrainingJob, train_candidate
 from tests.unit.builders import SPECS, TensorData, narrowed
 
 RECIPE = Recipe(lr=0.05, batch_size=32)
@@ -34,7 +39,7 @@ def small():
 def test_training_learns_and_reports_every_epoch():
     module, data = small(), TensorData()
     before = evaluate(module, data.train)
-    rows = fit(module, data, epochs=6, recipe=RECIPE, seed=0)
+    rows = fit(module, data, TrainingRun(6, RECIPE, seed=0))
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert evaluate(module, data.train) > before
@@ -45,7 +50,7 @@ def test_training_learns_and_reports_every_epoch():
 def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path, killed_in):
     data, path = TensorData(), tmp_path / "state"
     whole = small()
-    rows = fit(whole, data, epochs=4, recipe=RECIPE, seed=3)
+    rows = fit(whole, data, TrainingRun(4, RECIPE, seed=3))
     steps = 0
 
     def kill(module):
@@ -55,9 +60,9 @@ def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path, killed_in):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(small(), data, epochs=4, recipe=RECIPE, seed=3, after_step=kill, resume_path=path)
+        fit(small(), data, TrainingRun(4, RECIPE, seed=3, after_step=kill, resume_path=path))
     module = small()
-    resumed = fit(module, data, epochs=4, recipe=RECIPE, seed=3, resume_path=path)
+    resumed = fit(module, data, TrainingRun(4, RECIPE, seed=3, resume_path=path))
     assert [row["train_loss"] for row in resumed] == [row["train_loss"] for row in rows]
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(module.state_dict()[name], value, rtol=0, atol=0)
@@ -65,16 +70,17 @@ def test_a_killed_run_goes_on_and_equals_one_that_was_not(tmp_path, killed_in):
 
 def test_a_state_of_another_run_or_a_damaged_one_is_not_used(tmp_path):
     data, path = TensorData(), tmp_path / "state"
-    fit(small(), data, epochs=2, recipe=RECIPE, seed=3, resume_path=path)
+    fit(small(), data, TrainingRun(2, RECIPE, seed=3, resume_path=path))
     assert path.exists()
-    assert len(fit(small(), data, epochs=2, recipe=RECIPE, seed=4, resume_path=path)) == 2
+    assert len(fit(small(), data, TrainingRun(2, RECIPE, seed=4, resume_path=path))) == 2
     path.write_bytes(path.read_bytes()[:100])
-    assert len(fit(small(), data, epochs=2, recipe=RECIPE, seed=3, resume_path=path)) == 2
+    assert len(fit(small(), data, TrainingRun(2, RECIPE, seed=3, resume_path=path))) == 2
 
 
 @pytest.mark.parametrize("change", ["context", "weights", "nothing"])
 def test_a_kept_state_belongs_to_its_settings_and_start_weights(tmp_path, change):
-    data, path, steps = TensorData(), tmp_path / "state", 0
+    data, steps = TensorData(), 0
+    run = TrainingRun(3, RECIPE, seed=3, resume_path=tmp_path / "state", context={"alpha": 0.9})
 
     def kill(module):
         nonlocal steps
@@ -83,17 +89,10 @@ def test_a_kept_state_belongs_to_its_settings_and_start_weights(tmp_path, change
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(
-            small(),
-            data,
-            epochs=3,
-            recipe=RECIPE,
-            seed=3,
-            after_step=kill,
-            resume_path=path,
-            context={"alpha": 0.9},
-        )
-    module, context = small(), {"alpha": 0.5 if change == "context" else 0.9}
+        fit(small(), data, replace(run, after_step=kill))
+    module = small()
+    if change == "context":
+        run = replace(run, context={"alpha": 0.5})
     if change == "weights":
         next(module.parameters()).data += 0.01
     steps = 0
@@ -102,13 +101,57 @@ def test_a_kept_state_belongs_to_its_settings_and_start_weights(tmp_path, change
         nonlocal steps
         steps += 1
 
-    fit(module, data, epochs=3, recipe=RECIPE, seed=3, after_step=count, resume_path=path, context=context)
+    fit(module, data, replace(run, after_step=count))
     assert steps == (6 if change == "nothing" else 9)  # gone on from the first epoch, or started over
+
+
+@pytest.mark.parametrize("change", ["settings", "data", "weights", "order", "nothing"])
+def test_a_state_is_read_by_the_same_work_only(tmp_path, change):
+    path, state = tmp_path / "state", {"step": 3, "weights": {"a": torch.arange(4.0)}}
+    settings, dataset = {"lr": 0.1}, "digits-1"
+    weights = {"a": np.ones((2, 3), np.float32), "b": np.zeros(2, np.float32)}
+    kept = KeptState(path, settings, SimpleNamespace(train=SimpleNamespace(dataset=dataset)), weights)
+    assert kept.read() is None
+    kept.write(state | {"step": 2})
+    kept.write(state)
+    if change == "settings":
+        settings = {"lr": 0.2}
+    elif change == "data":
+        dataset = "digits-2"
+    elif change == "weights":
+        weights = weights | {"b": np.float32([0, 1])}
+    elif change == "order":
+        weights = dict(reversed(weights.items()))
+    found = KeptState(path, settings, SimpleNamespace(train=SimpleNamespace(dataset=dataset)), weights).read()
+    if change in ("order", "nothing"):
+        assert found["step"] == 3 and torch.equal(found["weights"]["a"], state["weights"]["a"])
+    else:
+        assert found is None
+
+
+def test_a_damaged_state_is_not_read_and_the_next_one_is(tmp_path):
+    kept = KeptState(tmp_path / "state", {}, TensorData(), {})
+    for damage in (b"", b"damaged", None):
+        kept.write({"step": 1})
+        content = kept.path.read_bytes()
+        kept.path.write_bytes(content[: len(content) // 2] if damage is None else damage)
+        assert kept.read() is None
+    torch.save(["no dictionary"], kept.path)
+    assert kept.read() is None
+    kept.write({"step": 1})
+    assert kept.read()["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_without_a_path_no_state_is_kept():
+    kept = KeptState(None, {}, TensorData(), {})
+    kept.write({"step": 1})
+    assert kept.read() is None
 
 
 def test_divergence_stops_with_epoch_and_learning_rate():
     with pytest.raises(HakdError, match=r"epoch \d+ at learning rate .*Lower `lr`"):
-        fit(small(), TensorData(), epochs=3, recipe=Recipe(lr=1e30, batch_size=32), seed=0)
+        fit(small(), TensorData(), TrainingRun(3, Recipe(lr=1e30, batch_size=32), seed=0))
 
 
 def test_schedules():
@@ -183,18 +226,12 @@ def test_mixed_loss_is_the_sum_of_its_terms():
 def test_a_student_learns_from_its_teacher_and_the_teacher_stays_as_it_is(name):
     data = TensorData()
     teacher = small()
-    fit(teacher, data, epochs=4, recipe=RECIPE, seed=0)
+    fit(teacher, data, TrainingRun(4, RECIPE, seed=0))
     before = weights_of(teacher)
     spec = SPECS["densenet"]()
     student = new_network(build_graph(Architecture(spec, narrowed(spec))), 1)
-    rows = fit(
-        student,
-        data,
-        epochs=4,
-        recipe=RECIPE,
-        seed=1,
-        loss=distillation_loss(name, teacher, DistilSettings()),
-    )
+    loss = distillation_loss(name, teacher, DistilSettings())
+    rows = fit(student, data, TrainingRun(4, RECIPE, seed=1, loss=loss))
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert all(np.array_equal(before[key], value) for key, value in weights_of(teacher).items())
 
@@ -203,23 +240,14 @@ def candidate(tmp_path, **changes):
     spec = SPECS["densenet"]()
     architecture = Architecture(spec, narrowed(spec))
     path = tmp_path / "student.safetensors"
-    rows = train_candidate(
-        architecture,
-        TensorData(),
-        recipe_name="scratch",
-        loss_name="ce",
-        loss=None,
-        epochs=2,
-        recipe=RECIPE,
-        seed=0,
-        path=path,
-        **changes,
-    )
+    rows = train_candidate(architecture, TensorData(), TrainingJob(path, 2, RECIPE, seed=0, **changes))
     return architecture, path, rows
 
 
 def test_from_training_to_a_checked_export(tmp_path):
-    architecture, path, rows = candidate(tmp_path, teacher_macs=1000)
+    table = tmp_path / "student.csv"
+    architecture, path, rows = candidate(tmp_path, teacher_macs=1000, metrics_path=table)
+    assert list(pd.read_csv(table)["train_loss"]) == pytest.approx([row["train_loss"] for row in rows])
     found = read_checkpoint(path, architecture.spec)
     assert found.architecture.arch == architecture.arch
     images, macs = 2 * 96, build_graph(architecture).macs()

@@ -1,65 +1,43 @@
 """Fisher-prune the teacher of the search seed down to the lowest level."""
 
-import os
+from pathlib import Path
 
-from hakd.data.split import load_splits
 from hakd.pruning.prune import PruneSettings, prune
 from hakd.pruning.trajectory import write_trajectory
 from hakd.records.checkpoint import read_checkpoint, write_checkpoint
 from hakd.study.scripting import reporting
-from hakd.training.device import training_device
+from hakd.training.device import PreparedData
 
 
-def main(
-    levels,
-    settings,
-    seed,
-    path_to_teacher,
-    device,
-    path_to_train,
-    path_to_validation,
-    path_to_trajectory,
-    level_paths,
-):
-    """Write the trajectory, and the architecture with its weights at each level."""
+def main(level_paths, settings, seed, prepared, path_to_teacher, path_to_trajectory):
+    """Write the trajectory, and the architecture with its weights at each level (a path for each)."""
     teacher = read_checkpoint(path_to_teacher)
-    data = load_splits(
-        path_to_train, path_to_validation, teacher.architecture.spec.input_size, training_device(device)
-    )
-    resume_path = f"{path_to_trajectory}.resume"
-    rows, found = prune(
+    resume_path = Path(f"{path_to_trajectory}.resume")
+    rows, states = prune(
         teacher.architecture,
         teacher.weights,
-        data,
-        levels,
+        prepared.load(teacher.architecture.spec.input_size),
+        list(level_paths),
         PruneSettings(**settings),
         seed,
         label=path_to_trajectory,
         resume_path=resume_path,
     )
-    for level, path in zip(levels, level_paths, strict=True):
-        state = found[level]
-        write_checkpoint(
-            path,
-            state.architecture,
-            state.weights,
-            {"level": level, "prune_images": state.images, "prune_macs": state.macs_spent},
-        )
+    for level, path in level_paths.items():
+        state = states[level]
+        facts = {"level": level, "prune_images": state.images, "prune_macs": state.macs_spent}
+        write_checkpoint(path, state.architecture, state.weights, facts)
     write_trajectory(path_to_trajectory, rows)
-    if os.path.exists(resume_path):
-        os.unlink(resume_path)
+    resume_path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
     with reporting(snakemake.log, snakemake.threads):
         main(
-            snakemake.params.levels,
+            dict(zip(snakemake.params.levels, snakemake.output.levels, strict=True)),
             snakemake.params.settings,
             snakemake.params.seed,
+            PreparedData(snakemake.input.train, snakemake.input.validation, snakemake.params.device),
             snakemake.input.teacher,
-            snakemake.params.device,
-            snakemake.input.train,
-            snakemake.input.validation,
             snakemake.output.trajectory,
-            snakemake.output.levels,
         )
