@@ -152,5 +152,4 @@ def _differs(key: str, then: object, now: object, place: str, path: str) -> Hakd
 
 
 def _shown(value: object) -> str:
-    text = printable(value) if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return printable(value if isinstance(value, str) else json.dumps(value), 80)
