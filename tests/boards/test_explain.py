@@ -13,7 +13,7 @@ from torch import nn
 from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
-from hakd.explaining.blocks import WidthGroups
+from hakd.explaining.groups import WidthGroups
 from hakd.explaining.model import load_model
 from hakd.explaining.timing import ceiling
 from hakd.staircase.curve import line_shape

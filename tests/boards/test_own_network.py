@@ -13,7 +13,7 @@ from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
 from hakd.commands.common import FINDING, FINE, USAGE
-from hakd.explaining.blocks import WidthGroups
+from hakd.explaining.groups import WidthGroups
 from hakd.explaining.own_network import exported
 from hakd.records.tables import read_table
 from hakd.staircase.curve_rows import curves_from_table

@@ -14,7 +14,7 @@ from torch import nn
 from hakd.boards import Device
 from hakd.boards.virtual import layers_of
 from hakd.cli import parser
-from hakd.explaining.blocks import Group, WidthGroups, take_apart
+from hakd.explaining.groups import Group, WidthGroups, take_apart
 from hakd.explaining.model import load_model
 from hakd.networks.families import build_graph, full_widths
 from hakd.networks.onnx_model import fold_weights, stand_in_weights, to_onnx
@@ -161,7 +161,7 @@ NETWORKS = [
 def test_a_block_at_another_width_is_that_of_a_network_exported_at_it(network, name, key, width, tmp_path):
     ours = taken(network(), tmp_path)
     found = group(ours, name)
-    assert (found.width, found.reason) == (width, "")
+    assert (found.width, found.reason) == (width, None)
     for other in (2, width - 1, width, width + 8):  # with one channel a depthwise convolution is a dense one
         theirs = taken(network(**{key: other}), tmp_path)
         same = next(one for one in theirs.groups if one.producers == found.producers)
@@ -184,9 +184,9 @@ def test_what_is_flattened_reshaped_and_scaled_follows_its_width(tmp_path):
             onnx.checker.check_model(model)
             onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
             out = onnxruntime.InferenceSession(model.SerializeToString()).run(
-                None, {"input": np.ones(found.model.shapes[one.source], np.float32)}
+                None, {"input": np.ones(found.model.shapes[one.section.source], np.float32)}
             )[0]
-            assert out.shape == found.model.shapes[one.target]
+            assert out.shape == found.model.shapes[one.section.target]
 
 
 @pytest.mark.parametrize("family", SPECS)
@@ -247,9 +247,27 @@ def test_what_cannot_be_changed_is_named_with_the_reason(tmp_path):
     found = taken(Shuffled(), tmp_path)
     assert [one.name for one in found.groups] == ["stem", "narrow", "wide", "grouped"]
     reasons = [one.reason for one in found.groups]
-    assert reasons[:2] == ["", ""]
+    assert reasons[:2] == [None, None]
+    assert (found.changeable, found.fixed) == (found.groups[:2], found.groups[2:])
     assert "grouped convolution /grouped/Conv (2 groups)" in reasons[2]
     assert "grouped convolution /grouped/Conv (2 groups)" in reasons[3]
+
+
+def test_widths_that_no_layer_makes_can_be_tied(tmp_path):
+    """As in a transformer: what two ops that are not followed put out is added."""
+
+    class Swapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mid, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(16, 5, 1), nn.Conv2d(5, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.stem(x)
+            return self.last(self.mid(x.transpose(1, 2) + torch.flip(x, (3,)).transpose(1, 2)))
+
+    found = taken(Swapped(), tmp_path)
+    assert [(one.name, one.width) for one in found.changeable] == [("mid", 5)]
+    assert "does not keep channels apart" in group(found, "stem").reason
 
 
 def test_a_width_of_which_two_outputs_are_made_is_not_examined(tmp_path):
@@ -264,7 +282,7 @@ def test_a_width_of_which_two_outputs_are_made_is_not_examined(tmp_path):
             return self.left(x), self.right(x)
 
     found = taken(Forked(), tmp_path)
-    assert [one.reason for one in found.groups] == ["", "it leads to several outputs of the model"]
+    assert [one.reason for one in found.groups] == [None, "it leads to several outputs of the model"]
     assert found.whole() is None
 
 
