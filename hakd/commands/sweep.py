@@ -4,7 +4,7 @@ import argparse
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hakd.commands.common import (
     FINE,
@@ -18,10 +18,6 @@ from hakd.commands.common import (
     sizes,
 )
 from hakd.records.errors import HakdError
-
-if TYPE_CHECKING:
-    from hakd.study.devices import Entry
-    from hakd.study.files import Configuration
 
 CHANNELS = 1024  # of an image: hyperspectral ones have some hundred
 
@@ -50,10 +46,9 @@ def add(commands: Commands) -> None:
         "a function of yours that gives a torch.nn.Module",
     )
     parser.add_argument("--out", required=True, metavar="TABLE", help="where to write it: .parquet or .csv")
+    _network_options(parser)
     _plan_options(parser)
-    _width_options(parser)
     measuring_options(parser)
-    _image_options(parser)
     parser.set_defaults(run=_run)
 
 
@@ -83,8 +78,8 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _width_options(parser: argparse.ArgumentParser) -> None:
-    """Which curves: the widths that they start from, and the groups."""
+def _network_options(parser: argparse.ArgumentParser) -> None:
+    """Which curves: the widths that they start from, the groups, and the images that the network takes."""
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--level",
@@ -103,10 +98,6 @@ def _width_options(parser: argparse.ArgumentParser) -> None:
         help="start from widths that a study chose: results/{network}/widths/{level}.json",
     )
     parser.add_argument("--groups", nargs="+", default=[], metavar="GROUP", help="these width groups only")
-
-
-def _image_options(parser: argparse.ArgumentParser) -> None:
-    """What an image is, and how many classes there are."""
     parser.add_argument(
         "--channels",
         type=from_(1, CHANNELS),
@@ -133,7 +124,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return FINE
 
 
-def _known(arguments: argparse.Namespace) -> "Callable[[Entry, Configuration], None]":
+def _known(arguments: argparse.Namespace) -> Callable[..., None]:
     """A network of the configuration or of a family."""
     from hakd.latency_tables.build import TableRequest, make_table
 
@@ -154,7 +145,7 @@ def _known(arguments: argparse.Namespace) -> "Callable[[Entry, Configuration], N
     return partial(make_table, request=request)
 
 
-def _own(arguments: argparse.Namespace) -> "Callable[[Entry, Configuration], None]":
+def _own(arguments: argparse.Namespace) -> Callable[..., None]:
     """A network of the user's own function: it is timed as it is built."""
     from hakd.explaining.own_network import IMAGE, OwnRequest, own_table
 

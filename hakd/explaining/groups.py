@@ -1,6 +1,6 @@
 """The width groups of a user's model: which layers make a width, what follows them, and which use it up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from hakd.boards import Device, Point
@@ -66,7 +66,7 @@ class WidthGroups:
 
     def _group(self, number: int) -> Group:
         nodes, makers = self.model.nodes, sorted(self.ties.made_by[number])
-        touched = [index for index in range(len(nodes)) if self._touches(index, number)]
+        touched = [index for index in range(len(nodes)) if number in self._numbers([index])]
         # Of the layers that the width goes into, a depthwise one passes it on and any other ends it.
         users = [index for index in touched if nodes[index].op_type in LAYERS and index not in makers]
         group = Group(
@@ -84,10 +84,11 @@ class WidthGroups:
             return replace(group, reason="it leads to several outputs of the model")
         return replace(group, section=self._with_activation(section))
 
-    def _touches(self, index: int, number: int) -> bool:
-        """Whether a width is among the channels that go into a node or come out of it."""
-        node, ties = self.model.nodes[index], self.ties
-        return any(ties.has(ties.channels.get(name, ()), number) for name in (*node.input, *node.output))
+    def _numbers(self, indices: Iterable[int]) -> set[int]:
+        """The widths among the channels that go into some nodes or come out of them."""
+        nodes = [self.model.nodes[index] for index in indices]
+        names = {name for node in nodes for name in (*node.input, *node.output)}
+        return {self.ties.find(run.width) for name in names for run in self.ties.channels.get(name, ())}
 
     def _label(self, makers: Sequence[int]) -> str:
         """What a person calls the first layer: as its weights are called where an exporter kept that, else its node."""
@@ -127,10 +128,7 @@ class WidthGroups:
 
     def neighbours(self, group: Group) -> dict[str, int]:
         """Widths of the other groups that shape a group's block."""
-        nodes = [self.model.nodes[index] for index in (group.section.nodes if group.section else ())]
-        names = {name for node in nodes for name in (*node.input, *node.output)}
-        runs = [run for name in names for run in self.ties.channels.get(name, ())]
-        numbers = {self.ties.find(run.width) for run in runs} - {group.number}
+        numbers = self._numbers(group.section.nodes if group.section else ()) - {group.number}
         return {other.name: other.width for other in self.groups if other.number in numbers}
 
     def whole(self) -> Group | None:

@@ -157,11 +157,12 @@ def text(
     engine = (
         f"{about['engine']} {about['engine_version']}, threads {about['threads']}, batch {about['batch']}"
     )
+    whole = "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole, "
     counts = f"{len(reports)} widths examined, {len(trusted)} of them decided"
     lose = "1 width loses" if len(losing) == 1 else f"{len(losing)} widths lose"
     total = _us(sum(report.lost_us or 0.0 for report in losing))
     lines = [
-        f"{name} on {about['device']} ({engine}): {_model_time(timed)}{counts}",
+        f"{name} on {about['device']} ({engine}): {whole}{counts}",
         f"{lose} {total} in all, each changed alone (blocks overlap: the sum is a guide)",
     ]
     places = len(str(len(shown)))
@@ -176,10 +177,6 @@ def text(
             f"  {report.group.name}, {report.group.width} channels: {report.reason}" for report in untrusted
         ]
     return lines + _fixed(fixed)
-
-
-def _model_time(timed: TimedGroups) -> str:
-    return "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole, "
 
 
 def _about(report: GroupReport) -> str:

@@ -86,9 +86,5 @@ class ChannelTies:
         sizes = {} if changed is None else changed
         return sum(sizes.get(self.find(run.width), self.sizes[run.width]) * run.times for run in channels)
 
-    def has(self, channels: Channels, width: int) -> bool:
-        """Whether a width is among them."""
-        return any(self.find(run.width) == width for run in channels)
-
     def _layout(self, channels: Channels) -> list[tuple[int, int]]:
         return [(run.times, self.sizes[run.width]) for run in channels]

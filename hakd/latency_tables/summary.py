@@ -40,7 +40,7 @@ def _about(curve: Curve) -> str:
     first, last = curve.widths[0], curve.widths[-1]
     text = (
         f"{len(curve.widths)} widths, {_time(curve.latency_ms[0])} at {first},"
-        f" {_time(curve.latency_ms[-1])} at {last}: {describe(curve).listed(SHOWN)}"
+        f" {_time(curve.latency_ms[-1])} at {last}: {describe(curve).words(SHOWN)}"
     )
     inverted = in_words(inversions(curve))
     return "; ".join(part for part in (text, inverted, curve.reason) if part)

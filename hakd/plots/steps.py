@@ -48,7 +48,7 @@ def mark_steps(axes: Axes, rows: pd.DataFrame, scale: float, columns: int) -> se
         if room and len(placed) < LABELS[min(columns, 4)]:
             placed.append(middle)
             _label(axes, change, max(low, high), colour)
-    axes.set_title(features.counted(), loc="right", fontsize=7.5, pad=13, color=style.GREY)
+    axes.set_title(features.words(), loc="right", fontsize=7.5, pad=13, color=style.GREY)
     return drawn
 
 

@@ -42,25 +42,20 @@ class Features:
             return f"a comb of {self.comb}"
         return f"multiples of {self.upside_down} are slower" if self.upside_down else ""
 
-    def counted(self) -> str:
-        """The kind and the number of changes, for a title."""
-        count = f"{len(self.changes)} change{'s' * (len(self.changes) != 1)}"
-        return ", ".join(filter(None, (self.kind, count))) if self._stepped else self.kind
-
-    def listed(self, most: int) -> str:
-        """The kind and the largest changes, `most` of them, from narrow to wide."""
-        if not self._stepped:
+    def words(self, listed: int = 0) -> str:
+        """The kind, and how many changes there are; or rather the largest ones, `listed` of them at most."""
+        if self.shape != STEPS or not self.changes:
             return self.kind
-        named = ", ".join(
-            f"{change.before}{'->' if change.exact else '...'}{change.after} {change.ratio - 1:+.0%}"
-            for change in sorted(self.largest[:most], key=lambda change: change.before)
-        )
-        more = f" and {len(self.changes) - most} smaller" if len(self.changes) > most else ""
-        return "; ".join(filter(None, (self.kind, f"{named}{more}")))
+        what = f"{len(self.changes)} change{'s' * (len(self.changes) != 1)}"
+        if listed:
+            largest = sorted(self.largest[:listed], key=lambda change: change.before)
+            what = ", ".join(map(_words, largest))
+            what += f" and {len(self.changes) - listed} smaller" if len(self.changes) > listed else ""
+        return ("; " if listed else ", ").join(filter(None, (self.kind, what)))
 
-    @property
-    def _stepped(self) -> bool:
-        return self.shape == STEPS and bool(self.changes)
+
+def _words(change: Change) -> str:
+    return f"{change.before}{'->' if change.exact else '...'}{change.after} {change.ratio - 1:+.0%}"
 
 
 def describe(curve: Curve) -> Features:
