@@ -18,9 +18,9 @@ from pathlib import Path
 
 from hakd.boards import ssh
 from hakd.boards.device import Device
-from hakd.boards.wire import clean
 from hakd.records.errors import HakdError
 from hakd.records.files import write_bytes
+from hakd.records.text import printable
 
 FETCH_S = 20.0
 RESOLVE_S = 10.0
@@ -292,4 +292,4 @@ def _run(argv: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
 
 def _last(words: str) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return clean(lines[-1], 300) if lines else "no word about why"
+    return printable(lines[-1], 300) if lines else "no word about why"

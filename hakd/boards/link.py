@@ -18,8 +18,9 @@ from typing import Any, Protocol
 from hakd.boards import agent, local, ssh, virtual
 from hakd.boards.device import Device
 from hakd.boards.lost import LinkLost
-from hakd.boards.wire import LineReader, clean, frame
+from hakd.boards.wire import LineReader, frame
 from hakd.records.errors import HakdError
+from hakd.records.text import printable
 
 
 class Transport(Protocol):
@@ -151,7 +152,7 @@ class Link:
             self._silenced = True
             silence = f"it heard nothing from this program for {self._lease_s:g} s and left"
             return f"{silence}: the link was down, or this program was suspended"
-        return f"it left: {clean(message.get('cause'), 300)}"
+        return f"it left: {printable(message.get('cause'), 300)}"
 
     def _lose(self, reason: str) -> None:
         self._verdict = self._verdict or reason
@@ -203,7 +204,7 @@ class Link:
             about.append(f"ended by {agent.signal_name(-code)}" if code < 0 else f"exit status {code}")
         said = words.strip().splitlines()
         if said:
-            about.append(f"last words: {clean(said[-1], 300)}")
+            about.append(f"last words: {printable(said[-1], 300)}")
         elif not verdict:
             about.append("no farewell: was it killed, or out of memory?")
         kind = LinkLost if self._silenced else HakdError

@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
-from hakd.boards.wire import clean
 from hakd.records.errors import HakdError
+from hakd.records.text import printable
 
 Message = dict[str, Any]
 Fits = Callable[[Any], bool]
 _REAL = 1e15  # above any number a board has to say
+_TEXT_LIMIT = 4096  # characters of a text that a board says
 
 
 def _int(low: int = 0, high: float = _REAL) -> Fits:
@@ -72,24 +73,24 @@ _TEXTS = ("detail", "reason", "engine_version", "numpy_version")
 
 
 def check(message: Message, expected: Collection[str], where: str) -> Message:
-    """The message, when it is one of the kinds expected now and all its fields fit; texts cleaned.
+    """The message, when it is one of the kinds expected now and all its fields fit; texts printable.
 
     Raises:
         HakdError: an unknown or unexpected kind, a missing or surplus field, a value out of range.
     """
     kind = message["t"]
     if kind not in _FIELDS or kind not in expected:
-        refuse(where, f"an unexpected {clean(kind, 40)!r}")
+        refuse(where, f"an unexpected {printable(kind, 40)!r}")
     checks = _FIELDS[kind]
     if message.keys() - {"t"} != checks.keys():
         refuse(where, f"a {kind} with the wrong fields")
     for name, fits in checks.items():
         if not fits(message[name]):
-            refuse(where, f"a {kind} whose {name} is {clean(message[name], 60)}")
+            refuse(where, f"a {kind} whose {name} is {printable(message[name], 60)}")
     if kind == "burst" and message["min_ns"] > message["median_ns"]:
         refuse(where, "a burst whose minimum exceeds its median")
     return {
-        name: clean(value) if name in _TEXTS else plain(value) if isinstance(value, dict) else value
+        name: plain(value) if name in _TEXTS or isinstance(value, dict) else value
         for name, value in message.items()
     }
 
@@ -104,15 +105,15 @@ def refuse(where: str, what: str) -> NoReturn:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A board's free-form data with bounded size and depth, clean texts and finite numbers; None for the rest."""
+    """A board's free-form data with bounded size and depth, printable texts and finite numbers; None for the rest."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
         return value if abs(value) <= _REAL else None
     if isinstance(value, str):
-        return clean(value)
+        return printable(value, _TEXT_LIMIT)
     if depth < 4 and isinstance(value, list):
         return [plain(item, depth + 1) for item in value[:1024]]
     if depth < 4 and isinstance(value, dict):
-        return {clean(name, 64): plain(item, depth + 1) for name, item in list(value.items())[:64]}
+        return {printable(name, 64): plain(item, depth + 1) for name, item in list(value.items())[:64]}
     return None

@@ -13,8 +13,8 @@ from pathlib import Path
 from hakd.boards import agent
 from hakd.boards.device import Device, Jump, parse_jump
 from hakd.boards.lost import LinkLost
-from hakd.boards.wire import clean
 from hakd.records.errors import HakdError
+from hakd.records.text import printable
 
 PROJECT_KNOWN_HOSTS = "config/known_hosts"  # from the working directory, like the store
 # First on the command line: the first value of an option wins, over the user's configuration too.
@@ -263,9 +263,9 @@ def _line(words: str, at: int) -> str:
     """The line around a position, without the frames of `@` that ssh draws."""
     start = words.rfind("\n", 0, at) + 1
     end = words.find("\n", at)
-    return clean(words[start : end if end >= 0 else None].strip(" @\r"), 300)
+    return printable(words[start : end if end >= 0 else None].strip(" @\r"), 300)
 
 
 def _last(words: str) -> str:
     lines = words.strip().splitlines()
-    return clean(lines[-1].strip(), 300) if lines else "no word about why"
+    return printable(lines[-1].strip(), 300) if lines else "no word about why"

@@ -11,18 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 LINE_LIMIT = 1 << 20
-TEXT_LIMIT = 4096
 
 
 def frame(content: Mapping[str, Any]) -> bytes:
     """A JSON frame with its length in front."""
     body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
     return b"%d\n%s" % (len(body), body)
-
-
-def clean(text: object, limit: int = TEXT_LIMIT) -> str:
-    """Text from a board made fit for a log: no control characters, no surrogates, not too long."""
-    return "".join(c if c.isprintable() else " " for c in str(text)[:limit])
 
 
 def _refuse_constant(name: str) -> Any:

@@ -1,8 +1,14 @@
 """What the commands share: exit statuses, words of the help, the shape of a sub-command. Light: --help is quick."""
 
 import argparse
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from hakd.records.errors import HakdError
+
+if TYPE_CHECKING:
+    from hakd.study.devices import Entry
 
 FINE, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 STATUS = """exit status:
@@ -41,12 +47,52 @@ def command(
     return found
 
 
-def fraction(text: str) -> float:
-    """An option above 0 and up to 1."""
-    value = float(text) if text.isascii() else 0.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
-    return value
+def measuring_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a command that times curves: how, and where bursts are kept."""
+    parser.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
+    parser.add_argument("--min-step", type=fraction, metavar="X", help="smallest step that matters, e.g. 0.1")
+    parser.add_argument(
+        "--processes", type=from_(2), metavar="N", help="fresh processes in a look, 2 or more"
+    )
+    parser.add_argument("--rounds", type=from_(3), metavar="N", help="rounds in a process, 3 or more")
+
+
+def find_entry(arguments: argparse.Namespace) -> "Entry":
+    """The device that is named, with what `measuring_options` change of its settings.
+
+    Raises:
+        HakdError: no such device, or settings that do not fit together.
+    """
+    from hakd.study.devices import changed, find_device
+
+    given = {key: getattr(arguments, key) for key in ("processes", "rounds", "min_step")}
+    return changed(find_device(arguments.device, arguments.config), given)
+
+
+@contextmanager
+def respelling(entry: "Entry | None") -> Iterator[None]:
+    """Errors name the device as the command line does."""
+    try:
+        yield
+    except HakdError as error:
+        raise (entry.respelled(error) if entry else error) from None
+
+
+def _within(words: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """An option that is a number of some range."""
+
+    def number(text: str) -> float:
+        value = float(text) if text.isascii() else 0.0
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text} is not {words}")
+        return value
+
+    return number
+
+
+fraction = _within("above 0 and up to 1", lambda value: 0 < value <= 1)
+share = _within("above 0 and below 1", lambda value: 0 < value < 1)
+positive = _within("a number above 0", lambda value: 0 < value < 1e9)
 
 
 def from_(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -60,14 +106,6 @@ def from_(least: int, most: int | None = None) -> Callable[[str], int]:
         return value
 
     return number
-
-
-def positive(text: str) -> float:
-    """An option above 0."""
-    value = float(text) if text.isascii() else 0.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
 
 
 def sizes(text: str) -> tuple[int, ...]:

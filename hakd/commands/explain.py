@@ -3,13 +3,21 @@
 import argparse
 import logging
 
-from hakd.commands.common import FINE, Commands, command, fraction, from_, sizes
-from hakd.records.errors import HakdError
+from hakd.commands.common import (
+    FINE,
+    Commands,
+    command,
+    find_entry,
+    from_,
+    measuring_options,
+    respelling,
+    sizes,
+)
 
 
 def add(commands: Commands) -> None:
     """The options."""
-    found = command(
+    parser = command(
         commands,
         "explain",
         "say which widths of your own ONNX model lose time on a device, and which beside them do not",
@@ -22,33 +30,24 @@ def add(commands: Commands) -> None:
         "  hakd explain pruned.onnx --device pi4.yaml --top 20\n"
         "  hakd explain pruned.onnx --device pi4 --input 3,224,224 --json",
     )
-    found.add_argument("model", metavar="MODEL", help="the ONNX file: one float32 input, image by image")
-    found.add_argument("--device", required=True, metavar="DEVICE", help="where to time")
-    found.add_argument("--top", type=from_(1), default=10, metavar="N", help="groups to show (default: 10)")
-    found.add_argument("--json", action="store_true", help="print one JSON object with everything")
-    found.add_argument(
+    parser.add_argument("model", metavar="MODEL", help="the ONNX file: one float32 input, image by image")
+    parser.add_argument("--device", required=True, metavar="DEVICE", help="where to time")
+    parser.add_argument("--top", type=from_(1), default=10, metavar="N", help="groups to show (default: 10)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with everything")
+    parser.add_argument(
         "--input", type=sizes, metavar="C,H,W", help="of an image, where the file leaves sizes open"
     )
-    found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
-    found.add_argument("--min-step", type=fraction, metavar="X", help="smallest step that matters, e.g. 0.1")
-    found.add_argument("--processes", type=from_(2), metavar="N", help="fresh processes in a look, 2 or more")
-    found.add_argument("--rounds", type=from_(3), metavar="N", help="rounds in a process, 3 or more")
-    found.set_defaults(run=_run)
+    measuring_options(parser)
+    parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from hakd.explaining.explain import ExplainRequest, explain
-    from hakd.study.devices import changed, find_device
     from hakd.study.files import read_configuration
 
     logging.getLogger("hakd.sweeping").setLevel(logging.INFO)
-    given = {key: getattr(arguments, key) for key in ("processes", "rounds", "min_step")}
-    entry = changed(find_device(arguments.device, arguments.config), given)
-    question = ExplainRequest(
-        arguments.model, arguments.top, arguments.store, arguments.input, arguments.json
-    )
-    try:
-        explain(entry, read_configuration(arguments.config), question)
-    except HakdError as error:
-        raise entry.respelled(error) from None
+    entry = find_entry(arguments)
+    request = ExplainRequest(arguments.model, arguments.top, arguments.store, arguments.input, arguments.json)
+    with respelling(entry):
+        explain(entry, read_configuration(arguments.config), request)
     return FINE

@@ -82,8 +82,7 @@ def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]
         raise HakdError(problem, where=arguments.table, key="--format", remedy=remedy)
     kind = "tile" if arguments.format == "ofa" else arguments.of
     spec = spec_from(about, arguments.table)
-    if spec is None:
-        spec = network_of(read_configuration(arguments.config), str(frame["network"].iloc[0]))
+    spec = spec or network_of(read_configuration(arguments.config), str(frame["network"].iloc[0]))
     rows = frame[frame["kind"] == kind]
     trusted = rows if arguments.untrusted else rows[rows["trusted"]]
     batch = about.get("batch", 1)

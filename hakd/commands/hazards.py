@@ -2,7 +2,7 @@
 
 import argparse
 
-from hakd.commands.common import FINE, Commands, command
+from hakd.commands.common import FINE, Commands, command, share
 
 
 def add(commands: Commands) -> None:
@@ -24,19 +24,12 @@ def add(commands: Commands) -> None:
     )
     found.add_argument(
         "--share",
-        type=_share,
+        type=share,
         metavar="X",
         help="fraction of the channels that is pruned at most (default: 0.12)",
     )
     found.add_argument("--out", metavar="FILE", help="write the table: .csv or .parquet")
     found.set_defaults(run=_run)
-
-
-def _share(text: str) -> float:
-    value = float(text) if text.isascii() else 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and below 1")
-    return value
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -49,13 +42,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         check_place(arguments.out, (".csv", ".parquet"), "a table")
     frame, about = read_latency(arguments.table)
-    share = arguments.share or SHARE
-    found = hazard_table([(frame, about)], share, arguments.table)
+    most = arguments.share or SHARE
+    rows = hazard_table([(frame, about)], most, arguments.table)
     if about:
         print(f"{about.get('device')} ({headline(about)})")
-    for line in lines(found, share, [str(about.get("mode"))]):
+    for line in lines(rows, most, [str(about.get("mode"))]):
         print(line)
     if arguments.out:
-        write_table(arguments.out, "hazards", found, {"share": share})
+        write_table(arguments.out, "hazards", rows, {"share": most})
         print(f"Written: {arguments.out}")
     return FINE

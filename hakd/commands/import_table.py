@@ -2,7 +2,8 @@
 
 import argparse
 
-from hakd.commands.common import FINE, Commands, command
+from hakd.commands.common import FINE, Commands, command, respelling
+from hakd.records.errors import HakdError
 
 
 def add(commands: Commands) -> None:
@@ -38,15 +39,12 @@ def add(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from hakd.latency_tables.imports import ExpectedOrigin, import_table
-    from hakd.records.errors import HakdError
     from hakd.study.devices import find_device
 
     if arguments.same_model and not arguments.device:
         raise HakdError("needs a device", where="import-table", key="--same-model", remedy="Give --device")
     entry = find_device(arguments.device, arguments.config) if arguments.device else None
-    wanted = ExpectedOrigin(arguments.fingerprint, entry, arguments.unchecked, arguments.same_model)
-    try:
-        import_table(arguments.table, wanted, arguments.out)
-    except HakdError as error:
-        raise (entry.respelled(error) if entry else error) from None
+    expected = ExpectedOrigin(arguments.fingerprint, entry, arguments.unchecked, arguments.same_model)
+    with respelling(entry):
+        import_table(arguments.table, expected, arguments.out)
     return FINE

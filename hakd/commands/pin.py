@@ -2,8 +2,7 @@
 
 import argparse
 
-from hakd.commands.common import FINE, Commands, command
-from hakd.records.errors import HakdError
+from hakd.commands.common import FINE, Commands, command, respelling
 
 
 def add(commands: Commands) -> None:
@@ -36,8 +35,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from hakd.study.devices import find_device
 
     entry = find_device(arguments.device, arguments.config)
-    try:
+    with respelling(entry):
         pin(entry.device, arguments.fingerprint, arguments.replace, ask=at_the_terminal())
-    except HakdError as error:
-        raise entry.respelled(error) from None
     return FINE

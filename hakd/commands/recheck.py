@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hakd.commands.common import FINDING, FINE, Commands, command, from_, sizes
+from hakd.commands.common import FINDING, FINE, Commands, command, from_, respelling, sizes
+from hakd.records.errors import HakdError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,6 @@ def add(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from hakd.latency_tables.files import read_latency, select
     from hakd.latency_tables.recheck import recheck
-    from hakd.records.errors import HakdError
     from hakd.study.devices import changed, find_device
     from hakd.study.files import read_configuration
 
@@ -70,12 +70,10 @@ def _run(arguments: argparse.Namespace) -> int:
     frame = select(frame, arguments.table, arguments.group)
     points_of = _points_of(arguments, frame, about, config)
     store = arguments.store or config.store()
-    try:
+    with respelling(entry):
         fine = recheck(
             entry, frame, about, points_of, arguments.table, store, arguments.steps, arguments.choices
         )
-    except HakdError as error:
-        raise entry.respelled(error) from None
     return FINE if fine else FINDING
 
 
@@ -86,7 +84,6 @@ def _points_of(
     from hakd.explaining.own_rows import OwnNetwork, own_name
     from hakd.latency_tables.parts import spec_from
     from hakd.latency_tables.recheck import known_points
-    from hakd.records.errors import HakdError
     from hakd.study.networks import network_of
 
     table, own = arguments.table, own_name(frame)
@@ -97,9 +94,7 @@ def _points_of(
                 raise HakdError(
                     f"the table is of {frame['network'].iloc[0]}", where=table, key=key, remedy=remedy
                 )
-        spec = spec_from(about, table)
-        if spec is None:
-            spec = network_of(config, str(frame["network"].iloc[0]))
+        spec = spec_from(about, table) or network_of(config, str(frame["network"].iloc[0]))
         return known_points(spec, table)
     if arguments.network is None:
         problem = f"the table is of {own}, which has to be built again, and a table calls no code by itself"

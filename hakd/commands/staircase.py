@@ -37,14 +37,13 @@ def add(commands: Commands) -> None:
 
 def _inverted(frame: "pd.DataFrame") -> list[str]:
     """Widths that are narrower and yet slower than a wider one, a line for each curve that has some."""
-    from hakd.staircase.curve_rows import curves_from_table
+    from hakd.latency_tables.files import all_curves
     from hakd.staircase.inversions import in_words, inversions
 
     lines = []
-    for level in dict.fromkeys(frame.loc[frame["kind"] == "block", "level"].dropna()):
-        for curve in curves_from_table(frame, level).values():
-            words = in_words(inversions(curve))
-            lines += [f"  level {level:g} {curve.group}: {words}"] if words else []
+    for curve in all_curves(frame):
+        words = in_words(inversions(curve))
+        lines += [f"  level {curve.level:g} {curve.group}: {words}"] if words else []
     return lines
 
 

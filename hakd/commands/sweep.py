@@ -2,20 +2,29 @@
 
 import argparse
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from hakd.commands.common import FINE, Commands, command, fraction, from_, sizes
+from hakd.commands.common import (
+    FINE,
+    Commands,
+    command,
+    find_entry,
+    fraction,
+    from_,
+    measuring_options,
+    respelling,
+    sizes,
+)
 from hakd.records.errors import HakdError
-
-if TYPE_CHECKING:
-    from hakd.study.devices import Entry
 
 CHANNELS = 1024  # of an image: hyperspectral ones have some hundred
 
 
 def add(commands: Commands) -> None:
     """The options."""
-    found = command(
+    parser = command(
         commands,
         "sweep",
         "build a latency table of a network on a device alone, without training or data",
@@ -29,15 +38,23 @@ def add(commands: Commands) -> None:
         "  hakd sweep pi5 mobilenet --prior pi4.parquet pi3.parquet --out pi5.parquet\n"
         "  hakd sweep pi4 torchvision.models:resnet18 --input 3,224,224 --out resnet18.parquet",
     )
-    found.add_argument("device", metavar="DEVICE", help="where to time")
-    found.add_argument(
+    parser.add_argument("device", metavar="DEVICE", help="where to time")
+    parser.add_argument(
         "network",
         metavar="NETWORK",
         help="a name of the configuration's `networks`, a family with defaults, or package.module:function, "
         "a function of yours that gives a torch.nn.Module",
     )
-    found.add_argument("--out", required=True, metavar="TABLE", help="where to write it: .parquet or .csv")
-    found.add_argument(
+    parser.add_argument("--out", required=True, metavar="TABLE", help="where to write it: .parquet or .csv")
+    _network_options(parser)
+    _plan_options(parser)
+    measuring_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    """Which points of a curve are timed, and what is known of them in advance."""
+    parser.add_argument(
         "--mode",
         choices=("map", "targets", "exhaustive"),
         default="map",
@@ -45,7 +62,7 @@ def add(commands: Commands) -> None:
         "targets: what choosing a width near the network's own needs, as in a study; "
         "exhaustive: every width, the truth that the other two are checked against",
     )
-    found.add_argument(
+    parser.add_argument(
         "--prior",
         nargs="+",
         default=[],
@@ -53,7 +70,17 @@ def add(commands: Commands) -> None:
         help="latency tables of other devices: what they have in common orders what is timed, so that fewer points do "
         "where the device is like them (docs/transfer.md; needs the optional extra `transfer`)",
     )
-    start = found.add_mutually_exclusive_group()
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="measure all of it again; what the store has of it does not count any more. Without it the same command "
+        "takes further looks at what could not be told",
+    )
+
+
+def _network_options(parser: argparse.ArgumentParser) -> None:
+    """Which curves: the widths that they start from, the groups, and the images that the network takes."""
+    start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--level",
         nargs="+",
@@ -70,43 +97,37 @@ def add(commands: Commands) -> None:
         metavar="FILE",
         help="start from widths that a study chose: results/{network}/widths/{level}.json",
     )
-    found.add_argument("--groups", nargs="+", default=[], metavar="GROUP", help="these width groups only")
-    found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
-    found.add_argument(
-        "--again",
-        action="store_true",
-        help="measure all of it again; what the store has of it does not count any more. Without it the same command "
-        "takes further looks at what could not be told",
-    )
-    found.add_argument("--min-step", type=fraction, metavar="X", help="smallest step that matters, e.g. 0.1")
-    found.add_argument("--processes", type=from_(2), metavar="N", help="fresh processes in a look, 2 or more")
-    found.add_argument("--rounds", type=from_(3), metavar="N", help="rounds in a process, 3 or more")
-    found.add_argument(
+    parser.add_argument("--groups", nargs="+", default=[], metavar="GROUP", help="these width groups only")
+    parser.add_argument(
         "--channels",
         type=from_(1, CHANNELS),
         metavar="N",
         help=f"of an image, up to {CHANNELS} (default: the data set's, or 3)",
     )
-    found.add_argument("--classes", type=from_(2), metavar="N", help="(default: the data set's, or 10)")
-    found.add_argument(
+    parser.add_argument("--classes", type=from_(2), metavar="N", help="(default: the data set's, or 10)")
+    parser.add_argument(
         "--input",
         type=sizes,
         metavar="C,H,W",
         help="an image of package.module:function (default: 3,224,224)",
     )
-    found.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.latency_tables.build import TableRequest, make_table
-    from hakd.study.devices import changed, find_device
     from hakd.study.files import read_configuration
 
     logging.getLogger("hakd.sweeping").setLevel(logging.INFO)
-    given = {key: getattr(arguments, key) for key in ("processes", "rounds", "min_step")}
-    entry = changed(find_device(arguments.device, arguments.config), given)
-    if ":" in arguments.network:
-        return _own(arguments, entry)
+    entry = find_entry(arguments)
+    time_network = _own(arguments) if ":" in arguments.network else _known(arguments)
+    with respelling(entry):
+        time_network(entry, read_configuration(arguments.config))
+    return FINE
+
+
+def _known(arguments: argparse.Namespace) -> Callable[..., None]:
+    """A network of the configuration or of a family."""
+    from hakd.latency_tables.build import TableRequest, make_table
+
     if arguments.input is not None:
         remedy = "Leave it out: `input_size` of the network's settings and --channels say it"
         raise HakdError("belongs to package.module:function", key="--input", remedy=remedy)
@@ -114,29 +135,19 @@ def _run(arguments: argparse.Namespace) -> int:
         remedy = "Leave it out, or use --mode map or targets"
         raise HakdError("has nothing to say where every width is timed", key="--prior", remedy=remedy)
     request = TableRequest(
-        arguments.network,
-        arguments.mode,
-        arguments.out,
-        arguments.store,
-        arguments.level,
-        arguments.widths,
-        arguments.groups,
-        arguments.channels,
-        arguments.classes,
-        arguments.prior,
-        arguments.again,
+        **_shared(arguments),
+        levels=arguments.level,
+        widths=arguments.widths,
+        channels=arguments.channels,
+        classes=arguments.classes,
+        priors=arguments.prior,
     )
-    try:
-        make_table(entry, read_configuration(arguments.config), request)
-    except HakdError as error:
-        raise entry.respelled(error) from None
-    return FINE
+    return partial(make_table, request=request)
 
 
-def _own(arguments: argparse.Namespace, entry: "Entry") -> int:
+def _own(arguments: argparse.Namespace) -> Callable[..., None]:
     """A network of the user's own function: it is timed as it is built."""
     from hakd.explaining.own_network import IMAGE, OwnRequest, own_table
-    from hakd.study.files import read_configuration
 
     other = {
         "--mode targets": arguments.mode == "targets",
@@ -150,17 +161,10 @@ def _own(arguments: argparse.Namespace, entry: "Entry") -> int:
         if given:
             remedy = "Leave it out: the function says what the network is, and --input what an image is"
             raise HakdError("goes with networks of the configuration only", key=key, remedy=remedy)
-    request = OwnRequest(
-        arguments.network,
-        arguments.input or IMAGE,
-        arguments.mode,
-        arguments.out,
-        arguments.store,
-        arguments.groups,
-        arguments.again,
-    )
-    try:
-        own_table(entry, read_configuration(arguments.config), request)
-    except HakdError as error:
-        raise entry.respelled(error) from None
-    return FINE
+    request = OwnRequest(**_shared(arguments), image=arguments.input or IMAGE)
+    return partial(own_table, request=request)
+
+
+def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fields of every request, which are called as the options are."""
+    return {name: getattr(arguments, name) for name in ("network", "mode", "out", "store", "groups", "again")}

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hakd.boards.wire import clean
+from hakd.records.text import printable
 from hakd.study.devices import respell
 
 OK, NOTE, WARN, FAIL, SKIPPED = "ok", "note", "warn", "FAIL", "-"
@@ -34,7 +34,7 @@ class Finding:
 
     def line(self) -> str:
         """As printed."""
-        text = f"  {self.status:<5} {self.what:<15} {clean(self.value, 400)}"
+        text = f"  {self.status:<5} {self.what:<15} {printable(self.value, 400)}"
         return f"{text}  -> {self.remedy}" if self.remedy else text
 
 

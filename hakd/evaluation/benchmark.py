@@ -12,11 +12,11 @@ from hakd.evaluation.export import fix_batch, for_engine, session
 from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
-from hakd.staircase.estimate import Estimates
+from hakd.staircase.estimate import Estimate
 from hakd.sweeping.auditing import audit_device
 from hakd.sweeping.parts import network_point
 from hakd.sweeping.same_board import refuse_change
-from hakd.sweeping.seams import tie_points, time_parts
+from hakd.sweeping.seams import Parts, tie_points, time_parts
 from hakd.sweeping.timing import device_from, end_to_end, known
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def benchmark(
     entries: Sequence[Mapping[str, Any]],
     chosen_on: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Time all candidates of a device end to end, predict each from its parts, weigh each architecture.
+    """Time all candidates of a device end to end, predict each from its parts, measure each architecture's memory.
 
     Args:
         name: the device.
@@ -83,37 +83,20 @@ def benchmark(
         memory = _memory(board, archs)
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
-    keys = {one.key for one in points.values()}  # the figures' own: ties are no candidates
-    residual_p95 = timed.residual_of(keys)
-    trusted = {key: known(timed.by_key[key], measuring.min_step / 2) for key in keys}
-    reason = f"{sum(trusted.values())} of {len(keys)} figures known to within {measuring.min_step / 2:.1%}"
-    if not all(trusted.values()):
-        log.warning("%s: %s: %s", name, reason, MORE)
-    measured: dict[str, list[float]] = {entry["arch"]: [] for entry in entries}
+    figures = {one.key: timed.by_key[one.key] for one in points.values()}  # by file; ties are no candidates
+    trusted = {key: known(figure, measuring.min_step / 2) for key, figure in figures.items()}
+    predicted, checked = _audit(entries, points, figures, parts)
+    rows = []
     for entry in entries:
-        measured[entry["arch"]].append(timed.by_key[points[entry["candidate"]].key].latency_ms)
-    names = {arch: [entry["candidate"] for entry in entries if entry["arch"] == arch] for arch in archs}
-    predicted, checked = audit_device(
-        parts, {arch: float(np.median(ms)) for arch, ms in measured.items()}, names
-    )
-    rows = [
-        _row(
-            entry,
-            timed,
-            points[entry["candidate"]].key,
-            predicted,
-            memory,
-            trusted[points[entry["candidate"]].key],
-        )
-        for entry in entries
-    ]
+        key = points[entry["candidate"]].key
+        rows.append(_row(entry, figures[key], predicted, memory) | {"trusted": trusted[key]})
     return {
         "device": info,
         "protocol": PROTOCOL,
-        "residual_p95": residual_p95,
-        "bursts": sum(timed.by_key[key].bursts for key in keys),
-        "dropped": sum(timed.by_key[key].dropped for key in keys),
-        "trust": reason,
+        "residual_p95": timed.residual_of(figures),
+        "bursts": sum(figure.bursts for figure in figures.values()),
+        "dropped": sum(figure.dropped for figure in figures.values()),
+        "trust": _trust(name, list(trusted.values()), measuring.min_step / 2),
         "audit": checked,
         "rows": rows,
     }
@@ -137,22 +120,40 @@ def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
     return {arch: weights[one.key] for arch, one in points.items() if one.key in weights}
 
 
+def _audit(
+    entries: Sequence[Mapping[str, Any]],
+    points: Mapping[str, Point],
+    figures: Mapping[str, Estimate],
+    parts: Mapping[str, Parts],
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Predictions in ms by architecture, and the audit; an architecture takes the median of its candidates."""
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        names.setdefault(entry["arch"], []).append(entry["candidate"])
+    measured_ms = {
+        arch: float(np.median([figures[points[name].key].latency_ms for name in own]))
+        for arch, own in names.items()
+    }
+    return audit_device(parts, measured_ms, names)
+
+
+def _trust(name: str, trusted: Sequence[bool], precision: float) -> str:
+    """How many figures are known well enough, which the log says too where some are not."""
+    words = f"{sum(trusted)} of {len(trusted)} figures known to within {precision:.1%}"
+    if not all(trusted):
+        log.warning("%s: %s: %s", name, words, MORE)
+    return words
+
+
 def _row(
-    entry: Mapping[str, Any],
-    timed: Estimates,
-    key: str,
-    predicted: Mapping[str, float],
-    memory: Mapping[str, int],
-    trusted: bool,
+    entry: Mapping[str, Any], figure: Estimate, predicted: Mapping[str, float], memory: Mapping[str, int]
 ) -> dict[str, Any]:
-    one = timed.by_key[key]
     return {
         "candidate": entry["candidate"],
-        "latency_ms": one.latency_ms,
-        "latency_low_ms": one.latency_low_ms,
-        "latency_high_ms": one.latency_high_ms,
-        "median_ms": one.median_ms,
+        "latency_ms": figure.latency_ms,
+        "latency_low_ms": figure.latency_low_ms,
+        "latency_high_ms": figure.latency_high_ms,
+        "median_ms": figure.median_ms,
         "predicted_ms": predicted.get(entry["arch"]),
         "memory_bytes": memory.get(entry["arch"]),
-        "trusted": trusted,
     }

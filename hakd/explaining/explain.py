@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakd.explaining.blocks import take_apart
+from hakd.explaining.groups import take_apart
 from hakd.explaining.model import load_model
-from hakd.explaining.report import findings, text, to_dict
+from hakd.explaining.report import report_groups, text, to_dict
 from hakd.explaining.timing import check_engine, time_groups
 from hakd.records.errors import HakdError
 from hakd.study.devices import Entry
@@ -16,7 +16,7 @@ from hakd.study.files import Configuration
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """What is asked.
+    """Which model to explain, and how to say it.
 
     Args:
         model: path of the ONNX file.
@@ -34,7 +34,7 @@ class ExplainRequest:
 
 
 def explain(
-    entry: Entry, config: Configuration, question: ExplainRequest, say: Callable[[str], object] = print
+    entry: Entry, config: Configuration, request: ExplainRequest, say: Callable[[str], object] = print
 ) -> None:
     """Time the width groups of a model on a device and say which lose time.
 
@@ -43,18 +43,14 @@ def explain(
             not answer. What was measured stays in the store: the same command goes on.
     """
     check_engine(entry.device)
-    taken = take_apart(load_model(question.model, entry.device.batch, question.image), question.model)
-    store = question.store or config.store()
-    groups = [group for group in taken.groups if not group.reason]
-    fixed = [group for group in taken.groups if group.reason]
-    timed = time_groups(taken, groups, entry.device, entry.measuring, Path(store))
-    found = findings(groups, timed)
-    if all(one.latency_ms is None for one in found):
-        raise HakdError(
-            found[0].reason, where=f"device {entry.device.name}", remedy="Run `hakd doctor` on it"
-        )
-    if question.as_json:
-        say(json.dumps(to_dict(question.model, found, fixed, timed), indent=1))
-        return
-    for line in text(question.model, found, fixed, timed, question.top):
-        say(line)
+    model = load_model(request.model, entry.device.batch, request.image)
+    width_groups = take_apart(model, request.model)
+    timed = time_groups(width_groups, entry.device, entry.measuring, Path(request.store or config.store()))
+    reports = report_groups(width_groups.changeable, timed)
+    if all(report.latency_ms is None for report in reports):
+        where = f"device {entry.device.name}"
+        raise HakdError(reports[0].reason, where=where, remedy="Run `hakd doctor` on it")
+    if request.as_json:
+        say(json.dumps(to_dict(request.model, reports, width_groups.fixed, timed), indent=1))
+    else:
+        say("\n".join(text(request.model, reports, width_groups.fixed, timed, request.top)))

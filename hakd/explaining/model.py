@@ -53,8 +53,8 @@ def load_model(path: str | os.PathLike, batch: int = 1, image: Sequence[int] | N
     except OSError as error:
         reason = getattr(error, "strerror", None) or "unreadable"
         raise HakdError(f"cannot read ({reason})", where=path, remedy="Give another path") from None
-    except Exception:  # protobuf and onnx have many ways to say it
-        raise HakdError("no ONNX model", where=path, remedy="Give a file that an exporter wrote") from None
+    except Exception:  # protobuf and onnx have many ways to say that it is none
+        proto = onnx.ModelProto()
     if not proto.graph.node or not proto.opset_import:
         raise HakdError("no ONNX model", where=path, remedy="Give a file that an exporter wrote")
     source, old_batch = _fix_input(proto, path, batch, image)

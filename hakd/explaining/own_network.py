@@ -10,29 +10,24 @@ import importlib
 import io
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hakd.boards import PROTOCOL, Board, Device, Point, open_board
-from hakd.explaining.blocks import Group, WidthGroups, take_apart
+from hakd.boards import open_board
+from hakd.explaining.groups import Group, take_apart
 from hakd.explaining.model import Model, load_model
-from hakd.explaining.timing import check_engine
-from hakd.latency_tables.build import SUFFIXES
-from hakd.latency_tables.summary import summary
+from hakd.explaining.timing import GroupLine, check_engine, middle_block
+from hakd.latency_tables.build import SUFFIXES, SweepRequest, check_groups, write_swept
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place
-from hakd.records.tables import write_table
-from hakd.staircase.curve_rows import curve_rows
 from hakd.study.devices import Entry
 from hakd.study.files import Configuration
-from hakd.sweeping.following import Line, follow
+from hakd.sweeping.following import sweep_lines
 from hakd.sweeping.modes import MODES
 
 IMAGE = (3, 224, 224)
@@ -40,25 +35,14 @@ _LEVEL = 1.0  # the network as its function builds it
 
 
 @dataclass(frozen=True)
-class OwnRequest:
-    """What to time.
+class OwnRequest(SweepRequest):
+    """What to time of a network that `package.module:function` gives, called without arguments.
 
     Args:
-        network: `package.module:function`; called without arguments, it gives a `torch.nn.Module`.
-        image: shape of its input without the batch.
-        mode: `map` or `exhaustive`.
-        out: the table, .parquet or .csv.
-        store: folder of the measurements; None: the configuration's.
-        groups: names of width groups to time; empty: all.
+        image: shape of the network's input without the batch.
     """
 
-    network: str
-    image: Sequence[int]
-    mode: str
-    out: str
-    store: str | None = None
-    groups: Collection[str] = ()
-    again: bool = False
+    image: Sequence[int] = IMAGE
 
 
 def own_table(
@@ -72,38 +56,25 @@ def own_table(
     """
     check_place(request.out, SUFFIXES, "a table")
     check_engine(entry.device)
-    taken = take_apart(exported(request.network, request.image, entry.device.batch), request.network)
-    chosen = _chosen(taken, request)
+    model = exported(request.network, request.image, entry.device.batch)
+    width_groups = take_apart(model, request.network)
+    groups = _chosen(width_groups.changeable, request)
     store = request.store or config.store()
-    frame, metadata = _sweep(entry, taken, chosen, request, Path(store))
-    if frame.empty:
-        reason = next(iter(metadata["failures"].values()), "nothing was timed")
-        raise HakdError(reason, where=f"device {entry.device.name}", remedy="Run `hakd doctor` on it")
-    try:
-        write_table(request.out, "latency", frame, metadata)
-    except OSError as error:
-        problem = f"cannot write ({error.strerror})"
-        remedy = "Make room or give another path, and run it again: what was measured is kept"
-        raise HakdError(problem, where=request.out, key="--out", remedy=remedy) from None
-    for line in summary(frame, metadata):
-        say(line)
-    for group in taken.groups:
-        if group.reason:
-            say(f"  {group.name} ({group.width}) was not timed: {group.reason}")
-    say(f"Written: {request.out} ({len(frame)} rows). Every burst is in {store}.")
+    mode = MODES[request.mode]
+    lines = [GroupLine(_LEVEL, one.name, mode, width_groups=width_groups, part=one) for one in groups]
+    with open_board(entry.device, Path(store), again=request.again) as board:
+        reference = middle_block(lines, entry.device)
+        rows, metadata = sweep_lines(board, request.network, lines, entry.measuring, reference)
+    metadata |= {"mode": request.mode, "batch": entry.device.batch, "input": list(request.image)}
+    notes = [f"  {group.name} ({group.width}) was not timed: {group.reason}" for group in width_groups.fixed]
+    write_swept(request, pd.DataFrame(rows), metadata, store, notes, say)
 
 
-def _chosen(taken: WidthGroups, request: OwnRequest) -> list[Group]:
+def _chosen(groups: Sequence[Group], request: OwnRequest) -> list[Group]:
     """The groups asked for, by their own name or that of a layer that makes them."""
-    known = [group for group in taken.groups if not group.reason]
-    names = {group.name: {group.name, group.name.split(" (+")[0], *group.producers} for group in known}
-    for asked in request.groups:
-        if not any(asked in spelled for spelled in names.values()):
-            remedy = f"Known: {', '.join(names)}"
-            raise HakdError(
-                f"no such width group: {asked!r}", where=request.network, key="groups", remedy=remedy
-            )
-    return [group for group in known if not request.groups or names[group.name] & {*request.groups}]
+    spellings = {group.name: {group.name, group.name.split(" (+")[0], *group.producers} for group in groups}
+    check_groups(request, spellings, request.network)
+    return [group for group in groups if not request.groups or spellings[group.name] & {*request.groups}]
 
 
 # --- from a name to a model
@@ -162,66 +133,3 @@ def _built(name: str) -> Any:
 def _words(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-
-
-# --- timing
-
-
-@dataclass
-class _Line(Line):
-    """A group from one channel to the width that its network has."""
-
-    taken: WidthGroups = field(kw_only=True)
-    part: Group = field(kw_only=True)
-
-    @property
-    def width(self) -> int:
-        return self.part.width
-
-    @property
-    def full(self) -> int:
-        return self.part.width
-
-    @cached_property
-    def around(self) -> Mapping[str, int]:
-        return self.taken.neighbours(self.part)
-
-    def point(self, channels: int, device: Device) -> Point:
-        return self.taken.point(self.part, channels, device, curve=self.group)
-
-
-def _sweep(
-    entry: Entry, taken: WidthGroups, groups: Sequence[Group], request: OwnRequest, store: Path
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    lines = [_Line(_LEVEL, group.name, MODES[request.mode], taken=taken, part=group) for group in groups]
-    middle = lines[len(lines) // 2]
-    start = time.monotonic()
-    with open_board(entry.device, store, again=request.again) as board:
-        found = follow(board, lines, entry.measuring, middle.point(middle.width, entry.device))
-        metadata = _metadata(board, entry, lines)
-    metadata |= {"mode": request.mode, "seconds": time.monotonic() - start, "input": list(request.image)}
-    return pd.DataFrame(
-        [
-            row
-            for line in lines
-            if line.curve is not None
-            for row in curve_rows(line.curve, request.network, line.keys, found)
-        ]
-    ), metadata
-
-
-def _metadata(board: Board, entry: Entry, lines: Sequence[Line]) -> dict[str, Any]:
-    return {
-        "device": entry.device.name,
-        "fingerprint": board.fingerprint,
-        "engine": entry.device.engine,
-        "engine_version": board.engine_version,
-        "protocol": PROTOCOL,
-        "measuring": entry.measuring.__dict__,
-        "batch": entry.device.batch,
-        "context": board.context,
-        "failures": board.failures,
-        "curves": len(lines),
-        "curves_decided": sum(line.told for line in lines),
-        "looks": {line.group: line.look for line in lines if line.look > 1},
-    }

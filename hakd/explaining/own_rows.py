@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hakd.boards import Device, Point
-from hakd.explaining.blocks import WidthGroups
+from hakd.explaining.groups import WidthGroups
 from hakd.explaining.own_network import exported
 from hakd.explaining.timing import check_engine
 from hakd.records.errors import HakdError
@@ -50,18 +50,18 @@ class OwnNetwork:
             HakdError: an engine that takes no ONNX, a function that gives no network, or a row that is no part of it.
         """
         check_engine(device)
-        taken = WidthGroups(exported(self.function, self.image, device.batch))
-        groups = {group.name: group for group in taken.groups if not group.reason}
-        found = []
+        width_groups = WidthGroups(exported(self.function, self.image, device.batch))
+        groups = {group.name: group for group in width_groups.changeable}
+        points = []
         for row in rows.itertuples():
             group, channels = str(row.group), int(str(row.width))
             if group not in groups:
                 raise self._misfit("it has no such width group", group, device)
-            point = taken.point(groups[group], channels, device, curve=group)
+            point = width_groups.point(groups[group], channels, device, curve=group)
             if point.key != row.shape:
                 raise self._misfit(f"its block at width {channels} is another", group, device)
-            found.append(point)
-        return found
+            points.append(point)
+        return points
 
     def _misfit(self, problem: str, group: str, device: Device) -> HakdError:
         image = ",".join(map(str, self.image))

@@ -6,14 +6,15 @@ nothing; the first one after a step loses nearly the whole step; on a slope nobo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from hakd.explaining.blocks import Group
+from hakd.explaining.groups import Group
 from hakd.explaining.timing import TimedGroups, told
-from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, has_step, shape_from
+from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, has_step
+from hakd.staircase.features import describe
 
 _HIDDEN = 3  # reasons of a kind that are listed by name
 
@@ -33,55 +34,51 @@ class GroupReport:
     Attributes:
         latency_ms: of its block at the present width; None where that was not timed.
         lost_us: microseconds that the present width loses; None where that cannot be told.
-        shape: `steps`, `line` or `flat`; empty where it cannot be told.
+        shape: `steps`, `line` or `flat`; None where it cannot be told.
         free: the widest timed width that is not slower, if there is a wider one.
         narrower, wider: the nearest timed width on that side that is faster by more than the tolerance.
         good: the nearest timed width on each side that loses nothing; empty where the present one loses nothing.
-        last: the widest width that was timed.
         trusted: whether anything can be said for sure, all that is said of the model holding together.
         reason: how well the curve is known, or why nothing was timed.
+        curve: what was timed, if anything was.
     """
 
     group: Group
-    latency_ms: float | None
-    lost_us: float | None
-    shape: str
-    free: Other | None
-    narrower: Other | None
-    wider: Other | None
-    good: tuple[Other, ...]
-    last: int
-    trusted: bool
     reason: str
-    curve: Curve | None
+    curve: Curve | None = None
+    latency_ms: float | None = None
+    lost_us: float | None = None
+    shape: str | None = None
+    free: Other | None = None
+    narrower: Other | None = None
+    wider: Other | None = None
+    good: tuple[Other, ...] = ()
+    trusted: bool = False
 
 
-def findings(groups: Sequence[Group], timed: TimedGroups) -> list[GroupReport]:
-    """A finding for each group that can be changed: those that lose most first, the untrusted ones last."""
-    found = [_finding(group, timed) for group in groups]
-    return sorted(found, key=lambda one: (one.lost_us is None, -(one.lost_us or 0.0)))
+def report_groups(groups: Sequence[Group], timed: TimedGroups) -> list[GroupReport]:
+    """What is known of each group that can be changed: those that lose most first, the untrusted ones last."""
+    reports = [_report(group, timed) for group in groups]
+    return sorted(reports, key=lambda report: (report.lost_us is None, -(report.lost_us or 0.0)))
 
 
-def _finding(group: Group, timed: TimedGroups) -> GroupReport:
+def _report(group: Group, timed: TimedGroups) -> GroupReport:
     curve = timed.curves.get(group.name)
     if curve is None or group.width not in curve.widths:
         failures = timed.about["failures"]
         reason = failures.get(f"{group.name} = {group.width}", "nothing was timed")
-        return GroupReport(
-            group, None, None, "", None, None, None, (), 0, False, f"not timed: {reason}", None
-        )
-    now = curve.at(group.width)
-    last = curve.widths[-1]
-    if curve.tolerance is None or not curve.linked:
-        return GroupReport(group, now, None, "", None, None, None, (), last, False, curve.reason, curve)
-    shape = shape_from(curve)
+        return GroupReport(group, f"not timed: {reason}")
+    latency_ms, shape = curve.at(group.width), describe(curve).shape
+    if shape is None:
+        return GroupReport(group, curve.reason, curve, latency_ms)
     free, narrower, wider = _others(curve, group.width) if shape != "line" else (None, None, None)
-    lost = 1e3 * lost_ms(curve, group.width) if narrower or wider else 0.0
-    good = _good(curve, group.width) if lost else ()
-    if not (lost or free or narrower or wider or told(curve, group.width, last)):
-        reason = _undecided(curve, group.width)
-        return GroupReport(group, now, None, "", None, None, None, (), last, False, reason, curve)
-    return GroupReport(group, now, lost, shape, free, narrower, wider, good, last, True, curve.reason, curve)
+    lost_us = 1e3 * lost_ms(curve, group.width) if narrower or wider else 0.0
+    good = _good(curve, group.width) if lost_us else ()
+    if not (lost_us or free or narrower or wider or told(curve, group.width, curve.widths[-1])):
+        return GroupReport(group, _undecided(curve, group.width), curve, latency_ms)
+    return GroupReport(
+        group, curve.reason, curve, latency_ms, lost_us, shape, free, narrower, wider, good, trusted=True
+    )
 
 
 def _others(curve: Curve, width: int) -> tuple[Other | None, Other | None, Other | None]:
@@ -147,70 +144,70 @@ def _hull(curve: Curve) -> list[tuple[int, float]]:
 
 def text(
     name: str,
-    found: Sequence[GroupReport],
+    reports: Sequence[GroupReport],
     fixed: Sequence[Group],
     timed: TimedGroups,
     top: int | None = None,
 ) -> list[str]:
     """The report, a line each: a summary, groups by lost time, untrusted ones, and what cannot be changed."""
     about = timed.about
-    trusted = [one for one in found if one.trusted]
-    losing = [one for one in trusted if one.lost_us]
+    trusted = [report for report in reports if report.trusted]
+    losing = [report for report in trusted if report.lost_us]
     shown = trusted[:top]
     engine = (
         f"{about['engine']} {about['engine_version']}, threads {about['threads']}, batch {about['batch']}"
     )
-    counts = f"{len(found)} widths examined, {len(trusted)} of them decided"
+    whole = "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole, "
+    counts = f"{len(reports)} widths examined, {len(trusted)} of them decided"
     lose = "1 width loses" if len(losing) == 1 else f"{len(losing)} widths lose"
-    total = _us(sum(one.lost_us or 0.0 for one in losing))
+    total = _us(sum(report.lost_us or 0.0 for report in losing))
     lines = [
-        f"{name} on {about['device']} ({engine}): {_model_time(timed)}{counts}",
+        f"{name} on {about['device']} ({engine}): {whole}{counts}",
         f"{lose} {total} in all, each changed alone (blocks overlap: the sum is a guide)",
     ]
     places = len(str(len(shown)))
-    for number, one in enumerate(shown, start=1):
-        lines.append(f"  {number:>{places}}  {one.group.name}: {_about(one)}")
+    for number, report in enumerate(shown, start=1):
+        lines.append(f"  {number:>{places}}  {report.group.name}: {_about(report)}")
     if len(trusted) > len(shown):
         lines.append(f"  and {len(trusted) - len(shown)} more: --top {len(trusted)}")
-    untrusted = [one for one in found if not one.trusted]
+    untrusted = [report for report in reports if not report.trusted]
     if untrusted:
         lines.append("not to be told, left as they are:")
-        lines += [f"  {one.group.name}, {one.group.width} channels: {one.reason}" for one in untrusted]
+        lines += [
+            f"  {report.group.name}, {report.group.width} channels: {report.reason}" for report in untrusted
+        ]
     return lines + _fixed(fixed)
 
 
-def _model_time(timed: TimedGroups) -> str:
-    return "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole, "
+def _about(report: GroupReport) -> str:
+    assert report.latency_ms is not None
+    block = _us(1e3 * report.latency_ms)
+    if not report.lost_us:
+        return f"nothing lost, block {block}; {advice(report)}"
+    return f"{_us(report.lost_us)} lost of its block's {block}; {advice(report)}"
 
 
-def _about(one: GroupReport) -> str:
-    assert one.latency_ms is not None
-    lost = f"{_us(one.lost_us)} lost of its block's {_us(1e3 * one.latency_ms)}" if one.lost_us else ""
-    if not lost:
-        lost = f"nothing lost, block {_us(1e3 * one.latency_ms)}"
-    return f"{lost}; {advice(one)}"
-
-
-def advice(one: GroupReport) -> str:
+def advice(report: GroupReport) -> str:
     """The widths beside the present one that are free or faster, in words."""
-    now = one.group.width
-    if one.shape == "line":
+    assert report.curve is not None
+    now, last = report.group.width, report.curve.widths[-1]
+    if report.shape == "line":
         return f"{now} is on a slope: around it every channel costs the same"
     words = []
-    if one.free is not None:
-        about = f", {_percent(one.free)}" if abs(one.free.ratio - 1) > TOLERANCE_FLOOR else ""
-        beyond = ", nothing wider was timed" if one.free.width == one.last else ""
-        more = one.free.width - now
+    if report.free is not None:
+        about = f", {_percent(report.free)}" if abs(report.free.ratio - 1) > TOLERANCE_FLOOR else ""
+        beyond = ", nothing wider was timed" if report.free.width == last else ""
+        more = report.free.width - now
         channels = f"+{more} channel{'s' if more > 1 else ''}"
-        words.append(f"{now} -> {one.free.width} is free ({channels}{about}{beyond})")
-    elif not one.lost_us:
-        sure = one.curve is not None and told(one.curve, now, one.last)
-        words.append(
-            f"{now} is a good width" if sure else f"{now} may be a good width, not all others are told"
-        )
-    others = {other.width: other for other in (one.narrower, one.wider, *one.good) if other is not None}
-    if one.free is not None:
-        others.pop(one.free.width, None)
+        words.append(f"{now} -> {report.free.width} is free ({channels}{about}{beyond})")
+    elif not report.lost_us:
+        sure = told(report.curve, now, last)
+        words.append(f"{now} {'is a good width' if sure else 'may be a good width, not all others are told'}")
+    others = {
+        other.width: other for other in (report.narrower, report.wider, *report.good) if other is not None
+    }
+    if report.free is not None:
+        others.pop(report.free.width, None)
     words += [f"{others[width].width} is {_percent(others[width])}" for width in sorted(others)]
     return ", ".join(words)
 
@@ -228,7 +225,7 @@ def _us(value: float | None) -> str:
 
 def _fixed(fixed: Sequence[Group]) -> list[str]:
     """Groups that cannot be changed, by reason."""
-    reasons: dict[str, list[Group]] = {}
+    reasons: dict[str | None, list[Group]] = {}
     for group in fixed:
         reasons.setdefault(group.reason, []).append(group)
     lines = ["not examined:"] if fixed else []
@@ -243,46 +240,38 @@ def _fixed(fixed: Sequence[Group]) -> list[str]:
 
 
 def to_dict(
-    name: str, found: Sequence[GroupReport], fixed: Sequence[Group], timed: TimedGroups
+    name: str, reports: Sequence[GroupReport], fixed: Sequence[Group], timed: TimedGroups
 ) -> Mapping[str, Any]:
     """Everything, with all timed widths of every group."""
     return {
         "model": name,
         **timed.about,
         "model_us": None if timed.whole_ms is None else 1e3 * timed.whole_ms,
-        "lost_us": sum(one.lost_us or 0.0 for one in found),
-        "groups": [_group_dict(one) for one in found],
+        "lost_us": sum(report.lost_us or 0.0 for report in reports),
+        "groups": [_group_dict(report) for report in reports],
         "not_examined": [{**_names(group), "reason": group.reason} for group in fixed],
     }
 
 
 def _names(group: Group) -> dict[str, Any]:
-    return {
-        "name": group.name,
-        "width": group.width,
-        "producers": list(group.producers),
-        "depthwise": list(group.depthwise),
-        "consumers": list(group.consumers),
-    }
+    layers = {key: list(getattr(group, key)) for key in ("producers", "depthwise", "consumers")}
+    return {"name": group.name, "width": group.width, **layers}
 
 
-def _group_dict(one: GroupReport) -> dict[str, Any]:
-    curve = one.curve
+def _group_dict(report: GroupReport) -> dict[str, Any]:
+    curve = report.curve
+    named = {"free": report.free, "narrower": report.narrower, "wider": report.wider}
     return {
-        **_names(one.group),
-        "latency_us": None if one.latency_ms is None else 1e3 * one.latency_ms,
-        "lost_us": one.lost_us,
-        "shape": one.shape or None,
-        **{key: _other_dict(getattr(one, key)) for key in ("free", "narrower", "wider")},
-        "good": [_other_dict(other) for other in one.good],
-        "trusted": one.trusted,
-        "reason": one.reason,
+        **_names(report.group),
+        "latency_us": None if report.latency_ms is None else 1e3 * report.latency_ms,
+        "lost_us": report.lost_us,
+        "shape": report.shape,
+        **{key: other and asdict(other) for key, other in named.items()},
+        "good": [asdict(other) for other in report.good],
+        "trusted": report.trusted,
+        "reason": report.reason,
         "tolerance": None if curve is None else curve.tolerance,
         "timed_us": {}
         if curve is None
         else {str(w): 1e3 * ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True)},
     }
-
-
-def _other_dict(other: Other | None) -> dict[str, Any] | None:
-    return None if other is None else {"width": other.width, "ratio": other.ratio}

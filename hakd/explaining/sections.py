@@ -1,10 +1,20 @@
 """Sections of a model with one way in and one way out: what can be cut out and timed by itself."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from hakd.explaining.model import Model
 
 _EXIT = ""  # a place after all outputs
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a model: its nodes' places in the model, in order, and the tensors where it begins and ends."""
+
+    nodes: tuple[int, ...]
+    source: str
+    target: str
 
 
 class Sections:
@@ -34,11 +44,8 @@ class Sections:
         found = [made for user in self.users.get(name, ()) for made in self.outputs[user]]
         return [*found, _EXIT] if name in self.exits or not found else found
 
-    def around(self, nodes: Iterable[int]) -> tuple[list[int], str, str] | None:
-        """The smallest section around some nodes: its nodes in order, its input and its output.
-
-        None when there is none, because the nodes lead to several outputs of the model.
-        """
+    def around(self, nodes: Iterable[int]) -> Section | None:
+        """The smallest section around some nodes; None when they lead to several outputs of the model."""
         members = set(nodes)
         while True:
             sources, targets = self._borders(members)
@@ -47,7 +54,7 @@ class Sections:
                 return None
             found = self._between(first, last) | members
             if len(sources) == len(targets) == 1 and found == members:
-                return sorted(members), first, last
+                return Section(tuple(sorted(members)), first, last)
             if found == members:
                 return None
             members = found
@@ -65,33 +72,34 @@ class Sections:
 
     def _between(self, first: str, last: str) -> set[int]:
         """Nodes on a way from one tensor to another."""
-        ahead: set[int] = set()
-        todo = list(self.users.get(first, ()))
-        while todo:
-            index = todo.pop()
-            if index not in ahead:
-                ahead.add(index)
-                todo += [
-                    user for name in self.outputs[index] if name != last for user in self.users.get(name, ())
-                ]
-        behind: set[int] = set()
-        todo = [self.maker[last]] if last in self.maker else []
-        while todo:
-            index = todo.pop()
-            if index not in behind and index in ahead:
-                behind.add(index)
-                todo += [self.maker[n] for n in self.inputs[index] if n != first and n in self.maker]
-        return behind
+        ahead = _reached(
+            self.users.get(first, ()),
+            lambda index: [u for n in self.outputs[index] if n != last for u in self.users.get(n, ())],
+        )
+        behind = _reached(
+            [self.maker[last]] if last in self.maker else [],
+            lambda index: [self.maker[n] for n in self.inputs[index] if n != first and n in self.maker],
+        )
+        return ahead & behind
 
 
-_Tree = dict[
-    str, tuple[str | None, int]
-]  # the nearest place that every way passes, and how many such there are
+def _reached(start: Iterable[int], step: Callable[[int], Iterable[int]]) -> set[int]:
+    """The nodes from which one step after another starts, and all that it leads to."""
+    reached, todo = set[int](), list(start)
+    while todo:
+        index = todo.pop()
+        if index not in reached:
+            reached.add(index)
+            todo += step(index)
+    return reached
 
 
-def _tree(order: Sequence[str], parents: object) -> _Tree:
+# Of each place the nearest one that every way to it passes, and how many such there are.
+_Tree = dict[str, tuple[str | None, int]]
+
+
+def _tree(order: Iterable[str], parents: Callable[[str], Sequence[str]]) -> _Tree:
     """Dominators of an acyclic graph, whose places are given in order."""
-    assert callable(parents)
     tree: _Tree = {_EXIT: (None, 0)}
     for name in order:
         above = [parent for parent in parents(name) if parent in tree]

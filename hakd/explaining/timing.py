@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hakd.boards import Board, Burst, Device, Point, open_board
-from hakd.explaining.blocks import Group, WidthGroups
+from hakd.explaining.groups import Group, WidthGroups
 from hakd.networks.engine_model import ONNX_ENGINES
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import OPEN, TOGETHER, Curve, shape_from
@@ -89,11 +89,17 @@ AROUND = Mode(start, more, 6, told, told)
 
 
 @dataclass
-class _Line(Line):
-    """A group of a user's model."""
+class GroupLine(Line):
+    """A width group of a user's model, from one channel to `widest` (None: to the width that it has)."""
 
-    taken: WidthGroups = field(kw_only=True)
+    width_groups: WidthGroups = field(kw_only=True)
     part: Group = field(kw_only=True)
+    widest: int | None = field(default=None, kw_only=True)
+
+    @property
+    def label(self) -> str:
+        """A model has one level at most: it says nothing."""
+        return self.group
 
     @property
     def width(self) -> int:
@@ -101,14 +107,20 @@ class _Line(Line):
 
     @property
     def full(self) -> int:
-        return ceiling(self.part.width)
+        return self.part.width if self.widest is None else self.widest
 
     @cached_property
     def around(self) -> Mapping[str, int]:
-        return self.taken.neighbours(self.part)
+        return self.width_groups.neighbours(self.part)
 
     def point(self, channels: int, device: Device) -> Point:
-        return self.taken.point(self.part, channels, device, curve=self.group)
+        return self.width_groups.point(self.part, channels, device, curve=self.group)
+
+
+def middle_block(lines: Sequence[GroupLine], device: Device) -> Point:
+    """The block visited in every process: that of the middle group, in the order of the model."""
+    middle = lines[len(lines) // 2]
+    return middle.point(middle.width, device)
 
 
 def check_engine(device: Device) -> None:
@@ -123,21 +135,23 @@ def check_engine(device: Device) -> None:
         raise HakdError(problem, where=f"device {device.name}", key="engine", remedy=remedy)
 
 
-def time_groups(
-    taken: WidthGroups, groups: Sequence[Group], device: Device, measuring: Measuring, store: Path
-) -> TimedGroups:
-    """Time the decision blocks of these groups around their present widths.
+def time_groups(width_groups: WidthGroups, device: Device, measuring: Measuring, store: Path) -> TimedGroups:
+    """Time the decision blocks of the groups that can be changed, around their present widths.
 
     Raises:
         HakdError: an engine that takes no ONNX, a device that does not answer. What was measured stays in the store.
     """
     check_engine(device)
-    lines = [_Line(None, group.name, AROUND, taken=taken, part=group) for group in groups]
-    middle = lines[len(lines) // 2]
-    reference = middle.point(middle.width, device)
+    lines = [
+        GroupLine(
+            None, group.name, AROUND, width_groups=width_groups, part=group, widest=ceiling(group.width)
+        )
+        for group in width_groups.changeable
+    ]
+    reference = middle_block(lines, device)
     with open_board(device, store) as board:
         follow(board, lines, measuring, reference)
-        whole_ms = _whole_ms(board, taken, measuring, reference)
+        whole_ms = _whole_ms(board, width_groups, measuring, reference)
         about = {
             "device": device.name,
             "engine": device.engine,
@@ -155,13 +169,17 @@ def time_groups(
     return TimedGroups(curves, whole_ms, about)
 
 
-def _whole_ms(board: Board, taken: WidthGroups, measuring: Measuring, reference: Point) -> float | None:
+def _whole_ms(
+    board: Board, width_groups: WidthGroups, measuring: Measuring, reference: Point
+) -> float | None:
     """The whole model in milliseconds, for comparison; None where it has several outputs or cannot be timed."""
-    whole = taken.whole()
+    whole = width_groups.whole()
     if whole is None:
         return None
-    point = taken.point(whole, whole.width, board.device)
+    point = width_groups.point(whole, whole.width, board.device)
     bursts: dict[str, list[Burst]] = {}
     collect(bursts, board, [point], measuring, "explain", reference)
-    found = estimate(bursts, absolute=True) if bursts.get(point.key) else None
-    return None if found is None or point.key not in found.by_key else found.by_key[point.key].latency_ms
+    if not bursts.get(point.key):
+        return None
+    estimates = estimate(bursts, absolute=True).by_key
+    return estimates[point.key].latency_ms if point.key in estimates else None

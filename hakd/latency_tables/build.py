@@ -1,8 +1,11 @@
 """`hakd sweep`: a latency table of a network on a device alone: no training, no data set."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+import pandas as pd
 
 from hakd.boards import open_board
 from hakd.choosing.device_free import scaled
@@ -14,7 +17,6 @@ from hakd.records.errors import HakdError
 from hakd.records.files import check_place, read_json
 from hakd.records.tables import write_table
 from hakd.study.devices import Entry
-from hakd.study.files import STORE as STORE
 from hakd.study.files import Configuration
 from hakd.study.networks import network_of
 from hakd.sweeping.sweep import sweep
@@ -25,19 +27,15 @@ Levels = dict[float, dict[str, Architecture]]
 
 
 @dataclass(frozen=True)
-class TableRequest:
-    """What to time.
+class SweepRequest:
+    """What to time of a network, and where to write it.
 
     Args:
-        network: a name of the configuration's `networks`, or a family.
+        network: its name.
         mode: `map`, `targets` or `exhaustive`.
         out: the table, .parquet or .csv.
         store: folder of the measurements; None: the configuration's.
-        levels: fractions of the MACs; below 1 all widths are scaled alike (`uniform`).
-        widths: files of widths that a study chose, instead of levels.
-        groups: width groups to time; empty: all, and the tiles.
-        channels, classes: of the images; None: as the configuration's data set has them.
-        priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
+        groups: width groups to time; empty: all of them, and the tiles of a network of the configuration.
         again: measure again what the store has.
     """
 
@@ -45,17 +43,30 @@ class TableRequest:
     mode: str
     out: str
     store: str | None = None
-    levels: Sequence[float] = (1.0,)
-    widths: Sequence[str] = ()
     groups: Collection[str] = ()
-    channels: int | None = None
-    classes: int | None = None
-    priors: Sequence[str] = ()
     again: bool = False
 
 
+@dataclass(frozen=True)
+class TableRequest(SweepRequest):
+    """What to time of a network of the configuration, or of a family.
+
+    Args:
+        levels: fractions of the MACs; below 1 all widths are scaled alike (`uniform`).
+        widths: files of widths that a study chose, instead of levels.
+        channels, classes: of the images; None: as the configuration's data set has them.
+        priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
+    """
+
+    levels: Sequence[float] = (1.0,)
+    widths: Sequence[str] = ()
+    channels: int | None = None
+    classes: int | None = None
+    priors: Sequence[str] = ()
+
+
 def make_table(
-    entry: Entry, config: Configuration, request: TableRequest, say: Callable[[str], None] = print
+    entry: Entry, config: Configuration, request: TableRequest, say: Callable[[str], object] = print
 ) -> None:
     """Time, write the table, print what was found.
 
@@ -66,11 +77,7 @@ def make_table(
     check_place(request.out, SUFFIXES, "a table")
     spec = network_of(config, request.network, request.channels, request.classes)
     levels = _levels(spec, request)
-    known = list(full_widths(spec))
-    for group in request.groups:
-        if group not in known:
-            remedy = f"Known: {', '.join(known)}"
-            raise HakdError(f"no such width group: {group!r}", where=spec.name, key="groups", remedy=remedy)
+    check_groups(request, {group: {group} for group in full_widths(spec)}, spec.name)
     store = request.store or config.store()
     session = prior_session(request.priors, say) if request.priors else None
     frame, metadata = sweep(
@@ -87,17 +94,49 @@ def make_table(
     metadata |= {"network": spec.to_dict(), "batch": entry.device.batch}
     if session:
         metadata["prior"] = session.about()
+    write_swept(request, frame, metadata, store, likely(session, spec.name) if session else (), say)
+
+
+def check_groups(request: SweepRequest, spellings: Mapping[str, Collection[str]], where: str) -> None:
+    """Refuse a request for a width group that the network does not have.
+
+    Args:
+        request: whose groups to look at.
+        spellings: of each group that can be timed, by its name.
+        where: the network, for the message.
+
+    Raises:
+        HakdError: no group is spelled like that.
+    """
+    for group in request.groups:
+        if not any(group in spelled for spelled in spellings.values()):
+            remedy = f"Known: {', '.join(spellings)}"
+            raise HakdError(f"no such width group: {group!r}", where=where, key="groups", remedy=remedy)
+
+
+def write_swept(
+    request: SweepRequest,
+    frame: pd.DataFrame,
+    metadata: Mapping[str, Any],
+    store: str,
+    notes: Iterable[str],
+    say: Callable[[str], object],
+) -> None:
+    """Write the table of a sweep and say what its curves show, then `notes`, then where everything is.
+
+    Raises:
+        HakdError: nothing was timed, or the table cannot be written. What was measured stays in the store.
+    """
     if frame.empty:
-        failures = metadata["failures"]
-        reason = next(iter(failures.values()), "nothing was timed")
-        raise HakdError(reason, where=f"device {entry.device.name}", remedy="Run `hakd doctor` on it")
+        reason = next(iter(metadata["failures"].values()), "nothing was timed")
+        raise HakdError(reason, where=f"device {metadata['device']}", remedy="Run `hakd doctor` on it")
     try:
         write_table(request.out, "latency", frame, metadata)
     except OSError as error:
         problem = f"cannot write ({error.strerror})"
         remedy = "Make room or give another path, and run it again: what was measured is kept"
         raise HakdError(problem, where=request.out, key="--out", remedy=remedy) from None
-    for line in [*summary(frame, metadata), *(likely(session, spec.name) if session else ())]:
+    for line in (*summary(frame, metadata), *notes):
         say(line)
     say(f"Written: {request.out} ({len(frame)} rows). Every burst is in {store}.")
 
@@ -127,6 +166,3 @@ def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]
         problem = f"{level!r} is no level above 0 and up to 1"
         raise HakdError(problem, where=path, key="level", remedy="Give another file")
     return float(level), found
-
-
-# --- the summary

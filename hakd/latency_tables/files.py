@@ -12,6 +12,8 @@ from hakd.records.errors import HakdError
 from hakd.records.files import read_json, write_json
 from hakd.records.tables import check_table, read_table
 from hakd.records.text import printable
+from hakd.staircase.curve import Curve
+from hakd.staircase.curve_rows import curves_from_table
 
 SUFFIXES = (".parquet", ".csv", ".json")
 KIND = "latency"
@@ -83,6 +85,12 @@ def select(
             raise HakdError(f"no such level: {level:g}", where=where, key="--level", remedy=remedy)
         frame = frame[frame["level"] == level]
     return frame
+
+
+def all_curves(frame: pd.DataFrame) -> list[Curve]:
+    """Every curve of a latency table, level by level."""
+    levels = dict.fromkeys(frame.loc[frame["kind"] == "block", "level"].dropna())
+    return [curve for level in levels for curve in curves_from_table(frame, level).values()]
 
 
 def headline(about: Mapping[str, Any]) -> str:

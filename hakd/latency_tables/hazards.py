@@ -6,9 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from hakd.latency_tables.files import all_curves
 from hakd.records.errors import HakdError
-from hakd.staircase.curve import Curve
-from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.hazards import SHARE, hazard
 
 UNKNOWN = "unknown"  # the device of a table that is rows alone
@@ -32,7 +31,7 @@ def hazard_table(
         device = str(about.get("device") or UNKNOWN)
         for network, part in frame.groupby("network", sort=False):
             full = _full_widths(part)
-            for curve in _curves(part):
+            for curve in all_curves(part):
                 row = hazard(curve, full[curve.group], share).to_row()
                 around = json.dumps(dict(curve.neighbour_widths))
                 rows.append({"device": device, "network": network, "neighbour_widths": around, **row})
@@ -43,11 +42,6 @@ def hazard_table(
     found = pd.DataFrame(rows)
     order = found["slowdown"].astype(float).fillna(-1.0)
     return found.loc[order.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
-
-
-def _curves(part: pd.DataFrame) -> list[Curve]:
-    levels = dict.fromkeys(part.loc[part["kind"] == "block", "level"].dropna())
-    return [curve for level in levels for curve in curves_from_table(part, level).values()]
 
 
 def _full_widths(part: pd.DataFrame) -> dict[str, int]:

@@ -44,19 +44,19 @@ class ExpectedOrigin:
 
 
 def import_table(
-    path: str, wanted: ExpectedOrigin, out: str | None, say: Callable[[str], None] = print
+    path: str, expected: ExpectedOrigin, out: str | None, say: Callable[[str], None] = print
 ) -> Path:
     """Check a table and write it as Parquet; say how to use it.
 
     Raises:
         HakdError: no table of ours, another protocol, a shape that does not fit its network, another board, engine or
-            engine version than wanted (both are named), or a file that is there already.
+            engine version than expected (both are named), or a file that is there already.
     """
     try:
         frame, about = read_latency(path)
     except HakdError as error:
         raise HakdError(error.problem, where=error.where, key=error.key, remedy=ASK) from None
-    checked = _check_origin(about, wanted, path)
+    checked = _check_origin(about, expected, path)
     shapes = _check_shapes(frame, about, path)
     name = str(about.get("device") or Path(path).stem)
     network = str(frame["network"].iloc[0])
@@ -98,10 +98,10 @@ def _check_shapes(frame: pd.DataFrame, about: Mapping[str, Any], path: str) -> s
     return f"{frame['shape'].nunique()} shapes"
 
 
-def _check_origin(about: Mapping[str, Any], wanted: ExpectedOrigin, path: str) -> str:
-    """Compare what the table was measured on with what is wanted; in words, what was compared."""
+def _check_origin(about: Mapping[str, Any], expected: ExpectedOrigin, path: str) -> str:
+    """Compare what the table was measured on with what is expected; in words, what was compared."""
     if not about:
-        if wanted.unchecked:
+        if expected.unchecked:
             return "not where it comes from (CSV holds rows alone)"
         problem = "a CSV table holds rows alone: nothing says on what it was measured"
         raise HakdError(problem, where=path, remedy=f"{ASK}, or give --unchecked")
@@ -113,19 +113,19 @@ def _check_origin(about: Mapping[str, Any], wanted: ExpectedOrigin, path: str) -
         raise HakdError(
             problem, where=path, key="protocol", remedy="Ask for a table of the same version of hakd"
         )
-    if wanted.fingerprint is not None:
-        if wanted.fingerprint != about["fingerprint"]:
-            raise _differs("fingerprint", about["fingerprint"], wanted.fingerprint, "wanted", path)
-        return f"fingerprint {wanted.fingerprint}"
-    if wanted.entry is None:
+    if expected.fingerprint is not None:
+        if expected.fingerprint != about["fingerprint"]:
+            raise _differs("fingerprint", about["fingerprint"], expected.fingerprint, "wanted", path)
+        return f"fingerprint {expected.fingerprint}"
+    if expected.entry is None:
         return f"not where it comes from (it says: fingerprint {_shown(about['fingerprint'])})"
-    return _check_device(about, wanted, path)
+    return _check_device(about, expected, path)
 
 
-def _check_device(about: Mapping[str, Any], wanted: ExpectedOrigin, path: str) -> str:
+def _check_device(about: Mapping[str, Any], expected: ExpectedOrigin, path: str) -> str:
     """Ask the device what it is; nothing is timed and nothing is stored."""
-    assert wanted.entry is not None
-    device = wanted.entry.device
+    assert expected.entry is not None
+    device = expected.entry.device
     with tempfile.TemporaryDirectory() as folder, open_board(device, Path(folder)) as board:
         now = {**board.context, "fingerprint": board.fingerprint}
     then = {**(about.get("context") or {}), **{key: about[key] for key in ("engine", "engine_version")}}
@@ -136,7 +136,7 @@ def _check_device(about: Mapping[str, Any], wanted: ExpectedOrigin, path: str) -
             raise _differs(key, then[key], now.get(key), name, path)
     if now["fingerprint"] == about["fingerprint"]:
         return f"fingerprint {now['fingerprint']} of {device.name}"
-    if wanted.same_model:
+    if expected.same_model:
         return f"model, engine, version, threads of {device.name} (another specimen: fingerprint {now['fingerprint']})"
     error = _differs("fingerprint", about["fingerprint"], now["fingerprint"], name, path)
     remedy = "Another specimen of the same model: give --same-model to take it all the same"
@@ -152,5 +152,4 @@ def _differs(key: str, then: object, now: object, place: str, path: str) -> Hakd
 
 
 def _shown(value: object) -> str:
-    text = printable(value) if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return printable(value if isinstance(value, str) else json.dumps(value), 80)

@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from hakd.latency_tables.files import read_latency
+from hakd.latency_tables.files import all_curves, read_latency
 from hakd.latency_tables.parts import parts_of, spec_from
 from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
-from hakd.staircase.curve_rows import curves_from_table
 from hakd.sweeping.parts import engine_graph
 from hakd.transfer.prior import Session, TimedCurve, learn_prior
 from hakd.transfer.shapes import BlockShape, block_shape, plain_shape
@@ -20,7 +19,7 @@ LEAST = 4  # widths of a curve that something can be learned from
 NAMED = 4  # likely steps of a curve that are printed
 
 
-def prior_session(paths: Sequence[str], say: Callable[[str], None] = print) -> Session:
+def prior_session(paths: Sequence[str], say: Callable[[str], object] = print) -> Session:
     """A prior learned from latency tables; those of one device (by fingerprint, else by file) are one task.
 
     Raises:
@@ -50,15 +49,14 @@ def timed_curves(frame: pd.DataFrame, about: dict[str, Any], where: object) -> I
     """
     spec = spec_from(about, where)
     blocks = frame[frame["kind"] == "block"]
-    for level in dict.fromkeys(blocks["level"]):
-        for group, curve in curves_from_table(blocks, level).items():
-            if len(curve.widths) < LEAST or curve.residual_p95 is None:
-                continue
-            shape = plain_shape(group, curve.widths[-1])
-            if spec is not None:
-                rows = blocks[(blocks["level"] == level) & (blocks["group"] == group)]
-                shape = _shape(spec, rows, where)
-            yield TimedCurve(shape, curve.widths, curve.latency_ms, curve.residual_p95)
+    for curve in all_curves(frame):
+        if len(curve.widths) < LEAST or curve.residual_p95 is None:
+            continue
+        shape = plain_shape(curve.group, curve.widths[-1])
+        if spec is not None:
+            rows = blocks[(blocks["level"] == curve.level) & (blocks["group"] == curve.group)]
+            shape = _shape(spec, rows, where)
+        yield TimedCurve(shape, curve.widths, curve.latency_ms, curve.residual_p95)
 
 
 def _shape(spec: NetworkSpec, rows: pd.DataFrame, where: object) -> BlockShape:

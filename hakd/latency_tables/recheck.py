@@ -27,10 +27,10 @@ from hakd.staircase.ratio import Ratio
 from hakd.study.devices import Entry
 from hakd.sweeping.looks import merge
 from hakd.sweeping.parts import point
+from hakd.sweeping.same_board import in_words, state_of
 
 LOOKS = 2
 HOLDS, STALE, UNCLEAR = "holds", "STALE", "unclear"
-SHOWN = ("fingerprint", "engine", "engine_version")
 
 # The points of a table's rows on a device, in the rows' order; a HakdError where the rows do not fit the network.
 PointsOf: TypeAlias = Callable[[pd.DataFrame, Device], Sequence[Point]]
@@ -94,8 +94,8 @@ def tell_tales(frame: pd.DataFrame, steps: int) -> list[RatioCheck]:
         curve = curve_of(rows)
         place = (None if pd.isna(level) else float(level), str(group))
         known = dict(zip(curve.widths, curve.latency_ms, strict=True))
-        wanted = sorted(changes(curve), key=lambda one: (not one.exact, -abs(math.log(one.ratio))))[:steps]
-        pairs = [(one.before, one.after, True) for one in wanted]
+        largest = sorted(changes(curve), key=lambda one: (not one.exact, -abs(math.log(one.ratio))))[:steps]
+        pairs = [(one.before, one.after, True) for one in largest]
         tread = _widest_tread(curve.widths, curve.latency_ms, curve.tolerance or curve.eps)
         if tread is not None:
             pairs.append((*tread, False))
@@ -156,9 +156,9 @@ def recheck(
             remedy="Sweep the network again (`hakd sweep --again` where the store answers)",
         )
     choices = _choices(chosen)
-    wanted = _wanted(frame, pairs)
-    made = points_of(wanted, entry.device)
-    points = {_place(row): one for row, one in zip(wanted.itertuples(), made, strict=True)}
+    rows = _rows_of(frame, pairs)
+    made = points_of(rows, entry.device)
+    points = {_place(row): one for row, one in zip(rows.itertuples(), made, strict=True)}
     with open_board(entry.device, Path(store)) as board:
         say(_then_and_now(about, board))
         verdicts, bursts = _time(board, entry, pairs, points)
@@ -180,7 +180,7 @@ def _place(row: Any) -> tuple[float | None, str, int]:
     return None if pd.isna(row.level) else float(row.level), str(row.group), int(row.width)
 
 
-def _wanted(frame: pd.DataFrame, pairs: Sequence[RatioCheck]) -> pd.DataFrame:
+def _rows_of(frame: pd.DataFrame, pairs: Sequence[RatioCheck]) -> pd.DataFrame:
     """The rows of all widths of the pairs."""
     places = {(*pair.curve, width) for pair in pairs for width in (pair.before, pair.after)}
     blocks = frame[frame["kind"] == "block"]
@@ -227,20 +227,12 @@ def _now(
 
 def _then_and_now(about: Mapping[str, Any], board: Board) -> str:
     """What the table was made with, and what is there now."""
-    now = {
-        "fingerprint": board.fingerprint,
-        "engine": board.device.engine,
-        "engine_version": board.engine_version,
-    }
-    if not all(isinstance(about.get(key), str) for key in SHOWN):
-        return f"{board.device.name}: {_engine(now)} now; the table does not say with what it was made"
-    if _engine(about) == _engine(now):
-        return f"{board.device.name}: {_engine(now)}, as when the table was made"
-    return f"{board.device.name}: {_engine(about)} when the table was made, {_engine(now)} now"
-
-
-def _engine(about: Mapping[str, Any]) -> str:
-    return f"{about['engine']} {about['engine_version']} (fingerprint {about['fingerprint']})"
+    now = state_of(board)
+    if not all(isinstance(about.get(key), str) for key in now):
+        return f"{board.device.name}: {in_words(now)} now; the table does not say with what it was made"
+    if in_words(about) == in_words(now):
+        return f"{board.device.name}: {in_words(now)}, as when the table was made"
+    return f"{board.device.name}: {in_words(about)} when the table was made, {in_words(now)} now"
 
 
 def _scale(frame: pd.DataFrame, bursts: Mapping[str, Sequence[Burst]]) -> str:

@@ -1,15 +1,15 @@
 """A latency table in words: what each curve shows, and how well it is known."""
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
-from hakd.staircase.curve import Curve, shape_from
-from hakd.staircase.curve_rows import curves_from_table
+from hakd.latency_tables.files import all_curves
+from hakd.staircase.curve import Curve
+from hakd.staircase.features import describe
 from hakd.staircase.inversions import in_words, inversions
-from hakd.staircase.mapping import changes, comb, comb_upside_down
-from hakd.study.files import STORE as STORE
 
 FURTHER = (
     "  what cannot be told is named below; the same command looks further at it (up to 12 looks in all), or raise "
@@ -26,11 +26,11 @@ def summary(frame: pd.DataFrame, metadata: Mapping[str, Any]) -> list[str]:
     lines = [f"{place}: {len(frame)} points, {told} of {curves} curves decided, {metadata['seconds']:.0f} s"]
     if told < curves:
         lines.append(FURTHER)
-    for level in dict.fromkeys(frame.loc[frame["kind"] == "block", "level"]):
-        found = curves_from_table(frame, level)
-        wide = max(map(len, found))
+    for level, curves_there in groupby(all_curves(frame), key=lambda curve: curve.level):
+        by_group = {curve.group: curve for curve in curves_there}
+        wide = max(map(len, by_group))
         lines.append(f"level {level:g}: latency over the width of each group")
-        lines += [f"  {group:<{wide}}  {_about(curve)}" for group, curve in found.items()]
+        lines += [f"  {group:<{wide}}  {_about(curve)}" for group, curve in by_group.items()]
     lines += [f"  {key} failed: {reason}" for key, reason in metadata["failures"].items()]
     return lines
 
@@ -40,30 +40,10 @@ def _about(curve: Curve) -> str:
     first, last = curve.widths[0], curve.widths[-1]
     text = (
         f"{len(curve.widths)} widths, {_time(curve.latency_ms[0])} at {first},"
-        f" {_time(curve.latency_ms[-1])} at {last}: {_features(curve)}"
+        f" {_time(curve.latency_ms[-1])} at {last}: {describe(curve).words(SHOWN)}"
     )
     inverted = in_words(inversions(curve))
     return "; ".join(part for part in (text, inverted, curve.reason) if part)
-
-
-def _features(curve: Curve) -> str:
-    modulus, inverted = comb(curve), comb_upside_down(curve)
-    found = changes(curve)
-    shape = shape_from(curve)
-    if shape == "line":
-        return "a slope without steps"
-    if shape == "flat" or not found:
-        return "flat" if shape == "flat" else "no step above the tolerance"
-    largest = sorted(found, key=lambda change: -abs(change.ratio - 1))[:SHOWN]
-    words = [
-        f"{change.before}{'->' if change.exact else '...'}{change.after} {change.ratio - 1:+.0%}"
-        for change in sorted(largest, key=lambda change: change.before)
-    ]
-    more = f" and {len(found) - SHOWN} smaller" if len(found) > SHOWN else ""
-    teeth = (
-        f"a comb of {modulus}; " if modulus else f"multiples of {inverted} are slower; " if inverted else ""
-    )
-    return f"{teeth}{', '.join(words)}{more}"
 
 
 def _time(latency_ms: float) -> str:

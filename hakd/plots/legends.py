@@ -13,8 +13,9 @@ from hakd.plots import style
 from hakd.plots.steps import step_handles
 
 # Concentric, so that all are seen where they fall together: size in points, line style, line width.
-PRUNED = ("o", 9.0, (0, (4, 2)), 0.9)
-CHOSEN: dict[str, tuple[Any, float, Any, float]] = {
+Ring = tuple[Any, float, Any, float]
+PRUNED: Ring = ("o", 9.0, (0, (4, 2)), 0.9)
+CHOSEN: dict[str, Ring] = {
     "hakd": ("s", 6.0, "solid", 1.1),
     "hakd_free": ("D", 4.0, (0, (1, 1)), 1.1),
     "joint": ("^", 7.5, (0, (5, 1, 1, 1)), 1.1),
@@ -22,9 +23,27 @@ CHOSEN: dict[str, tuple[Any, float, Any, float]] = {
 UNCHANGED = "#8a8a8a"
 
 
-def chosen_look(method: str) -> tuple[str, float, Any, float]:
+def chosen_look(method: str) -> Ring:
     """Marker, its size, line style and line width of a chosen width."""
     return CHOSEN.get(method, (style.look(method).marker, 5.0, (0, (3, 1, 1, 1)), 1.0))
+
+
+def ring_marker(look: Ring, colour: str) -> dict[str, Any]:
+    """The marker of a pruned or chosen width, through which the curve is seen."""
+    edge = 1.1 if look is PRUNED else 1.4
+    return {"marker": look[0], "ms": look[1], "mfc": "none", "mec": colour, "mew": edge}
+
+
+def _legend(figure: Figure, handles: list[Any], y: float) -> None:
+    """One row of entries across the page."""
+    figure.legend(
+        handles=handles,
+        loc="center",
+        bbox_to_anchor=(0.5, y),
+        ncols=len(handles),
+        frameon=False,
+        fontsize=7.5,
+    )
 
 
 def pareto_legend(figure: Figure, page: pd.DataFrame, y: float) -> None:
@@ -50,14 +69,7 @@ def pareto_legend(figure: Figure, page: pd.DataFrame, y: float) -> None:
     )
     if (page["method"] == "teacher").any():
         handles.append(Line2D([], [], color=style.INK, lw=0.7, ls=(0, (6, 3)), label="teacher's accuracy"))
-    figure.legend(
-        handles=handles,
-        loc="center",
-        bbox_to_anchor=(0.5, y),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=7.5,
-    )
+    _legend(figure, handles, y)
 
 
 def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
@@ -67,14 +79,7 @@ def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
     handles = [
         Line2D([], [], label=name, **style.marker(method, "distilled", 6.5)) for name, method in named.items()
     ]
-    figure.legend(
-        handles=handles,
-        loc="center",
-        bbox_to_anchor=(0.5, 0.045),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=7.5,
-    )
+    _legend(figure, handles, 0.045)
     figure.text(0.05, 0.012, "The numbers are explained on the next page.", fontsize=7, color=style.GREY)
 
 
@@ -83,57 +88,25 @@ def staircase_legend(
 ) -> None:
     """What is on a page: the methods that chose there, whether a pruned width and unknown noise are shown, steps."""
     blue = style.METHOD_LOOKS["fisher"].colour
-    handles: list[Any] = [
-        Line2D(
-            [], [], color=blue, marker=".", lw=0.6, ms=4, label="measured width, 95 % interval over processes"
-        )
-    ]
+    handles: list[Any] = [_curve(blue, "measured width, 95 % interval over processes")]
     if pruned:
-        marker, size, dashes, width = PRUNED
-        looks: dict[str, Any] = {"mfc": "none", "mec": style.INK, "mew": 1.1}
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=style.INK,
-                lw=width,
-                ls=dashes,
-                marker=marker,
-                ms=size,
-                label="pruned width",
-                **looks,
-            )
-        )
-    for method in sorted(
-        methods, key=lambda m: list(style.METHOD_LOOKS).index(m) if m in style.METHOD_LOOKS else 99
-    ):
-        marker, size, dashes, width = chosen_look(method)
-        colour = style.look(method).colour
-        looks = {"mfc": "none", "mec": colour, "mew": 1.4}
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=colour,
-                lw=width,
-                ls=dashes,
-                marker=marker,
-                ms=size,
-                label=f"chosen: {method}",
-                **looks,
-            )
-        )
+        handles.append(_ringed(PRUNED, style.INK, "pruned width"))
+    known = list(style.METHOD_LOOKS)
+    for method in sorted(methods, key=lambda name: known.index(name) if name in known else len(known)):
+        handles.append(_ringed(chosen_look(method), style.look(method).colour, f"chosen: {method}"))
     if methods:
         handles.append(Patch(fc="#E69F00", alpha=0.35, label="tolerance band of the pruned width"))
     handles += step_handles(marks)
     if untrusted:
-        words = "noise unknown: width kept" if pruned else "noise unknown"
-        handles.append(Line2D([], [], color=UNCHANGED, marker=".", lw=0.6, ms=4, label=words))
-    figure.legend(
-        handles=handles,
-        loc="center",
-        bbox_to_anchor=(0.5, 0.028),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=7.5,
-    )
+        handles.append(_curve(UNCHANGED, "noise unknown: width kept" if pruned else "noise unknown"))
+    _legend(figure, handles, 0.028)
+
+
+def _curve(colour: str, label: str) -> Line2D:
+    """The entry of a measured curve."""
+    return Line2D([], [], color=colour, marker=".", lw=0.6, ms=4, label=label)
+
+
+def _ringed(look: Ring, colour: str, label: str) -> Line2D:
+    """The entry of a width with a line of its own, ringed where it meets the curve."""
+    return Line2D([], [], color=colour, lw=look[3], ls=look[2], label=label, **ring_marker(look, colour))

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hakd.choosing.snap import READINGS
 from hakd.plots import style
-from hakd.plots.legends import CHOSEN, PRUNED, UNCHANGED, chosen_look, staircase_legend
+from hakd.plots.legends import CHOSEN, PRUNED, UNCHANGED, chosen_look, ring_marker, staircase_legend
 from hakd.plots.steps import mark_steps
 from hakd.records.errors import HakdError
 from hakd.staircase.curve_rows import curve_of
@@ -245,11 +245,8 @@ def _choices(
     """The pruned width and, where the curve is trusted, the tolerance band and the chosen widths."""
     first = choices[0]
     pruned, level = float(first["width_from"]), float(first["latency_from_ms"]) * scale
-    marker, size, dashes, width = PRUNED
-    axes.axvline(pruned, color=style.INK, lw=width, ls=dashes, zorder=1.5)
-    axes.plot(
-        [pruned], [level], marker=marker, ls="none", ms=size, mfc="none", mec=style.INK, mew=1.1, zorder=5
-    )
+    axes.axvline(pruned, color=style.INK, lw=PRUNED[3], ls=PRUNED[2], zorder=1.5)
+    axes.plot([pruned], [level], ls="none", zorder=5, **ring_marker(PRUNED, style.INK))
     if not trusted:
         return
     if first["tolerance"]:
@@ -257,21 +254,10 @@ def _choices(
         axes.fill_between([pruned, right], level, top, color="#E69F00", alpha=0.35, lw=0, zorder=1)
         axes.plot([pruned, right], [top, top], color="#9a6a00", lw=0.6, zorder=1)
     for choice in choices:
-        marker, size, dashes, width = chosen_look(choice["method"])
-        colour = style.look(choice["method"]).colour
+        look, colour = chosen_look(choice["method"]), style.look(choice["method"]).colour
         at = float(choice["width_to"])
-        axes.axvline(at, color=colour, lw=width, ls=dashes, zorder=1.6)
-        axes.plot(
-            [at],
-            [np.interp(at, x, y)],
-            marker=marker,
-            ls="none",
-            ms=size,
-            mfc="none",
-            mec=colour,
-            mew=1.4,
-            zorder=6,
-        )
+        axes.axvline(at, color=colour, lw=look[3], ls=look[2], zorder=1.6)
+        axes.plot([at], [np.interp(at, x, y)], ls="none", zorder=6, **ring_marker(look, colour))
 
 
 def _titles(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], letters: int) -> None:

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hakd.plots import style
-from hakd.staircase.curve import Curve, shape_from
 from hakd.staircase.curve_rows import curve_of
-from hakd.staircase.mapping import Change, changes, comb, comb_upside_down
+from hakd.staircase.features import describe
+from hakd.staircase.mapping import Change
 
 RISE, FALL = "#D55E00", "#009E73"
 LABELS = {1: 10, 2: 6, 3: 4, 4: 3}  # at most so many figures in a panel, by panels in a row
@@ -32,13 +32,12 @@ def mark_steps(axes: Axes, rows: pd.DataFrame, scale: float, columns: int) -> se
         Of `rise`, `fall`, `open`, those that were drawn.
     """
     curve = curve_of(rows)
-    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
-    found = sorted(changes(curve), key=lambda change: -abs(change.ratio - 1))
+    features = describe(curve)
     left, right = axes.get_xlim()
     placed: list[float] = []
     drawn: set[str] = set()
-    for change in found:
-        low, high = known[change.before] * scale, known[change.after] * scale
+    for change in features.largest:
+        low, high = curve.at(change.before) * scale, curve.at(change.after) * scale
         colour, dashes = RISE if change.ratio > 1 else FALL, "solid" if change.exact else _OPEN
         drawn |= {"rise" if change.ratio > 1 else "fall"} | (set() if change.exact else {"open"})
         axes.plot(
@@ -49,7 +48,7 @@ def mark_steps(axes: Axes, rows: pd.DataFrame, scale: float, columns: int) -> se
         if room and len(placed) < LABELS[min(columns, 4)]:
             placed.append(middle)
             _label(axes, change, max(low, high), colour)
-    axes.set_title(_kind(curve, found), loc="right", fontsize=7.5, pad=13, color=style.GREY)
+    axes.set_title(features.words(), loc="right", fontsize=7.5, pad=13, color=style.GREY)
     return drawn
 
 
@@ -69,19 +68,6 @@ def _label(axes: Axes, change: Change, top: float, colour: str) -> None:
         zorder=7,
         bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none", "alpha": 0.75},
     )
-
-
-def _kind(curve: Curve, found: list[Change]) -> str:
-    """What the curve is, in a few words."""
-    if curve.residual_p95 is None:
-        return "noise unknown"
-    if (shape := shape_from(curve)) in ("flat", "line"):
-        return "flat" if shape == "flat" else "slope without steps"
-    modulus, inverted = comb(curve), comb_upside_down(curve)
-    count = f"{len(found)} change{'s' * (len(found) != 1)}"
-    if inverted:
-        return f"multiples of {inverted} slower, {count}"
-    return f"comb of {modulus}, {count}" if modulus else count
 
 
 def step_handles(drawn: Set[str]) -> list[Line2D]:

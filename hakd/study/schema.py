@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import yaml
 
 from hakd.records.errors import HakdError
+from hakd.records.text import printable
 from hakd.study.configuration import check_study
 from hakd.study.files import CHECKOUT, Configuration
 
@@ -24,17 +25,12 @@ _SHOWN = 60  # characters of a value in a message
 
 def shown(value: object) -> str:
     """A value in a message."""
-    return _short(reprlib.repr(value))
+    return printable(reprlib.repr(value), _SHOWN)
 
 
 def place_of(prefix: str, *names: object) -> str:
     """The place of a value in its file, in a message."""
-    return prefix + ".".join(_short(str(name)) for name in names)
-
-
-def _short(text: str) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return prefix + ".".join(printable(name, _SHOWN) for name in names)
 
 
 def check_entry(registry: str, name: object, settings: object, where: str, prefix: str = "") -> None:

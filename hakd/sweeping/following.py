@@ -4,13 +4,16 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from hakd.boards import Board, Burst, Device, Point
+from hakd.boards import PROTOCOL, Board, Burst, Device, Point
 from hakd.staircase.curve import Curve, curve_from
+from hakd.staircase.curve_rows import curve_rows
 from hakd.staircase.estimate import Estimates, estimate
 from hakd.study.measuring import Measuring
 from hakd.sweeping.looks import looks
 from hakd.sweeping.modes import Mode
+from hakd.sweeping.same_board import state_of
 from hakd.sweeping.timing import collect
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,11 @@ class Line(ABC):
     curve: Curve | None = None
     look: int = 1
     precise: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it is called in the metadata of its table."""
+        return self.group if self.level is None else f"{self.level:g} {self.group}"
 
     @property
     def told(self) -> bool:
@@ -129,3 +137,58 @@ def _refresh(line: Line, sweep: Estimates, measuring: Measuring, look: int) -> l
         return []
     more = line.mode.more(line.curve, line.width, line.full)
     return [channels for channels in more if channels not in line.keys]
+
+
+def sweep_lines(
+    board: Board,
+    network: str,
+    lines: Sequence[Line],
+    measuring: Measuring,
+    reference: Point,
+    time_more: Callable[[], list[dict[str, Any]]] = list,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Follow the curves of a network on an open board.
+
+    Args:
+        board: open; its clock stands still while the link is lost.
+        network: its name in the rows.
+        lines: the curves.
+        measuring: how.
+        reference: the point visited in every process.
+        time_more: times what else belongs into the table, after the curves, and returns its rows; nothing by default.
+
+    Returns:
+        The rows of a latency table, and the metadata that belongs to it: what was measured on what and how, how many
+        curves are decided, what each stopped by, and the seconds that it took by the board's clock.
+    """
+    start_s = board.clock_s()
+    estimates = follow(board, lines, measuring, reference)
+    rows = [
+        row
+        for line in lines
+        if line.curve is not None
+        for row in curve_rows(line.curve, network, line.keys, estimates)
+    ]
+    rows += time_more()
+    return rows, {
+        "device": board.device.name,
+        **state_of(board),
+        "protocol": PROTOCOL,
+        "measuring": measuring.__dict__,
+        "context": board.context,
+        "failures": board.failures,
+        "curves": len(lines),
+        "curves_decided": sum(line.told for line in lines),
+        "looks": {line.label: line.look for line in lines if line.look > 1},
+        "stopped": {line.label: _stopped(line) for line in lines},
+        "seconds": board.clock_s() - start_s,
+    }
+
+
+def _stopped(line: Line) -> dict[str, Any]:
+    """Why a curve was not followed further, and what is known of it."""
+    return {
+        "by": "precision" if line.precise else "budget",
+        "widths": list(line.curve.widths) if line.curve is not None else [],
+        "tolerance": line.curve.tolerance if line.curve is not None else None,
+    }

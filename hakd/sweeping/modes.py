@@ -6,13 +6,7 @@ from functools import cache
 from typing import Protocol
 
 from hakd.staircase.curve import Curve
-from hakd.staircase.guided import (
-    Forecast,
-    guided_extend,
-    guided_map_more,
-    guided_map_start,
-    guided_targets,
-)
+from hakd.staircase.guided import Forecast, guided_extend, guided_map_more, guided_map_start, guided_targets
 from hakd.staircase.mapping import map_more, map_start
 from hakd.staircase.plan import extend, settled, targets
 
@@ -43,11 +37,7 @@ MODES: Mapping[str, Mode] = {
         lambda curve, width, full: map_more(curve, full),
         8,
     ),
-    "exhaustive": Mode(
-        lambda width, full: list(range(1, full + 1)),
-        lambda curve, width, full: [],
-        1,
-    ),
+    "exhaustive": Mode(lambda width, full: list(range(1, full + 1)), lambda curve, width, full: [], 1),
 }
 
 

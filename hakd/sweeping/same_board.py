@@ -26,6 +26,15 @@ def seen(metadata: Mapping[str, Any], where: object) -> dict[str, str]:
     return {key: metadata[key] for key in KEYS}
 
 
+def state_of(board: Board) -> dict[str, str]:
+    """What an open board is now, by `KEYS`."""
+    return {
+        "fingerprint": board.fingerprint,
+        "engine": board.device.engine,
+        "engine_version": board.engine_version,
+    }
+
+
 def refuse_change(board: Board, before: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse to go on with a board that is not as it was.
 
@@ -36,11 +45,7 @@ def refuse_change(board: Board, before: Mapping[str, Mapping[str, str]]) -> None
     Raises:
         HakdError: one of them was measured on another board, or with another engine or version.
     """
-    now = {
-        "fingerprint": board.fingerprint,
-        "engine": board.device.engine,
-        "engine_version": board.engine_version,
-    }
+    now = state_of(board)
     changed = {path: then for path, then in before.items() if dict(then) != now}
     if not changed:
         return
@@ -50,7 +55,7 @@ def refuse_change(board: Board, before: Mapping[str, Mapping[str, str]]) -> None
     what = "is another board, or has other CPU features," if same_engine else "has another engine"
     name, epoch = board.device.name, board.device.epoch
     raise HakdError(
-        f"{what} than {path}{others} was made with: {_words(then)} then, {_words(now)} now",
+        f"{what} than {path}{others} was made with: {in_words(then)} then, {in_words(now)} now",
         where=f"device {name}",
         key="engine",
         remedy=f"Put back what was there, or measure all of it anew: set `epoch: {epoch + 1}` for {name} in the "
@@ -58,5 +63,6 @@ def refuse_change(board: Board, before: Mapping[str, Mapping[str, str]]) -> None
     )
 
 
-def _words(seen_: Mapping[str, str]) -> str:
-    return f"{seen_['engine']} {seen_['engine_version']} (fingerprint {seen_['fingerprint']})"
+def in_words(state: Mapping[str, str]) -> str:
+    """Engine, version and board of a state (`KEYS`)."""
+    return f"{state['engine']} {state['engine_version']} (fingerprint {state['fingerprint']})"

@@ -1,28 +1,25 @@
 """The sweep of a network on a device: curves of all width groups at every level, and the tiles of all architectures."""
 
 import json
-import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hakd.boards import PROTOCOL, Board, Device, Point, open_board
+from hakd.boards import Board, Device, Point, open_board
 from hakd.networks.families import full_architecture, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.graph import Graph
 from hakd.staircase.curve import tolerance
-from hakd.staircase.curve_rows import curve_rows, timed_row
-from hakd.sweeping.following import Line, follow
+from hakd.staircase.curve_rows import timed_row
+from hakd.sweeping.following import Line, sweep_lines
 from hakd.sweeping.modes import MODES, Guide, guided
 from hakd.sweeping.parts import engine_graph, neighbours, point
 from hakd.sweeping.timing import Measuring, device_from, known, reference_part, tile_points, time_tiles
-
-log = logging.getLogger(__name__)
 
 Guiding = Callable[[str, int, Callable[[int], Graph]], Guide]
 """Makes a guide of a curve's name, its full width and its decision block at a width."""
@@ -49,7 +46,7 @@ class _Line(Line):
     @property
     def name(self) -> str:
         """Network, level and group."""
-        return f"{self.architecture.spec.name} {self.level:g} {self.group}"
+        return f"{self.architecture.spec.name} {self.label}"
 
     def block(self, channels: int) -> Graph:
         """The decision block at a width."""
@@ -94,77 +91,52 @@ def sweep(
     if guiding is not None:
         for line in lines:
             line.mode = guided(mode, guiding(line.name, line.full, line.block))
-    reference = reference_part(lines[0].architecture, device)
+    first = lines[0].architecture
+    reference = reference_part(first, device)
     with opened(device, Path(store)) as board:
-        start = board.clock_s()
-        timed = follow(board, lines, measuring, reference)
-        rows = [
-            row
-            for line in lines
-            if line.curve is not None
-            for row in curve_rows(line.curve, line.architecture.spec.name, line.keys, timed)
-        ]
-        if not groups:
-            rows += _tile_rows(board, levels, measuring, reference)
-        metadata = _metadata(board, device, measuring, lines) | {"seconds": board.clock_s() - start}
-    metadata["mode"] = mode
-    return pd.DataFrame(rows), metadata
+        tiles = partial(_time_tiles, board, levels, measuring, reference)
+        rows, metadata = sweep_lines(
+            board, first.spec.name, lines, measuring, reference, list if groups else tiles
+        )
+    return pd.DataFrame(rows), metadata | {"mode": mode}
 
 
-def _tile_rows(
+def _time_tiles(
     board: Board, levels: Mapping[float, Mapping[str, Architecture]], measuring: Measuring, reference: Point
 ) -> list[dict[str, Any]]:
-    """Tiles of the full network and of every architecture chosen without a device."""
+    """Rows of the tiles of the full network and of every architecture chosen without a device."""
     spec = next(iter(levels.values()))["fisher"].spec
-    wanted = [(1.0, full_architecture(spec))]
-    wanted += [(level, found) for level, methods in levels.items() for found in methods.values()]
-    tiles = [(level, found, tile_points(found, board.device)) for level, found in wanted]
-    sweep_ = time_tiles(board, [p for _, _, parts in tiles for p in parts.values()], measuring, reference)
-    eps = tolerance(sweep_.residual_p95, measuring.min_step)
+    architectures = [(1.0, full_architecture(spec))]
+    architectures += [
+        (level, architecture) for level, methods in levels.items() for architecture in methods.values()
+    ]
+    tiles = [
+        (level, architecture, tile_points(architecture, board.device))
+        for level, architecture in architectures
+    ]
+    estimates = time_tiles(board, [p for _, _, parts in tiles for p in parts.values()], measuring, reference)
+    eps = tolerance(estimates.residual_p95, measuring.min_step)
     rows, seen = [], set()
-    for level, found, parts in tiles:
-        for (tile, part), graph in zip(parts.items(), engine_graph(found).tiles().values(), strict=True):
+    for level, architecture, parts in tiles:
+        graphs = engine_graph(architecture).tiles().values()
+        for (tile, part), graph in zip(parts.items(), graphs, strict=True):
             around = json.dumps(neighbours(graph))
-            if part.key not in sweep_.by_key or (level, tile, around) in seen:
+            if part.key not in estimates.by_key or (level, tile, around) in seen:
                 continue
             seen.add((level, tile, around))
             rows.append(
                 {
-                    "network": found.spec.name,
+                    "network": spec.name,
                     "level": level,
                     "kind": "tile",
                     "group": tile,
                     "width": None,
                     "neighbour_widths": around,
-                    "residual_p95": sweep_.residual_p95,
+                    "residual_p95": estimates.residual_p95,
                     "tolerance": eps,
-                    "trusted": eps is not None and known(sweep_.by_key[part.key], eps / 2**0.5),
+                    "trusted": eps is not None and known(estimates.by_key[part.key], eps / 2**0.5),
                     "reason": None,
-                    **timed_row(sweep_, part.key),
+                    **timed_row(estimates, part.key),
                 }
             )
     return rows
-
-
-def _metadata(board: Board, device: Device, measuring: Measuring, lines: list[_Line]) -> dict[str, Any]:
-    return {
-        "device": device.name,
-        "fingerprint": board.fingerprint,
-        "engine": device.engine,
-        "engine_version": board.engine_version,
-        "protocol": PROTOCOL,
-        "measuring": measuring.__dict__,
-        "context": board.context,
-        "failures": board.failures,
-        "curves": len(lines),
-        "curves_decided": sum(line.told for line in lines),
-        "looks": {f"{line.level:g} {line.group}": line.look for line in lines if line.look > 1},
-        "stopped": {
-            f"{line.level:g} {line.group}": {
-                "by": "precision" if line.precise else "budget",
-                "widths": list(line.curve.widths) if line.curve is not None else [],
-                "tolerance": line.curve.tolerance if line.curve is not None else None,
-            }
-            for line in lines
-        },
-    }

@@ -13,7 +13,7 @@ from torch import nn
 from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
-from hakd.explaining.blocks import WidthGroups
+from hakd.explaining.groups import WidthGroups
 from hakd.explaining.model import load_model
 from hakd.explaining.timing import ceiling
 from hakd.staircase.curve import line_shape
@@ -86,23 +86,25 @@ def explained(capsys, path: Path, spelled: str, *words: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def true_us(taken: WidthGroups, name: str, model: dict) -> dict[int, float]:
+def true_us(width_groups: WidthGroups, name: str, model: dict) -> dict[int, float]:
     """What every width of a group costs, by the formula."""
-    group = next(one for one in taken.groups if one.name == name)
+    group = next(one for one in width_groups.groups if one.name == name)
     cost = cost_model_from(model)
-    return {w: cost.cost_us(layers_of(taken.block(group, w))) for w in range(1, ceiling(group.width) + 1)}
+    return {
+        w: cost.cost_us(layers_of(width_groups.block(group, w))) for w in range(1, ceiling(group.width) + 1)
+    }
 
 
 @pytest.mark.parametrize("model", [MODEL, COMB], ids=["steps", "comb"])
 @pytest.mark.parametrize("name", ["pruned", "mobilenet"])
 def test_the_widths_named_are_the_right_ones(name, model, files, project, capsys):
     told = explained(capsys, files[name], device(transport="virtual", cost_model=model))
-    taken = WidthGroups(load_model(files[name]))
-    assert len(told["groups"]) == len(taken.groups) >= 5 and not told["not_examined"]
+    width_groups = WidthGroups(load_model(files[name]))
+    assert len(told["groups"]) == len(width_groups.groups) >= 5 and not told["not_examined"]
     lost = [one["lost_us"] for one in told["groups"]]
     assert lost == sorted(lost, reverse=True) and told["lost_us"] == pytest.approx(sum(lost))
     for one in told["groups"]:
-        truth, now = true_us(taken, one["name"], model), one["width"]
+        truth, now = true_us(width_groups, one["name"], model), one["width"]
         assert one["trusted"] and one["tolerance"] == 0.01
         timed = {int(width): us for width, us in one["timed_us"].items()}
         assert timed == pytest.approx({width: truth[width] for width in timed}, rel=1e-3)
@@ -147,11 +149,11 @@ def test_the_report_says_it_in_words(files, project, capsys):
 def test_on_a_noisy_device_what_is_named_is_near_the_truth(files, project, capsys):
     spelled = device(transport="virtual", cost_model={**COMB, "noise": NOISE, "seed": 3}, min_step=0.1)
     told = explained(capsys, files["pruned"], spelled)
-    taken = WidthGroups(load_model(files["pruned"]))
+    width_groups = WidthGroups(load_model(files["pruned"]))
     trusted = [one for one in told["groups"] if one["trusted"]]
     assert len(trusted) > 3
     for one in trusted:
-        truth, now, eps = true_us(taken, one["name"], COMB), one["width"], one["tolerance"]
+        truth, now, eps = true_us(width_groups, one["name"], COMB), one["width"], one["tolerance"]
         assert one["free"] is None or truth[one["free"]["width"]] <= (1 + 1.5 * eps) * truth[now]
         for side in ("narrower", "wider"):
             assert one[side] is None or truth[one[side]["width"]] < truth[now]
@@ -164,14 +166,14 @@ def test_in_much_noise_only_what_is_plain_is_told(files, project, capsys):
     noise = {**NOISE, "sigma": 0.3, "process_sigma": 0.3}
     spelled = device(transport="virtual", cost_model={**MODEL, "noise": noise}, min_step=0.02, rounds=3)
     groups = explained(capsys, files["pruned"], spelled)["groups"]
-    taken = WidthGroups(load_model(files["pruned"]))
+    width_groups = WidthGroups(load_model(files["pruned"]))
     unknown = [one for one in groups if not one["trusted"]]
     assert len(groups) == 5 and len(unknown) >= 3
     for one in unknown:
         assert one["lost_us"] is one["free"] is one["narrower"] is one["wider"] is None and one["good"] == []
         assert "times the processes would do" in one["reason"] and ", tolerance 1.0%; " in one["reason"]
     for one in groups:
-        truth = true_us(taken, one["name"], MODEL)
+        truth = true_us(width_groups, one["name"], MODEL)
         assert one["free"] is None and one["tolerance"] == 0.01
         for side in ("narrower", "wider"):
             assert one[side] is None or truth[one[side]["width"]] * 1.2 < truth[one["width"]]

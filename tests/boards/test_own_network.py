@@ -1,9 +1,13 @@
 """`hakd sweep DEVICE package.module:function`: a latency table of a network that the project does not know."""
 
+import fcntl
 import json
+import logging
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
 from hakd.commands.common import FINDING, FINE, USAGE
-from hakd.explaining.blocks import WidthGroups
+from hakd.explaining.groups import WidthGroups
 from hakd.explaining.own_network import exported
 from hakd.records.tables import read_table
 from hakd.staircase.curve_rows import curves_from_table
@@ -96,10 +100,12 @@ def test_every_width_of_every_group_is_in_the_table(project):
     assert (about["input"], about["mode"], about["curves_decided"]) == ([3, 16, 16], "exhaustive", 1)
     (curve,) = curves_from_table(table, 1.0).values()
     assert (curve.group, curve.widths) == ("inner", tuple(range(1, 34)))
-    taken = WidthGroups(exported("mine.nets:small", (3, 16, 16)))
-    inner = next(group for group in taken.groups if group.name == "inner")
+    stopped = {"by": "precision", "widths": list(curve.widths), "tolerance": curve.tolerance}
+    assert about["stopped"] == {"inner": stopped} and about["looks"] == {} and about["batch"] == 1
+    width_groups = WidthGroups(exported("mine.nets:small", (3, 16, 16)))
+    inner = next(group for group in width_groups.groups if group.name == "inner")
     cost = cost_model_from(MODEL)
-    truth = [cost.cost_us(layers_of(taken.block(inner, width))) / 1e3 for width in curve.widths]
+    truth = [cost.cost_us(layers_of(width_groups.block(inner, width))) / 1e3 for width in curve.widths]
     assert list(curve.latency_ms) == pytest.approx(truth, rel=1e-3)
     said = done.stdout.splitlines()
     assert said[0].startswith(
@@ -265,11 +271,44 @@ def test_an_engine_that_takes_no_onnx_is_refused(project, capsys):
     assert "litert takes no ONNX" in capsys.readouterr().err
 
 
+QUICK = ("--rounds", "3", "--min-step", "1")
+
+
+def here(project: Path) -> Path:
+    """This machine as the device; returns the path of its lock."""
+    lock = project / "lock"
+    Path("device.yaml").write_text(yaml.safe_dump({"here": {"lock_path": str(lock), "burst_ms": 0.3}}))
+    return lock
+
+
 def test_on_this_machine(project):
-    Path("device.yaml").write_text(
-        yaml.safe_dump({"here": {"lock_path": str(project / "lock"), "burst_ms": 0.3}})
-    )
-    quick = ("--rounds", "3", "--min-step", "1")
-    assert main(["sweep", *ASKED, "--groups", "/inner/Conv", *quick, "--out", "table.csv"]) == 0
+    here(project)
+    assert main(["sweep", *ASKED, "--groups", "/inner/Conv", *QUICK, "--out", "table.csv"]) == 0
     table = read_table("table.csv", "latency")[0]
     assert set(table["group"]) == {"inner"} and (table["latency_ms"] > 0).all() and table["width"].max() == 33
+
+
+def test_waiting_for_the_lock_does_not_count_as_seconds_of_the_sweep(project):
+    """Another process has the board until two seconds after the sweep has begun to wait for it."""
+    released_at = []
+    with open(here(project), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def release() -> None:
+            released_at.append(time.monotonic())
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+        class Waiting(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if "waiting for the board" in record.getMessage():
+                    threading.Timer(2.0, release).start()
+
+        logging.getLogger("hakd.boards").addHandler(handler := Waiting())
+        try:
+            assert main(["sweep", *ASKED, *QUICK, "--out", "table.parquet"]) == 0
+        finally:
+            logging.getLogger("hakd.boards").removeHandler(handler)
+    ended_at = time.monotonic()
+    assert len(released_at) == 1
+    _, about = read_table("table.parquet", "latency")
+    assert 0 < about["seconds"] < ended_at - released_at[0]

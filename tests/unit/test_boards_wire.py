@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from hakd.boards import agent, engines, schema, wire, worker
 from hakd.records.errors import HakdError
+from hakd.records.text import printable
 
 TAG = "0123456789abcdef"
 texts = st.text(max_size=30)
@@ -127,9 +128,14 @@ def test_bad_frame_lengths_are_refused(head):
 
 
 @given(st.text())
-def test_cleaned_text_has_no_control_characters(text):
-    assert wire.clean(text, 50).isprintable()
-    assert len(wire.clean(text, 50)) <= 50
+def test_printable_text_has_no_control_characters(text):
+    assert printable(text, 50).isprintable() and len(printable(text, 50)) <= 50
+    assert printable(text).isprintable() and len(printable(text)) == len(text)
+
+
+def test_a_line_break_becomes_a_space_and_what_is_cut_off_leaves_an_ellipsis():
+    assert printable("no\tsuch\r\nfile: \x1b[31m\udc80") == "no such  file: ?[31m?"
+    assert printable("four", 4) == "four" and printable("fiver", 4) == "fiv…"
 
 
 @given(values)

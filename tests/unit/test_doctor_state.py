@@ -125,7 +125,7 @@ def test_a_report_for_people_and_for_machines():
         "pi4",
         "  ok    reach           there",
         "  warn  load            high  -> Wait",
-        "  FAIL  host key        unknown [2J  -> run `hakd pin boards.yaml:pi4`",
+        "  FAIL  host key        unknown?[2J  -> run `hakd pin boards.yaml:pi4`",
         "  -     not examined: login, noise",
         "  pi4 is unfit: host key",
     ]

@@ -1,4 +1,4 @@
-"""A user's model taken apart: its width groups, their blocks at other widths, and what is refused."""
+"""A user's model taken_apart apart: its width groups, their blocks at other widths, and what is refused."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import nn
 from hakd.boards import Device
 from hakd.boards.virtual import layers_of
 from hakd.cli import parser
-from hakd.explaining.blocks import Group, WidthGroups, take_apart
+from hakd.explaining.groups import Group, WidthGroups, take_apart
 from hakd.explaining.model import load_model
 from hakd.networks.families import build_graph, full_widths
 from hakd.networks.onnx_model import fold_weights, stand_in_weights, to_onnx
@@ -140,7 +140,7 @@ def save(module: nn.Module, folder: Path, size: int = 16, **options) -> Path:
     return path
 
 
-def taken(module: nn.Module, folder: Path, **options) -> WidthGroups:
+def taken_apart(module: nn.Module, folder: Path, **options) -> WidthGroups:
     path = save(module, folder, **options)
     return take_apart(load_model(path), path)
 
@@ -159,11 +159,11 @@ NETWORKS = [
 
 @pytest.mark.parametrize(("network", "name", "key", "width"), NETWORKS)
 def test_a_block_at_another_width_is_that_of_a_network_exported_at_it(network, name, key, width, tmp_path):
-    ours = taken(network(), tmp_path)
+    ours = taken_apart(network(), tmp_path)
     found = group(ours, name)
-    assert (found.width, found.reason) == (width, "")
+    assert (found.width, found.reason) == (width, None)
     for other in (2, width - 1, width, width + 8):  # with one channel a depthwise convolution is a dense one
-        theirs = taken(network(**{key: other}), tmp_path)
+        theirs = taken_apart(network(**{key: other}), tmp_path)
         same = next(one for one in theirs.groups if one.producers == found.producers)
         assert same.width == other
         assert ours.point(found, other, DEVICE).key == theirs.point(same, other, DEVICE).key
@@ -171,9 +171,9 @@ def test_a_block_at_another_width_is_that_of_a_network_exported_at_it(network, n
 
 
 def test_what_is_flattened_reshaped_and_scaled_follows_its_width(tmp_path):
-    found = taken(Flat(), tmp_path)
+    found = taken_apart(Flat(), tmp_path)
     assert [one.width for one in found.groups] == [6, 7, 9, 7]
-    wider = taken(Flat(hidden=12), tmp_path)
+    wider = taken_apart(Flat(hidden=12), tmp_path)
     hidden, theirs = group(found, "first"), group(wider, "first")
     assert found.point(hidden, 12, DEVICE).key != found.point(hidden, 9, DEVICE).key
     assert [layer.cout for layer in layers_of(found.block(hidden, 12))] == [12, 7]
@@ -184,9 +184,9 @@ def test_what_is_flattened_reshaped_and_scaled_follows_its_width(tmp_path):
             onnx.checker.check_model(model)
             onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
             out = onnxruntime.InferenceSession(model.SerializeToString()).run(
-                None, {"input": np.ones(found.model.shapes[one.source], np.float32)}
+                None, {"input": np.ones(found.model.shapes[one.section.source], np.float32)}
             )[0]
-            assert out.shape == found.model.shapes[one.target]
+            assert out.shape == found.model.shapes[one.section.target]
 
 
 @pytest.mark.parametrize("family", SPECS)
@@ -224,7 +224,7 @@ def test_equal_blocks_are_one_point_whatever_they_are_called(tmp_path):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.last(self.right(self.left(self.first(x))))
 
-    found = taken(Twice(), tmp_path)
+    found = taken_apart(Twice(), tmp_path)
     left, right = group(found, "/left/conv1"), group(found, "/right/conv1")
     assert left != right
     assert found.point(left, 12, DEVICE).key == found.point(right, 12, DEVICE).key
@@ -232,7 +232,7 @@ def test_equal_blocks_are_one_point_whatever_they_are_called(tmp_path):
 
 
 def test_names_of_layers_are_those_of_the_file(tmp_path):
-    found = taken(inverted(), tmp_path)
+    found = taken_apart(inverted(), tmp_path)
     hidden = group(found, "/2/Conv")
     assert (hidden.producers, hidden.depthwise, hidden.consumers) == (
         ("/2/Conv",),
@@ -244,12 +244,30 @@ def test_names_of_layers_are_those_of_the_file(tmp_path):
 
 
 def test_what_cannot_be_changed_is_named_with_the_reason(tmp_path):
-    found = taken(Shuffled(), tmp_path)
+    found = taken_apart(Shuffled(), tmp_path)
     assert [one.name for one in found.groups] == ["stem", "narrow", "wide", "grouped"]
     reasons = [one.reason for one in found.groups]
-    assert reasons[:2] == ["", ""]
+    assert reasons[:2] == [None, None]
+    assert (found.changeable, found.fixed) == (found.groups[:2], found.groups[2:])
     assert "grouped convolution /grouped/Conv (2 groups)" in reasons[2]
     assert "grouped convolution /grouped/Conv (2 groups)" in reasons[3]
+
+
+def test_widths_that_no_layer_makes_can_be_tied(tmp_path):
+    """As in a transformer: what two ops that are not followed put out is added."""
+
+    class Swapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mid, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(16, 5, 1), nn.Conv2d(5, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.stem(x)
+            return self.last(self.mid(x.transpose(1, 2) + torch.flip(x, (3,)).transpose(1, 2)))
+
+    found = taken_apart(Swapped(), tmp_path)
+    assert [(one.name, one.width) for one in found.changeable] == [("mid", 5)]
+    assert "does not keep channels apart" in group(found, "stem").reason
 
 
 def test_a_width_of_which_two_outputs_are_made_is_not_examined(tmp_path):
@@ -263,8 +281,8 @@ def test_a_width_of_which_two_outputs_are_made_is_not_examined(tmp_path):
             x = self.mid(self.stem(x))
             return self.left(x), self.right(x)
 
-    found = taken(Forked(), tmp_path)
-    assert [one.reason for one in found.groups] == ["", "it leads to several outputs of the model"]
+    found = taken_apart(Forked(), tmp_path)
+    assert [one.reason for one in found.groups] == [None, "it leads to several outputs of the model"]
     assert found.whole() is None
 
 
@@ -304,7 +322,7 @@ def test_sizes_that_are_left_open_have_to_be_given(tmp_path):
     with pytest.raises(HakdError, match=r"an input of 1,16,16 does not fit the model's 3,\?,\?"):
         load_model(path, image=(1, 16, 16))
     fixed = WidthGroups(load_model(path, image=(3, 16, 16)))
-    plain = taken(resnet(), tmp_path)
+    plain = taken_apart(resnet(), tmp_path)
     assert [fixed.point(one, 5, DEVICE).key for one in fixed.groups] == [
         plain.point(one, 5, DEVICE).key for one in plain.groups
     ]

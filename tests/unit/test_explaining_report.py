@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from hakd.explaining.blocks import Group
-from hakd.explaining.report import advice, findings, lost_ms, text, to_dict
+from hakd.explaining.groups import Group
+from hakd.explaining.report import advice, lost_ms, report_groups, text, to_dict
 from hakd.explaining.timing import TimedGroups, ceiling, more, start
 from hakd.staircase.curve import TOGETHER, Curve, tolerance
 
@@ -32,12 +32,12 @@ def curve(
     return Curve(name, None, {}, tuple(widths), latency, none, none, latency, residual, tolerance(residual))
 
 
-def group(width: int, name: str = "conv", reason: str = "") -> Group:
+def group(width: int, name: str = "conv", reason: str | None = None) -> Group:
     return Group(name, width, 1, (f"/{name}/Conv",), (), ("/next/Conv",), reason=reason)
 
 
 def told(found: Curve, width: int) -> str:
-    (one,) = findings([group(width)], TimedGroups({"conv": found}, 1.0, ABOUT))
+    (one,) = report_groups([group(width)], TimedGroups({"conv": found}, 1.0, ABOUT))
     return advice(one)
 
 
@@ -84,7 +84,7 @@ def test_no_advice_where_the_curve_is_not_trusted_or_nothing_was_timed():
     timed = TimedGroups(
         {"conv": curve(steps, trusted=False), "other": curve(steps, name="other")}, 2.0, about
     )
-    found = findings(groups, timed)
+    found = report_groups(groups, timed)
     assert [one.group.name for one in found] == ["other", "conv", "lost"]
     lines = text("m.onnx", found, [group(7, "odd", "Split (n) mixes")], timed)
     counts = "3 widths examined, 1 of them decided"
@@ -111,9 +111,9 @@ def test_no_advice_of_unknown_noise_or_from_different_scales():
         replace(curve(steps), residual_p95=None, tolerance=None),
         replace(curve(steps), linked=False),
     ):
-        (one,) = findings([group(81)], TimedGroups({"conv": made}, 1.0, ABOUT))
+        (one,) = report_groups([group(81)], TimedGroups({"conv": made}, 1.0, ABOUT))
         assert (one.trusted, one.lost_us, one.free, one.narrower, one.wider, one.shape) == (
-            False, None, None, None, None, "",
+            False, None, None, None, None, None,
         )  # fmt: skip
         assert one.reason == made.reason and one.reason.startswith("nothing can be told: ")
 
@@ -122,12 +122,12 @@ def test_what_is_named_is_surely_so_together_with_all_else():
     """Ratios are known to +-3 %, each alone: 80 is surely 17 % faster, that 96 is equal is not known well enough."""
     made, half = curve(steps), 0.03 / 2**0.5
     low, high = (tuple(ms * math.exp(sign * half) for ms in made.latency_ms) for sign in (-1, 1))
-    (one,) = findings([group(81)], TimedGroups({"conv": replace(made, low=low, high=high)}, 1.0, ABOUT))
+    (one,) = report_groups([group(81)], TimedGroups({"conv": replace(made, low=low, high=high)}, 1.0, ABOUT))
     assert one.trusted and one.free is None and one.narrower.width == 80
     assert "80 is 17% faster" in advice(one) and "free" not in advice(one)
     low, high = ((math.exp(sign * half),) * len(WIDTHS) for sign in (-1, 1))
     equal = replace(curve(lambda width: 1.0), low=low, high=high)
-    (one,) = findings([group(81)], TimedGroups({"conv": equal}, 1.0, ABOUT))
+    (one,) = report_groups([group(81)], TimedGroups({"conv": equal}, 1.0, ABOUT))
     assert not one.trusted and one.free is None and one.reason.startswith("80 is +0.0% (-5.8% to +6.2%)")
 
 

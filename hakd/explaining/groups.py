@@ -1,0 +1,154 @@
+"""The width groups of a user's model: which layers make a width, what follows them, and which use it up."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from hakd.boards import Device, Point
+from hakd.explaining.blocks import LAYERS, Block, is_grouped
+from hakd.explaining.model import Model
+from hakd.explaining.sections import Section, Sections
+from hakd.explaining.widths import NORMS, UNARY, trace
+from hakd.records.errors import HakdError
+
+_ACTIVATIONS = UNARY | NORMS
+_REASONS = 3  # that are named where nothing can be changed
+_WHOLE = -1  # the number of no width
+
+
+@dataclass(frozen=True)
+class Group:
+    """A width of the model with the names of its layers.
+
+    Attributes:
+        name: what a person calls the first layer that makes it.
+        width: its channels in the model.
+        number: of the width, in `ChannelTies`.
+        producers: layers that make it.
+        depthwise: grouped convolutions that it passes through.
+        consumers: layers that use it up.
+        section: its decision block; None where it cannot be changed.
+        reason: why it cannot be changed; None where it can.
+    """
+
+    name: str
+    width: int
+    number: int
+    producers: tuple[str, ...]
+    depthwise: tuple[str, ...]
+    consumers: tuple[str, ...]
+    section: Section | None = None
+    reason: str | None = None
+
+
+class WidthGroups:
+    """A model taken apart into its width groups.
+
+    Attributes:
+        groups: those that some layer makes and the task leaves open, in the order of the model.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.ties = model, trace(model)
+        self._sections = Sections(model)
+        made_by = self.ties.made_by
+        numbers = sorted(made_by.keys() - self.ties.by_task, key=lambda number: min(made_by[number]))
+        self.groups = [self._group(number) for number in numbers]
+
+    @property
+    def changeable(self) -> list[Group]:
+        """The groups whose width can be changed."""
+        return [group for group in self.groups if group.reason is None]
+
+    @property
+    def fixed(self) -> list[Group]:
+        """The groups whose width cannot be changed, each with its reason."""
+        return [group for group in self.groups if group.reason is not None]
+
+    def _group(self, number: int) -> Group:
+        nodes, makers = self.model.nodes, sorted(self.ties.made_by[number])
+        touched = [index for index in range(len(nodes)) if number in self._numbers([index])]
+        # Of the layers that the width goes into, a depthwise one passes it on and any other ends it.
+        users = [index for index in touched if nodes[index].op_type in LAYERS and index not in makers]
+        group = Group(
+            self._label(makers),
+            self.ties.sizes[number],
+            number,
+            tuple(nodes[index].name for index in makers),
+            tuple(nodes[index].name for index in users if is_grouped(nodes[index])),
+            tuple(nodes[index].name for index in users if not is_grouped(nodes[index])),
+        )
+        if number in self.ties.reasons:
+            return replace(group, reason=self.ties.reasons[number])
+        section = self._sections.around(touched)
+        if section is None:
+            return replace(group, reason="it leads to several outputs of the model")
+        return replace(group, section=self._with_activation(section))
+
+    def _numbers(self, indices: Iterable[int]) -> set[int]:
+        """The widths among the channels that go into some nodes or come out of them."""
+        nodes = [self.model.nodes[index] for index in indices]
+        names = {name for node in nodes for name in (*node.input, *node.output)}
+        return {self.ties.find(run.width) for name in names for run in self.ties.channels.get(name, ())}
+
+    def _label(self, makers: Sequence[int]) -> str:
+        """What a person calls the first layer: as its weights are called where an exporter kept that, else its node."""
+        node = self.model.nodes[makers[0]]
+        weight = node.input[1]
+        kept = weight.endswith(".weight") and "::" not in weight
+        label = weight.removesuffix(".weight") if kept else node.name
+        return label if len(makers) == 1 else f"{label} (+{len(makers) - 1} tied)"
+
+    def _with_activation(self, section: Section) -> Section:
+        """With the batch norm and activation behind the block, which engines fuse into its last layer."""
+        sections = self._sections
+        while True:
+            users = sections.users.get(section.target, [])
+            # Where the block's end is used twice, or is an output, it exists as a tensor and nothing is fused.
+            if len(users) != 1 or section.target in sections.exits:
+                return section
+            node = self.model.nodes[users[0]]
+            if node.op_type not in _ACTIVATIONS or len(sections.inputs[users[0]]) != 1:
+                return section
+            section = replace(section, nodes=(*section.nodes, users[0]), target=node.output[0])
+
+    # --- one block at one width
+
+    def point(self, group: Group, channels: int, device: Device, curve: str = "") -> Point:
+        """The block of a group at a width, to be timed; its output is checked against onnxruntime on this machine."""
+        block, label = self._block(group, channels), f"{group.name} = {channels}"
+        return Point(block.key(), label, block.model, block.output, block.input_shape, curve=curve)
+
+    def block(self, group: Group, channels: int) -> bytes:
+        """The block of a group at a width as an ONNX model: float32 `input`, one output, stand-in weights."""
+        return self._block(group, channels).model()
+
+    def _block(self, group: Group, channels: int) -> Block:
+        assert group.section is not None, group.reason
+        return Block(self.model, self.ties, group.section, {group.number: channels})
+
+    def neighbours(self, group: Group) -> dict[str, int]:
+        """Widths of the other groups that shape a group's block."""
+        numbers = self._numbers(group.section.nodes if group.section else ()) - {group.number}
+        return {other.name: other.width for other in self.groups if other.number in numbers}
+
+    def whole(self) -> Group | None:
+        """The whole model as a group of no width; None where it has several outputs."""
+        if len(self.model.outputs) != 1:
+            return None
+        nodes = tuple(range(len(self.model.nodes)))
+        section = Section(nodes, self.model.source, self.model.outputs[0])
+        return Group("the whole model", 1, _WHOLE, (), (), (), section)
+
+
+def take_apart(model: Model, where: object) -> WidthGroups:
+    """The model's width groups.
+
+    Raises:
+        HakdError: it has no width that could be changed.
+    """
+    width_groups = WidthGroups(model)
+    if not width_groups.changeable:
+        reasons = list(dict.fromkeys(group.reason for group in width_groups.fixed if group.reason))
+        words = "; ".join(reasons[:_REASONS]) or "it has no hidden convolution or linear layer"
+        raise HakdError(f"no width of it can be changed ({words})", where=where, remedy="Give another model")
+    return width_groups
