@@ -21,10 +21,10 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 import scipy  # noqa: E402
+from scipy.sparse import csr_matrix  # noqa: E402
 
 from hakd.deep_compression.codec import QuantisedTensor, decode, encode  # noqa: E402
 from hakd.deep_compression.sharing import share  # noqa: E402
-from hakd.deep_compression.sparse import csr  # noqa: E402
 
 DENSITIES = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01)
 LAYERS = {  # name: (outs, ins, kernel, output pixels of one image)
@@ -58,7 +58,8 @@ def measure(outs: int, ins: int, kernel: int, pixels: int, rounds: int) -> list[
     rows, calls = [], {}
     for density in DENSITIES:
         weights, size_bytes = decoded_layer(outs, ins, kernel, density)
-        dense, sparse = weights.reshape(outs, -1), csr(weights)
+        dense = weights.reshape(outs, -1)
+        sparse = csr_matrix(dense)
         assert np.allclose(dense @ columns, sparse @ columns, atol=1e-3)
         rows.append({"density": density, "size_bytes": size_bytes, "dense_bytes": weights.nbytes})
         calls[density, "dense_ms"] = lambda dense=dense: dense @ columns

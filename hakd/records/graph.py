@@ -57,7 +57,6 @@ class Op:
 
 
 Axis = Channels | int
-PARAMETRIC = ("conv", "batch_norm", "linear")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 from hakd.records.files import read_json
 from hakd.study.configuration import level_text
 
-DEVICE_FREE = ("fisher", "round8", "round16", "round32", "uniform", "uniform_aligned", "random")
 BY_TABLES = ("joint", "knapsack", "latency_greedy")
 SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
 FLEET = "fleet"  # its target is a fleet; selected by `run.fleets`, trained as `joint` is

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from scipy.signal import correlate2d
 from torch import nn
 
 from hakd.data import load_splits, prepare
@@ -14,7 +13,6 @@ from hakd.deep_compression.codec import decode, encode
 from hakd.deep_compression.compress import CompressionSettings, compress
 from hakd.deep_compression.pruning import Masks, prunable, scores, select
 from hakd.deep_compression.sharing import share
-from hakd.deep_compression.sparse import csr, sparse_forward
 from hakd.deep_compression.store import read, write
 from hakd.deep_compression.tuning import Centroids, recalibrate
 from hakd.records.errors import HakdError
@@ -336,32 +334,3 @@ class Killed:
             if self.left < 0:
                 raise KeyboardInterrupt
             yield images, labels
-
-
-class TestSparse:
-    @pytest.mark.parametrize("groups", [1, 4])
-    @pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 1), (1, 0)])
-    def test_equals_the_convolution(self, groups, stride, padding):
-        torch.manual_seed(0)
-        layer = nn.Conv2d(4, 8, 3, stride, padding, groups=groups, bias=False)
-        weights = layer.weight.detach().numpy() * (np.abs(layer.weight.detach().numpy()) > 0.1)
-        layer.weight.data = torch.from_numpy(weights)
-        images = torch.randn(3, 4, 7, 9)
-        matrix = csr(weights, groups)
-        assert matrix.shape == (8, 36) and matrix.nnz == np.count_nonzero(weights)
-        out = sparse_forward(matrix, images.numpy(), 3, stride, padding)
-        assert np.allclose(out, layer(images).detach().numpy(), atol=1e-5)
-
-    def test_against_scipy_s_correlation(self):
-        rng = np.random.default_rng(0)
-        image, kernel = rng.standard_normal((6, 6)), rng.standard_normal((3, 3))
-        out = sparse_forward(csr(kernel[None, None]), image[None, None], 3)
-        assert np.allclose(out[0, 0], correlate2d(image, kernel, mode="valid"))
-
-    def test_linear_layers(self):
-        weights = np.array([[0, 2, 0], [1, 0, 0]], np.float32)
-        assert csr(weights).toarray().tolist() == weights.tolist()
-
-    def test_refuses_groups_that_do_not_divide(self):
-        with pytest.raises(ValueError, match="groups"):
-            csr(np.zeros((8, 1, 3, 3), np.float32), groups=3)
