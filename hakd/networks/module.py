@@ -84,9 +84,9 @@ def new_network(graph: Graph, seed: int) -> Network:
 
 
 def weights_of(module: nn.Module) -> dict[str, np.ndarray]:
-    """Weight arrays and batch-norm statistics by name (float32; batch counters left out)."""
+    """Weight arrays and batch-norm statistics by name (float32; batch counters left out), as copies of their own."""
     return {
-        name: value.detach().cpu().numpy()
+        name: value.detach().cpu().numpy().copy()
         for name, value in module.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

@@ -152,6 +152,18 @@ def test_pruning_keeps_its_records_straight(name, tmp_path):
     assert regained_saliency(trajectory, full, group, lowest[group], lowest[group] + 1) == recorded.iloc[-1]
 
 
+def test_a_level_is_as_it_was_when_it_was_reached_however_far_the_pruning_goes_on():
+    spec, data = SPECS["densenet"](), TensorData()
+    teacher = full_architecture(spec)
+    weights = weights_of(new_network(build_graph(teacher), 0))
+    settings = PruneSettings(steps=2, channels=2, batch_size=16)
+    _, alone = prune(teacher, weights, data, [0.8], settings, seed=0)
+    _, further = prune(teacher, weights, data, [0.8, 0.7], settings, seed=0)
+    assert further[0.8].architecture == alone[0.8].architecture
+    for name, value in alone[0.8].weights.items():
+        np.testing.assert_array_equal(further[0.8].weights[name], value)
+
+
 def test_a_killed_pruning_goes_on_where_it_was(tmp_path, monkeypatch):
     spec, data = SPECS["densenet"](), TensorData()
     teacher = full_architecture(spec)
