@@ -20,6 +20,7 @@ check_study(config, where=", ".join(map(str, workflow.configfiles)))
 
 
 include: "rules/common.smk"
+include: "rules/common_boards.smk"
 include: "rules/common_fleets.smk"
 include: "rules/data.smk"
 include: "rules/teacher.smk"
@@ -31,9 +32,16 @@ include: "rules/fleet.smk"
 include: "rules/students.smk"
 include: "rules/deep_compression.smk"
 include: "rules/export.smk"
+include: "rules/candidates.smk"
 include: "rules/benchmark.smk"
-include: "rules/pareto.smk"
+include: "rules/audit.smk"
+include: "rules/score.smk"
+include: "rules/summary.smk"
+include: "rules/verification.smk"
 include: "rules/certificates.smk"
+include: "rules/hazards.smk"
+include: "rules/pareto.smk"
+include: "rules/staircases.smk"
 include: "rules/available.smk"
 
 

@@ -1,8 +1,3 @@
-localrules:
-    available_pareto,
-    available,
-
-
 # No inputs: what is there is plotted, and nothing upstream runs for it. The summaries are tracked by their digests.
 rule available_pareto:
     output:
@@ -16,6 +11,7 @@ rule available_pareto:
         list="results/available/devices.txt",
     log:
         "results/logs/available_pareto/available.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     params:
@@ -32,6 +28,7 @@ rule available:
         list="results/available/devices.txt",
     log:
         "results/logs/available/available.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     shell:

@@ -11,18 +11,3 @@ rule certificates:
         code=code("certificates"),
     script:
         "../workflow/scripts/certificates.py"
-
-
-rule hazards:
-    input:
-        latency=expand("results/{network}/latency/{{device}}.parquet", network=NETWORKS),
-    output:
-        "results/devices/{device}/hazards.csv",
-    log:
-        "results/logs/hazards/{device}.log",
-    conda:
-        "../envs/study.yaml"
-    params:
-        code=code("hazards"),
-    script:
-        "../workflow/scripts/hazards.py"

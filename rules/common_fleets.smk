@@ -1,7 +1,7 @@
 # What the rules of fleets (devices that share one network) need. No rules.
 from hakd.study.branches import fleet_reach, fleet_tracked
 from hakd.study.candidates import fleet_student_paths
-from hakd.study.fleets import budgets, choice_path, snapped_members
+from hakd.study.fleets import budgets, members, snapped_members
 from hakd.study.configuration import canonical
 
 

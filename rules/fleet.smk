@@ -1,7 +1,3 @@
-localrules:
-    fleet,
-
-
 checkpoint fleet:
     input:
         latency=fleet_tables,
@@ -12,6 +8,7 @@ checkpoint fleet:
         "results/{network}/fleet/{level}/{fleet}.json",
     log:
         "results/logs/fleet/{network}-{level}-{fleet}.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: measuring_threads

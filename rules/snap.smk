@@ -7,6 +7,7 @@ checkpoint snap:
         "results/{network}/snap/{level}/{device}.json",
     log:
         "results/logs/snap/{network}-{level}-{device}.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: measuring_threads

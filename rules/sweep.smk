@@ -1,10 +1,3 @@
-# Compute nodes cannot reach the boards.
-localrules:
-    sweep,
-    snap,
-    benchmark,
-
-
 rule sweep:
     input:
         widths=expand("results/{{network}}/widths/{level}.json", level=LEVELS),
@@ -12,6 +5,7 @@ rule sweep:
         "results/{network}/latency/{device}.parquet",
     log:
         "results/logs/sweep/{network}-{device}.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     threads: measuring_threads

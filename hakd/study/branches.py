@@ -57,6 +57,14 @@ def summary_path(device: str) -> str:
     return f"results/devices/{device}/summary.parquet"
 
 
+def candidate_lists(config: Mapping[str, Any], device: str) -> list[str]:
+    """The lists of all candidates that a device times: its own, its fleets', and those chosen for none."""
+    networks, levels = config["run"]["networks"], list(map(level_text, config["run"]["levels"]))
+    targets = [device, *(f"fleets/{fleet}" for fleet in fleets_of(config, device))]
+    lists = [f"{network}/{level}/{target}" for network in networks for level in levels for target in targets]
+    return [f"results/candidates/{name}.json" for name in [*lists, *(f"{n}/baselines" for n in networks)]]
+
+
 def states(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
     """What every selected device has brought: `digest` of its summary, and the `trouble` it had since.
 

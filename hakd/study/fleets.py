@@ -48,11 +48,6 @@ def snapped_members(config: Config, fleet: str) -> list[str]:
     return [device for device, budget in budgets(config, fleet).items() if budget.get("like") in _OWN]
 
 
-def choice_path(network: str, level: str, fleet: str) -> str:
-    """What was chosen for a fleet, with its verification."""
-    return f"results/{network}/fleet/{level}/{fleet}.json"
-
-
 def waiting_for(config: Config, troubled: Mapping[str, object]) -> dict[str, list[str]]:
     """{device that is well: the fleets that it shares with a troubled one}: it cannot time their networks yet."""
     found = {}

@@ -20,7 +20,7 @@ import psutil
 
 from hakd.boards import Protocol
 from hakd.boards.journal import read
-from tests.boards.conftest import pointwise
+from tests.boards.points import pointwise
 from tests.boards.rigs import Sshd
 from tests.boards.rigs.needs import wait_until
 

@@ -20,7 +20,7 @@ import onnx
 
 from hakd.boards import Device, Point, Protocol, open_board
 from hakd.records.errors import HakdError
-from tests.boards.conftest import pointwise
+from tests.boards.points import pointwise
 
 
 def bulky(width: int) -> Point:

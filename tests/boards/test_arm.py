@@ -13,8 +13,8 @@ from hakd.networks.families import full_architecture
 from hakd.sweeping.parts import engine_graph, point
 from tests.boards.arm_board import ArmBoard, arm_board
 from tests.boards.arm_image import PI2, PI4, Recipe
-from tests.boards.conftest import system_part
 from tests.boards.rigs.needs import Unavailable
+from tests.boards.skipping import system_part
 from tests.unit.builders import small_mobilenet
 
 pytestmark = [pytest.mark.beside, pytest.mark.xdist_group("arm")]

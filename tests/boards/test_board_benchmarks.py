@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from benchmarks import faults, soak_boards, ssh_overhead
-from tests.boards.conftest import system_part
+from tests.boards.skipping import system_part
 
 pytestmark = pytest.mark.beside
 

@@ -19,8 +19,8 @@ from hakd.doctor.examine import PROBES, STATE
 from hakd.doctor.findings import FAIL, NOTE, OK, SKIPPED, WARN
 from hakd.study.devices import find_device, find_devices
 from hakd.study.files import CHECKOUT
-from tests.boards.conftest import system_part
 from tests.boards.rigs.needs import wait_until
+from tests.boards.skipping import system_part
 
 
 def written(path: Path, **devices) -> str:

@@ -25,7 +25,8 @@ from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Segment
 from hakd.sweeping.parts import engine_graph, point
-from tests.boards.conftest import QUICK, workers_of
+from tests.boards.points import QUICK
+from tests.boards.rigs.processes import workers_of
 from tests.unit.builders import exported, small_densenet, small_mobilenet
 
 CPUS = sorted(os.sched_getaffinity(0))

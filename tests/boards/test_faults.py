@@ -14,7 +14,9 @@ from hakd.boards import Protocol, agent, open_board
 from hakd.boards import local as local_transport
 from hakd.boards.journal import read
 from hakd.records.errors import HakdError
-from tests.boards.conftest import QUICK, endless, pointwise, wait_for_bursts, workers_of
+from tests.boards.points import QUICK, endless, pointwise
+from tests.boards.rigs.needs import wait_for_bursts
+from tests.boards.rigs.processes import workers_of
 
 HASTY = Protocol(**{**vars(QUICK), "processes": 1, "point_timeout_s": 1.0})
 

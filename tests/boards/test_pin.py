@@ -17,8 +17,8 @@ from hakd.boards.host_keys import parse, shown_keys
 from hakd.boards.pinning import pin
 from hakd.records.errors import HakdError
 from hakd.study.files import CHECKOUT
-from tests.boards.conftest import system_part
 from tests.boards.rigs import Sshd
+from tests.boards.skipping import system_part
 
 pytestmark = pytest.mark.beside
 

@@ -20,7 +20,7 @@ from hakd.study.schema import checked_study
 from hakd.sweeping.following import LENGTHS
 from hakd.sweeping.sweep import sweep
 from hakd.sweeping.timing import LOOKS
-from tests.boards.conftest import QUICK, pointwise
+from tests.boards.points import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL, NETWORKS
 
 pytestmark = pytest.mark.beside

@@ -8,12 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.boards.conftest import system_part
 from tests.boards.rigs import Unavailable
 from tests.boards.rigs.namespaces import Holder, user_namespace
 from tests.boards.rigs.needs import library, program, succeed
 from tests.boards.rigs.processes import MARK, marked
 from tests.boards.rigs.tiny_disk import TinyDisk
+from tests.boards.skipping import system_part
 
 pytestmark = pytest.mark.beside
 

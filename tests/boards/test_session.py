@@ -15,7 +15,8 @@ import pytest
 from hakd.boards import Burst, Device, Protocol, open_board
 from hakd.boards.journal import read
 from hakd.records.errors import HakdError
-from tests.boards.conftest import QUICK, endless, pointwise, wait_for_bursts
+from tests.boards.points import QUICK, endless, pointwise
+from tests.boards.rigs.needs import wait_for_bursts
 
 
 def records(store: Path) -> list[dict]:
@@ -110,7 +111,7 @@ SWEEP = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from tests.boards.conftest import pointwise
+from tests.boards.points import pointwise
 from hakd.boards import Device, Protocol, open_board
 protocol = Protocol(processes=2, rounds=12, burst_ms=2, max_calls=5000, warmup_ms=0.5)
 points = [pointwise(width) for width in range(1, 13)]

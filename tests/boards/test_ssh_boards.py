@@ -9,7 +9,8 @@ import pytest
 from hakd.boards import open_board
 from hakd.boards.device import Device
 from tests.boards.cases import Case
-from tests.boards.conftest import QUICK, pointwise, system_part
+from tests.boards.points import QUICK, pointwise
+from tests.boards.skipping import system_part
 
 pytestmark = pytest.mark.beside
 

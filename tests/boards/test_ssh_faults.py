@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.boards import faults
-from tests.boards.conftest import system_part
+from tests.boards.skipping import system_part
 
 pytestmark = pytest.mark.beside
 

@@ -10,7 +10,7 @@ import pytest
 from hakd.boards import PROTOCOL, Device, open_board
 from hakd.boards.store_report import holdings, verify
 from hakd.cli import FINDING, FINE, main
-from tests.boards.conftest import QUICK, pointwise
+from tests.boards.points import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL
 
 pytestmark = pytest.mark.beside

@@ -14,7 +14,7 @@ from hakd.records.tables import read_table
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.mapping import budget
 from hakd.study.files import CHECKOUT
-from tests.boards.conftest import wait_for_bursts
+from tests.boards.rigs.needs import wait_for_bursts
 
 NETWORKS = {
     "small": {"family": "mobilenet", "multiplier": 0.0625, "input_size": 8},

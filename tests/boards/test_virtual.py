@@ -14,7 +14,7 @@ from hakd.records.errors import HakdError
 from hakd.records.tables import write_table
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.sweeping.sweep import sweep
-from tests.boards.conftest import QUICK, pointwise
+from tests.boards.points import QUICK, pointwise
 
 pytestmark = pytest.mark.beside
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from hakd.data import prepare
-
-SMALL = {"name": "cluttered-digits", "epoch_images": 300, "validation_images": 200, "test_images": 400}
+from tests.unit.studies import CLUTTERED
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +20,5 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluttered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small `cluttered-digits`."""
     folder = tmp_path_factory.mktemp("cluttered")
-    prepare(SMALL, folder)
+    prepare(CLUTTERED, folder)
     return folder

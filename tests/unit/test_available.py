@@ -12,7 +12,7 @@ from hakd.plots.available import write_available
 from hakd.records.errors import HakdError
 from hakd.records.tables import read_table, write_table
 from hakd.study.branches import states, summary_path
-from tests.unit.test_summary import described, predicted, timed
+from tests.unit.table_rows import described, predicted, timed
 
 CONFIG = {
     "run": {"devices": ["pi", "local", "nano"], "networks": ["mobilenet"], "levels": [0.5]},

@@ -15,6 +15,7 @@ from hakd.boards.device import REACH_KEYS, SSH_KEYS, parse_jump
 from hakd.boards.lost import LinkLost
 from hakd.records.errors import HakdError
 from hakd.study.configuration import check_study
+from tests.unit.studies import CONFIG
 
 TEXT_FIELDS = ("host", "user", "identity_file", "known_hosts", "jump", "python", "lock_path")
 HOSTILE = [
@@ -241,8 +242,6 @@ def test_reach_is_no_part_of_what_a_measurement_depends_on():
 
 
 def test_the_configuration_is_refused_before_any_job_starts(elsewhere):
-    from tests.unit.test_configuration import CONFIG
-
     entry = {"transport": "ssh", "host": "pi4", "user": "pi\n"}
     with pytest.raises(HakdError, match="device pi4: user"):
         check_study({**CONFIG, "devices": {**CONFIG["devices"], "pi4": entry}})

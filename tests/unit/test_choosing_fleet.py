@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_choosing_joint import brute_force, budget_at, every, small
 
 from hakd.choosing.fleet import choose_for_all, shared_candidates, sharing_costs
 from hakd.choosing.fresh import Fresh
@@ -14,6 +13,7 @@ from hakd.choosing.joint import Cost, NoneFits, TileTable, latency_of
 from hakd.choosing.within_budgets import within_budgets
 from hakd.records.errors import HakdError
 from hakd.staircase.ratio import Ratio, plain
+from tests.unit.tile_networks import brute_force, budget_at, every, small
 
 NAMES = ("a", "b", "c")
 WIDTHS = list(range(8, 129, 8))

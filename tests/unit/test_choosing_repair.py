@@ -6,13 +6,13 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_staircase_shapes import flat, sampled, staircase
 
 from hakd.choosing.fresh import Fresh
 from hakd.choosing.repair import Move, moves_from, repair, undo_order
 from hakd.choosing.snap import snap
 from hakd.records.errors import HakdError
 from hakd.staircase.ratio import SAME, Ratio
+from tests.unit.shapes import flat, sampled, staircase
 
 
 class Device:

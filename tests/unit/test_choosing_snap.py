@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_staircase_shapes import comb, curves, flat, hump, sampled, sawtooth, slope, staircase
 
 from hakd.choosing.snap import choice_from, snap, snap_all, widths_of
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import FREE, OPEN
+from tests.unit.shapes import comb, curves, flat, hump, sampled, sawtooth, slope, staircase
 
 readings = st.sampled_from(["hakd", "hakd_free"])
 residuals = st.floats(0, 0.015) | st.floats(0.016, 0.2)  # all can be told; some cannot

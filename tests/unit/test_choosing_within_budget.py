@@ -6,7 +6,6 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_staircase_shapes import comb, sampled, slope, staircase
 
 from hakd.choosing.device_free import choose_device_free
 from hakd.choosing.fresh import Fresh
@@ -17,6 +16,7 @@ from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.staircase.ratio import SAME, Ratio
+from tests.unit.shapes import comb, sampled, slope, staircase
 
 WIDTHS = list(range(8, 129, 8))
 EXCEEDED = Fresh(2.0, Ratio(1.05, 1.01, 1.09))
@@ -182,7 +182,7 @@ def test_they_are_few_and_hold_the_pruned_the_full_and_the_widest_free_width(
 
 
 def test_rounding_to_8_16_and_32_is_chosen_without_a_device():
-    from builders import small_densenet
+    from tests.unit.builders import small_densenet
 
     spec = small_densenet()
     full = full_widths(spec)

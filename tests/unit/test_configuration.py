@@ -26,24 +26,7 @@ from hakd.study.schema import study_schema
 from hakd.sweeping.parts import engine_graph, neighbours
 from hakd.sweeping.timing import device_from, tile_points
 from tests.unit.builders import SPECS, narrowed
-
-CONFIG = {
-    "run": {
-        "devices": ["a"],
-        "networks": ["n"],
-        "levels": [0.5, 1],
-        "seeds": [0, 3],
-        "methods": ["teacher", "hakd"],
-    },
-    "data": {"name": "digits"},
-    "networks": {"n": {"family": "mobilenet", "multiplier": 0.25}},
-    "devices": {"a": {"threads": 1}, "b": {"threads": 2.0}},
-    "students": {
-        "recipes": {"hakd": ["distilled", "tuned"], "fisher": ["scratch"]},
-        "losses": ["logits", "at"],
-    },
-    "deep_compression": {"densities": [0.1]},
-}
+from tests.unit.studies import CONFIG
 
 
 def test_every_key_of_the_schema_is_described_and_documented():

@@ -19,7 +19,7 @@ from hakd.data.split import Split, resize
 from hakd.data.splitting import channel_statistics, set_apart
 from hakd.data.stored import SPLITS, Augmentation, Stored, read
 from hakd.records.errors import HakdError
-from tests.unit.conftest import SMALL
+from tests.unit.studies import CLUTTERED
 
 
 def split_of(
@@ -276,8 +276,8 @@ def test_digits_are_shifted_and_never_flipped(digits: Path) -> None:
 
 
 def test_cluttered_files_are_the_same_for_the_same_seed(cluttered: Path, tmp_path: Path) -> None:
-    prepare(SMALL, tmp_path / "again")
-    prepare({**SMALL, "seed": 3}, tmp_path / "other")
+    prepare(CLUTTERED, tmp_path / "again")
+    prepare({**CLUTTERED, "seed": 3}, tmp_path / "other")
     for split in SPLITS:
         assert (tmp_path / "again" / f"{split}.npz").read_bytes() == (cluttered / f"{split}.npz").read_bytes()
     here, other = read(cluttered / "test.npz"), read(tmp_path / "other" / "test.npz")

@@ -22,7 +22,7 @@ from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.graph import fold_batch_norm
 from tests.unit.builders import SPECS
-from tests.unit.test_cli import HEAVY, loaded, run
+from tests.unit.command import HEAVY, loaded, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's older exporter
 DEVICE = Device("here")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hakd.cli import main
 from hakd.records.tables import read_table, write_table
 from hakd.staircase.hazards import hazard, lowest, slowdown
-from tests.unit.test_inversions import curve
-from tests.unit.test_tables import LATENCY_ROW
+from tests.unit.shapes import curve
+from tests.unit.table_rows import LATENCY_ROW
 
 
 @given(

@@ -7,16 +7,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hakd.staircase.curve import TOGETHER, Curve, tolerance
+from hakd.staircase.curve import TOGETHER
 from hakd.staircase.inversions import in_words, inversions
-
-
-def curve(latency, residual: float | None = 0.005, widths=None) -> Curve:
-    widths = tuple(widths or range(1, len(latency) + 1))
-    none = (None,) * len(widths)
-    return Curve(
-        "g", 0.5, {}, widths, tuple(latency), none, none, tuple(latency), residual, tolerance(residual)
-    )
+from tests.unit.shapes import curve
 
 
 @given(st.lists(st.floats(0.1, 10.0), min_size=1, max_size=30), st.floats(0, 0.2))

@@ -1,11 +1,8 @@
 """`hakd sweep` but for the timing: which network, from which widths, to which file, and what is said of it."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
-from test_staircase_shapes import comb, flat, sampled, slope, staircase
 
 from hakd.latency_tables.build import SUFFIXES, TableRequest, _levels
 from hakd.latency_tables.summary import summary
@@ -13,9 +10,10 @@ from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place, write_json
-from hakd.staircase.mapping import map_more, map_start
 from hakd.study.files import Configuration
 from hakd.study.networks import network_of
+from tests.unit.shapes import comb, flat, slope, staircase
+from tests.unit.table_rows import rows
 
 CONFIG = Configuration(
     {
@@ -98,22 +96,6 @@ def test_a_table_that_could_not_be_written_is_refused_first(tmp_path, name, mess
         check_place(str(tmp_path / name), SUFFIXES, "a table")
     check_place(str(tmp_path / "new" / "deep" / "t.parquet"), SUFFIXES, "a table")
     assert not (tmp_path / "new").exists()
-
-
-def rows(group: str, cost, full: int, residual: float = 0.002) -> list[dict]:
-    """A mapped curve as rows of a latency table, as older ones are: without the late columns."""
-    widths = set(map_start(full))
-    while more := map_more(curve := sampled(cost, widths, residual), full):
-        widths |= set(more)
-    return [
-        {
-            "network": "mobilenet", "level": 1.0, "kind": "block", "group": group, "shape": f"{group}{width}",
-            "width": width, "neighbour_widths": json.dumps({"stem": 8}), "latency_ms": latency, "latency_low_ms": None,
-            "latency_high_ms": None, "min_ms": latency, "bursts": 20, "dropped": 0, "processes": 2,
-            "residual_p95": curve.residual_p95, "trusted": curve.trusted, "reason": curve.reason,
-        }
-        for width, latency in zip(curve.widths, curve.latency_ms, strict=True)
-    ]  # fmt: skip
 
 
 def test_the_summary_says_what_each_curve_shows():

@@ -124,6 +124,16 @@ def test_every_import_is_a_declared_dependency():
     assert missing == []
 
 
+def test_no_module_imports_from_a_test_module_or_a_conftest():
+    # By text, since some tests hold the code of a process that they start.
+    line = re.compile(
+        r"^\s*(?:from|import)\s.*(?<![\w.])(?:\w+\.)*(?:test_\w+|conftest)(?: import|,|$)", re.MULTILINE
+    )
+    assert line.search("    from tests.unit.test_data import rows") and line.search("import conftest")
+    python = [path for path in FILES if path.suffix == ".py"]
+    assert [str(path.relative_to(ROOT)) for path in python if line.search(text_of(path))] == []
+
+
 def test_licence_is_the_one_that_pyproject_names():
     text = (ROOT / "LICENSE").read_text()
     assert PROJECT["project"]["license"] == "MIT"

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pypdfium2
 import pytest
-from test_latency_table import rows
-from test_staircase_shapes import comb, flat, slope, staircase
 
 from hakd.cli import FINDING, FINE, main
 from hakd.latency_tables.files import read_latency, write_latency_json
 from hakd.plots.steps import mark_steps, step_handles
 from hakd.plots.style import page, styled
 from hakd.records.tables import read_table, write_table
+from tests.unit.shapes import comb, flat, slope, staircase
+from tests.unit.table_rows import rows
 
 ABOUT = {
     "device": "pi4",

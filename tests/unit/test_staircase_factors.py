@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
-from test_staircase_estimate import TRUTH, at_speed, simulate
 
 from hakd.staircase.estimate import estimate
 from hakd.staircase.factors import LOW, LOWEST, MANY, common_factors, grouped_quantile, process_times
 from hakd.staircase.repeats import process_sigma, residual_p95
+from tests.unit.bursts import TRUTH, at_speed, simulate
 
 
 def test_two_processes_differ_by_the_median_log_ratio_of_shared_keys():

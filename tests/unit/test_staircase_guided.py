@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_staircase_shapes import sampled, slope, staircase
 
 from hakd.choosing.snap import READINGS, snap
 from hakd.staircase.guided import (
@@ -19,6 +18,7 @@ from hakd.staircase.guided import (
     map_points,
 )
 from hakd.staircase.plan import POINTS
+from tests.unit.shapes import sampled, slope, staircase
 
 FULL = 160
 

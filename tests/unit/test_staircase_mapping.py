@@ -6,11 +6,11 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_staircase_shapes import Cost, comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
 from hakd.staircase.curve import Curve
 from hakd.staircase.mapping import POINTS, Change, budget, changes, comb_upside_down, map_more, map_start
 from hakd.staircase.mapping import comb as comb_of
+from tests.unit.shapes import Cost, comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
 ROUNDS = 8  # as hakd.sweeping.modes asks
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_staircase_shapes import comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
 from benchmarks.planner import judge
 from benchmarks.real_engines import TRUTH, replay, truth_of
 from hakd.choosing.snap import snap
 from hakd.records.errors import HakdError
 from hakd.staircase.plan import POINTS, SLOPE_POINTS, extend, hidden_multiples, settled, targets
+from tests.unit.shapes import comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
 ROUNDS = 10  # as hakd.sweeping.modes asks
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_staircase_shapes import sampled, staircase
 
 from hakd.boards.points import Burst
 from hakd.records.errors import HakdError
@@ -17,6 +16,7 @@ from hakd.records.tables import read_table, write_table
 from hakd.staircase.curve import FREE, OPEN, SLOWER, TOGETHER, Curve, curve_from, tolerance
 from hakd.staircase.curve_rows import curve_of, curve_rows, curves_from_table
 from hakd.staircase.estimate import estimate
+from tests.unit.shapes import sampled, staircase
 
 
 def pair(ratio: float, half: float, eps: float = 0.03, linked: bool = True) -> Curve:

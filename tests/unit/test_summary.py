@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hakd.analysis.summary import (
-    DESCRIBED,
     aggregate,
     compare,
     join_devices,
@@ -22,64 +21,9 @@ from hakd.analysis.summary import (
 from hakd.records.columns import SUMMARY
 from hakd.records.errors import HakdError
 from hakd.records.tables import check_table
+from tests.unit.table_rows import described, predicted, timed
 
 DEVICE = {"device": "local", "engine": "onnxruntime 1.31.0", "threads": 1}
-TRUTH = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1])
-
-
-def described(name: str, **changes) -> dict:
-    """A candidate's own description."""
-    values = {
-        "candidate": name,
-        "network": "mobilenet",
-        "data": "digits",
-        "method": "hakd",
-        "recipe": "distilled",
-        "loss": "at",
-        "level": 0.5,
-        "target_device": None,
-        "seed": 0,
-        "arch": "0a1b",
-        "val_accuracy": 0.9,
-        "size_bytes": 1000,
-        "params": 200,
-        "nonzero_params": 200,
-        "macs": 5000,
-        "train_images": 100,
-        "train_macs": 500_000,
-        "search_s": None,
-        "checkpoint_path": "a",
-        "onnx_path": "b",
-        "commit": "c",
-        "config_hash": None,
-    }
-    assert set(values) == set(DESCRIBED)
-    return {**values, **changes}
-
-
-def predicted(name: str, right: int) -> pd.DataFrame:
-    """Predictions of which the first `right` are right."""
-    said = np.where(np.arange(len(TRUTH)) < right, TRUTH, TRUTH + 1)
-    return pd.DataFrame(
-        {"candidate": name, "image": np.arange(len(TRUTH)), "label": TRUTH, "prediction": said}
-    )
-
-
-def timed(*names: str) -> pd.DataFrame:
-    """Benchmark rows."""
-    n = np.arange(1, len(names) + 1, dtype=float)
-    return pd.DataFrame(
-        {
-            "candidate": names,
-            "latency_ms": n,
-            "low": n * 0.9,
-            "high": n * 1.1,
-            "median_ms": 1.05 * n,
-            "predicted_ms": n,
-            "memory_bytes": 1000,
-            "trusted": True,
-        }
-    )
 
 
 def row(name="c", **changes) -> dict:

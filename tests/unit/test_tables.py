@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hakd.records.columns import KEYS, TABLES
 from hakd.records.errors import HakdError
 from hakd.records.tables import check_table, read_table, write_table
+from tests.unit.table_rows import LATENCY_ROW
 
 SUMMARY_ROW = {
     "candidate": "m/0.5/hakd/local/distilled/at/0",
@@ -50,27 +51,6 @@ SUMMARY_ROW = {
     "onnx_path": "a.onnx",
     "commit": "abc",
     "config_hash": "def",
-}
-LATENCY_ROW = {
-    "network": "m",
-    "level": 0.5,
-    "kind": "block",
-    "group": "pw1",
-    "shape": "ab12",
-    "width": 16,
-    "neighbour_widths": '{"stem": 8}',
-    "latency_ms": 0.02,
-    "latency_low_ms": 0.019,
-    "latency_high_ms": 0.021,
-    "min_ms": 0.018,
-    "median_ms": 0.022,
-    "bursts": 20,
-    "dropped": 1,
-    "processes": 2,
-    "residual_p95": 0.01,
-    "tolerance": 0.02,
-    "trusted": True,
-    "reason": None,
 }
 PREDICTION_ROW = {"candidate": "a", "image": 0, "label": 3, "prediction": 4}
 HAZARD_ROW = {

@@ -25,13 +25,13 @@ def _lie(change: str) -> str:
     """Code that changes the eighth burst."""
     return f"""
 import itertools
-_say, _dumps, _count = Voice.say, json.dumps, itertools.count(1)
+_say, _dumps, _count = LineWriter.say, json.dumps, itertools.count(1)
 json.dumps = lambda *args, **kwargs: _dumps(*args, **dict(kwargs, allow_nan=True))
 def say(self, kind, **fields):
     if kind == "burst" and next(_count) == 8:
         {change}
     _say(self, kind, **fields)
-Voice.say = say
+LineWriter.say = say
 """
 
 

@@ -63,3 +63,12 @@ def wait_until(
         assert time.monotonic() - start < timeout_s, f"not within {timeout_s:g} s: {what}"
         time.sleep(step_s)
     return time.monotonic() - start
+
+
+def wait_for_bursts(store: Path, count: int) -> None:
+    """Return once the journals of a store hold this number of bursts."""
+
+    def bursts() -> int:
+        return sum(path.read_bytes().count(b'"type":"burst"') for path in store.glob("*/*.jsonl"))
+
+    wait_until(lambda: bursts() >= count, f"{count} bursts in {store}", timeout_s=30, step_s=0.02)

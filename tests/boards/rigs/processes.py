@@ -30,3 +30,11 @@ def agents_and_workers(board: str) -> tuple[list[psutil.Process], list[psutil.Pr
     pids = {process.pid for process, _ in found}
     agents = [process for process, parent in found if parent not in pids]
     return agents, [process for process, parent in found if parent in pids]
+
+
+def workers_of(agent_pid: int) -> list[psutil.Process]:
+    """The agent's worker processes."""
+    try:
+        return psutil.Process(agent_pid).children()
+    except psutil.NoSuchProcess:
+        return []

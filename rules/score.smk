@@ -1,0 +1,14 @@
+rule score:
+    input:
+        candidates=device_candidates,
+        test="results/data/test.npz",
+    output:
+        "results/devices/{device}/predictions.parquet",
+    log:
+        "results/logs/score/{device}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("score"),
+    script:
+        "../workflow/scripts/score.py"

@@ -1,0 +1,43 @@
+rule staircases:
+    input:
+        latency=expand("results/{network}/latency/{device}.parquet", network=NETWORKS, device=DEVICES),
+        snaps=expand(
+            "results/{network}/snap/{level}/{device}.json", network=NETWORKS, level=LEVELS, device=DEVICES
+        ),
+    output:
+        report(
+            "results/staircases.pdf",
+            caption="../workflow/report/staircases.rst",
+            category="Plots",
+            labels={"plot": "latency staircases"},
+        ),
+    log:
+        "results/logs/staircases/staircases.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("staircases"),
+    script:
+        "../workflow/scripts/staircases.py"
+
+
+rule device_staircases:
+    input:
+        latency=expand("results/{network}/latency/{{device}}.parquet", network=NETWORKS),
+        snaps=expand("results/{network}/snap/{level}/{{device}}.json", network=NETWORKS, level=LEVELS),
+    output:
+        report(
+            "results/devices/{device}/staircases.pdf",
+            caption="../workflow/report/staircases.rst",
+            category="Plots",
+            subcategory="{device}",
+            labels={"plot": "latency staircases", "device": "{device}"},
+        ),
+    log:
+        "results/logs/device_staircases/{device}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("staircases"),
+    script:
+        "../workflow/scripts/staircases.py"

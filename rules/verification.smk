@@ -1,0 +1,21 @@
+rule verification:
+    input:
+        snaps=expand("results/{network}/snap/{level}/{{device}}.json", network=NETWORKS, level=LEVELS),
+        candidates=device_candidates,
+        benchmark="results/devices/{device}/benchmark.json",
+    output:
+        report(
+            "results/devices/{device}/verification.csv",
+            caption="../workflow/report/verification.rst",
+            category="Tables",
+            subcategory="{device}",
+            labels={"table": "choices, selected and fresh", "device": "{device}"},
+        ),
+    log:
+        "results/logs/verification/{device}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("verification"),
+    script:
+        "../workflow/scripts/verification.py"

@@ -1,0 +1,20 @@
+"""Settings of a small study and of a small data set."""
+
+CONFIG = {
+    "run": {
+        "devices": ["a"],
+        "networks": ["n"],
+        "levels": [0.5, 1],
+        "seeds": [0, 3],
+        "methods": ["teacher", "hakd"],
+    },
+    "data": {"name": "digits"},
+    "networks": {"n": {"family": "mobilenet", "multiplier": 0.25}},
+    "devices": {"a": {"threads": 1}, "b": {"threads": 2.0}},
+    "students": {
+        "recipes": {"hakd": ["distilled", "tuned"], "fisher": ["scratch"]},
+        "losses": ["logits", "at"],
+    },
+    "deep_compression": {"densities": [0.1]},
+}
+CLUTTERED = {"name": "cluttered-digits", "epoch_images": 300, "validation_images": 200, "test_images": 400}
