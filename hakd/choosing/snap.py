@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hakd.records.errors import HakdError
+from hakd.staircase.combs import gap_beside_fall, hidden_multiples
 from hakd.staircase.curve import FREE, OPEN, SLOWER, Curve, line_shape
-from hakd.staircase.plan import gap_beside_fall, hidden_multiples
 
 READINGS = ("hakd", "hakd_free")
 

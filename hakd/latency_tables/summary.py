@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from hakd.staircase.combs import comb, comb_upside_down
 from hakd.staircase.curve import Curve, shape_from
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.inversions import in_words, inversions
-from hakd.staircase.mapping import changes, comb, comb_upside_down
+from hakd.staircase.mapping import changes
 from hakd.study.files import STORE as STORE
 
 FURTHER = (

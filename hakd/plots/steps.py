@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hakd.plots import style
+from hakd.staircase.combs import comb, comb_upside_down
 from hakd.staircase.curve import Curve, shape_from
 from hakd.staircase.curve_rows import curve_of
-from hakd.staircase.mapping import Change, changes, comb, comb_upside_down
+from hakd.staircase.mapping import Change, changes
 
 RISE, FALL = "#D55E00", "#009E73"
 LABELS = {1: 10, 2: 6, 3: 4, 4: 3}  # at most so many figures in a panel, by panels in a row

@@ -14,7 +14,7 @@ from hakd.staircase.guided import (
     guided_targets,
 )
 from hakd.staircase.mapping import map_more, map_start
-from hakd.staircase.plan import extend, settled, targets
+from hakd.staircase.plan import extend, is_settled, targets
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Mode:
 
 
 MODES: Mapping[str, Mode] = {
-    "targets": Mode(targets, extend, 10, Curve.decided, settled),
+    "targets": Mode(targets, extend, 10, Curve.decided, is_settled),
     "map": Mode(
         lambda width, full: sorted({width, *map_start(full)}),
         lambda curve, width, full: map_more(curve, full),

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_staircase_shapes import Cost, comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
+from hakd.staircase.combs import comb as comb_of
+from hakd.staircase.combs import comb_upside_down
 from hakd.staircase.curve import Curve
-from hakd.staircase.mapping import POINTS, Change, budget, changes, comb_upside_down, map_more, map_start
-from hakd.staircase.mapping import comb as comb_of
+from hakd.staircase.mapping import POINTS, Change, budget, changes, map_more, map_start
 
 ROUNDS = 8  # as hakd.sweeping.modes asks
 

@@ -11,7 +11,8 @@ from benchmarks.planner import judge
 from benchmarks.real_engines import TRUTH, replay, truth_of
 from hakd.choosing.snap import snap
 from hakd.records.errors import HakdError
-from hakd.staircase.plan import POINTS, SLOPE_POINTS, extend, hidden_multiples, settled, targets
+from hakd.staircase.combs import hidden_multiples
+from hakd.staircase.plan import POINTS, SLOPE_POINTS, extend, is_settled, targets
 
 ROUNDS = 10  # as hakd.sweeping.modes asks
 
@@ -223,7 +224,7 @@ def test_a_fall_asks_for_the_width_beside_it():
     ],
 )
 def test_a_curve_has_enough_looks_when_no_width_is_near_the_limit(residual, cost, enough):
-    assert settled(sampled(cost, targets(50, 128), residual), 50, 128) is enough
+    assert is_settled(sampled(cost, targets(50, 128), residual), 50, 128) is enough
 
 
 def test_unknown_noise_is_not_extended():
@@ -232,7 +233,7 @@ def test_unknown_noise_is_not_extended():
 
 def test_a_group_that_was_not_pruned_needs_one_width_and_one_look():
     curve = sampled(staircase(16, 0.04), targets(64, 64), 0.011)
-    assert curve.widths == (64,) and settled(curve, 64, 64)
+    assert curve.widths == (64,) and is_settled(curve, 64, 64)
     assert extend(curve, 64, 64) == []
 
 
