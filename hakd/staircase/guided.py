@@ -160,7 +160,7 @@ def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> li
     _, spread = forecast.relative(width)
     if not forecast.agrees() or np.percentile(spread[width - 1 : full], 90) > VAGUE:
         return _extend_alone(curve, width, full)
-    # A slope may be predicted or seen: where only one of the two is, the forecast is of no use.
+    # Where a slope is predicted and seen, little is left to time; where it is not seen, the forecast is wrong.
     line, predicted_line = shape_from(curve, width) == "line", forecast.is_line(width, full, curve.eps)
     if line and predicted_line:
         return sorted(untimed(beside_multiples(width, full), curve)[: max(0, LINE_POINTS - count)])
@@ -202,20 +202,20 @@ def guided_map_more(forecast: Forecast, curve: Curve, full: int, points: int | N
     """Widths to time next for a whole curve, ascending; empty when it is as predicted, and that surely.
 
     Both sides of the largest likely step that was not timed, and where the forecast is least sure. A forecast that
-    errs, or is still unsure after `map_points` widths, gives way to the plan without one; with `points` given it goes
-    on to so many whatever it is worth.
+    errs, or is still unsure after `map_points` widths, gives way to the plan without one; with `points` it goes on
+    to that number of widths whatever it is worth.
     """
     if curve.residual_p95 is None:
         return []
     room = (points or map_points(full)) - len(curve.widths)
     if points is None:
-        sure = forecast.agrees() and forecast.open_share() <= OPEN
-        if sure and len(curve.widths) >= FEW:
+        agrees = forecast.agrees()
+        if agrees and forecast.open_share() <= OPEN and len(curve.widths) >= FEW:
             return []
-        if room <= 0 or not forecast.agrees():
+        if room <= 0 or not agrees:
             return untimed(map_start(full), curve) or map_more(curve, full)
-    sides = [w for step in forecast.steps() for w in (step.before, step.after) if w <= full]
-    sides = untimed(sides, curve)[:2]
+    steps = forecast.steps()
+    sides = untimed((w for step in steps for w in (step.before, step.after) if w <= full), curve)[:2]
     rest = _least_sure(forecast, [*curve.widths, *sides], MAP_BATCH - len(sides), full)
     return sorted([*sides, *rest][: max(room, 0)])
 
@@ -225,17 +225,17 @@ def _least_sure(forecast: Forecast, timed: Sequence[int], count: int, full: int)
     rest = forecast.covariance[:full, :full].copy()
     noise = TOLERANCE_FLOOR**2 / 4
 
-    def given(width: int) -> None:
+    def condition_on(width: int) -> None:
         i = width - 1
         rest[:] -= np.outer(rest[:, i], rest[i]) / (rest[i, i] + noise)
 
     for width in timed:
-        given(width)
+        condition_on(width)
     chosen: list[int] = []
     for _ in range(max(0, count)):
         variance = np.diag(rest).copy()
         variance[: NARROWEST - 1] = -1
         variance[[w - 1 for w in (*timed, *chosen)]] = -1
         chosen.append(int(np.argmax(variance)) + 1)
-        given(chosen[-1])
+        condition_on(chosen[-1])
     return chosen
