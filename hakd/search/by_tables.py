@@ -10,9 +10,10 @@ import pandas as pd
 
 from hakd.boards import Board
 from hakd.choosing.baselines import round_to
-from hakd.choosing.joint import PROBABILITY, Cost, Joint, Values, choose
+from hakd.choosing.joint import Joint, choose
 from hakd.choosing.snap import Choice
 from hakd.choosing.table_baselines import knapsack, latency_greedy
+from hakd.choosing.tile_costs import PROBABILITY, Cost, Values
 from hakd.choosing.width_candidates import SHARES, width_candidates
 from hakd.choosing.within_budget import Kept, within_budget
 from hakd.networks.families import full_widths

@@ -61,7 +61,7 @@ class Guide(Protocol):
         """What all that was noted says of it."""
 
 
-def guided(mode: str, guide: Guide) -> Mode:
+def guide_mode(mode: str, guide: Guide) -> Mode:
     """A mode of `MODES` that goes by a guide where that proves right; `exhaustive` has nothing to be guided in."""
     plain = MODES[mode]
     if mode == "exhaustive":

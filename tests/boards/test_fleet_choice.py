@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import fleet_choice
 from hakd.boards import Device
-from hakd.choosing.joint import TileTable
+from hakd.choosing.tile_costs import TileTable
 from hakd.choosing.within_budgets import FleetKept
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from test_choosing_joint import brute_force, budget_at, every, small
 
 from hakd.choosing.fleet import choose_for_all, shared_candidates, sharing_costs
-from hakd.choosing.joint import Cost, NoneFits, TileTable, latency_of
+from hakd.choosing.joint import NoneFits
+from hakd.choosing.tile_costs import Cost, TileTable, latency_of
 from hakd.choosing.within_budgets import within_budgets
 from hakd.records.errors import HakdError
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hakd.choosing.joint import Cost, NoneFits, TileTable, choose, latency_of
+from hakd.choosing.joint import NoneFits, choose
 from hakd.choosing.table_baselines import knapsack, latency_greedy, separable
+from hakd.choosing.tile_costs import Cost, TileTable, latency_of
 from hakd.records.errors import HakdError
 
 SHAPES = {
