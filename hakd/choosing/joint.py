@@ -54,10 +54,7 @@ def evaluate(values: Values, costs: Sequence[Cost], widths: Mapping[str, int], p
 
 
 def choose(
-    values: Values,
-    costs: Sequence[Cost],
-    probability: float = PROBABILITY,
-    time_limit_s: float = 60.0,
+    values: Values, costs: Sequence[Cost], probability: float = PROBABILITY, time_limit_s: float = 60.0
 ) -> Joint:
     """The widths of highest value that keep the budget of every device.
 
@@ -97,13 +94,10 @@ def _check(values: Values, costs: Sequence[Cost], probability: float) -> None:
                 f"a budget of {cost.budget_ms} ms", key=cost.name, remedy="Give a positive latency in ms"
             )
         for tile in cost.tiles:
-            unknown = [group for group in tile.groups if group not in values]
-            if unknown:
-                raise HakdError(
-                    f"no values are known for {unknown[0]}",
-                    key=tile.name,
-                    remedy="Give each group its values",
-                )
+            for group in tile.groups:
+                if group not in values:
+                    words = f"no values are known for {group}"
+                    raise HakdError(words, key=tile.name, remedy="Give each group its values")
 
 
 @dataclass(frozen=True, order=True)
@@ -125,7 +119,7 @@ class _Search:
         self.time_limit_s = time_limit_s
         self.z = float(ndtri(probability))
         self.program = Program(values, costs)
-        self.everything = tuple(variance_range(cost) if self.z > 0 else Interval(0.0, 0.0) for cost in costs)
+        self.everything = tuple(variance_range(cost) if self.z > 0 else (0.0, 0.0) for cost in costs)
         self.best: Joint | None = None
         self.number = itertools.count()
         self.parts = [_Part(-math.inf, next(self.number), self.everything)]  # a heap
@@ -179,7 +173,7 @@ class _Search:
         """
         low, high = part.intervals[device]
         if low < variance < high:
-            for half in (Interval(low, variance), Interval(variance, high)):
+            for half in ((low, variance), (variance, high)):
                 intervals = (*part.intervals[:device], half, *part.intervals[device + 1 :])
                 heapq.heappush(self.parts, _Part(-bound, next(self.number), intervals))
 

@@ -8,7 +8,6 @@ networks the same with larger tuples.
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -19,40 +18,27 @@ from hakd.choosing.tile_costs import Cost, Values
 GAP = 1e-4  # of values, relative: nearer to the best than this counts as the best
 _TIE = 1e-6  # weight of latency against value: of equal choices the faster one
 
-
-class Interval(NamedTuple):
-    """Variances of a network's latency, ms squared."""
-
-    low: float
-    high: float
-
-
-class Line(NamedTuple):
-    """Stands for z times the root of the variance: slope (1 / ms) x variance + intercept (ms)."""
-
-    slope: float
-    intercept: float
+Interval = tuple[float, float]  # of the variance of a network's latency, ms squared
+Line = tuple[
+    float, float
+]  # (slope in 1 / ms, intercept in ms) of what stands for z times the root of the variance
 
 
 def chord(interval: Interval, z: float) -> Line:
     """The line through the root at both ends of an interval: below it in between."""
-    low, high = interval.low**0.5, interval.high**0.5
-    if low + high == 0:
-        return Line(0.0, 0.0)
-    return Line(z / (low + high), z * low * high / (low + high))
+    low, high = interval[0] ** 0.5, interval[1] ** 0.5
+    return (z / (low + high), z * low * high / (low + high)) if low + high else (0.0, 0.0)
 
 
 def tangent(deviation_ms: float, z: float) -> Line:
     """The line that touches the root at a standard deviation: above it everywhere else."""
-    if deviation_ms <= 0:
-        return Line(0.0, 0.0)
-    return Line(z / (2 * deviation_ms), z * deviation_ms / 2)
+    return (z / (2 * deviation_ms), z * deviation_ms / 2) if deviation_ms > 0 else (0.0, 0.0)
 
 
 def variance_range(cost: Cost) -> Interval:
     """Between what the variance of all tiles lies, whatever the widths."""
     by_tile = [[sigma_ms**2 for sigma_ms in tile.sigma_ms.values()] for tile in cost.tiles]
-    return Interval(sum(map(min, by_tile)), sum(map(max, by_tile)))
+    return sum(map(min, by_tile)), sum(map(max, by_tile))
 
 
 class Program:
@@ -60,42 +46,42 @@ class Program:
 
     def __init__(self, values: Values, costs: Sequence[Cost]) -> None:
         self.values, self.costs = values, costs
-        self.place = {
+        self.column = {
             pair: i for i, pair in enumerate((g, w) for g, widths in values.items() for w in widths)
         }
-        column = itertools.count(len(self.place))
-        # Of each device its tiles, with the columns of those of their keys that are to be chosen from.
+        number = itertools.count(len(self.column))
+        # Of each device its tiles, each with the columns of those of its keys that may be chosen.
         self.tiles = [
             [
-                (tile, {key: next(column) for key in tile.latency_ms if self._is_offered(tile.groups, key)})
+                (tile, {key: next(number) for key in tile.latency_ms if self._is_offered(tile.groups, key)})
                 for tile in cost.tiles
             ]
             for cost in costs
         ]
-        self.size = next(column)
+        self.size = next(number)
         self.mean, self.variance = np.zeros((2, len(costs), self.size))
         for device, tiles in enumerate(self.tiles):
             for tile, columns in tiles:
-                for key, place in columns.items():
-                    self.mean[device, place] = tile.latency_ms[key]
-                    self.variance[device, place] = tile.sigma_ms[key] ** 2
-        self.equations = self._equations()
+                for key, column in columns.items():
+                    self.mean[device, column] = tile.latency_ms[key]
+                    self.variance[device, column] = tile.sigma_ms[key] ** 2
+        self.equations = self._tie_columns()
 
     def _is_offered(self, groups: Sequence[str], key: Sequence[int]) -> bool:
-        return all(pair in self.place for pair in zip(groups, key, strict=True))
+        return all(pair in self.column for pair in zip(groups, key, strict=True))
 
-    def _equations(self) -> LinearConstraint:
-        """What ties the columns together, a row {column: entry} each."""
-        rows = [{self.place[g, w]: 1.0 for w in widths} for g, widths in self.values.items()]
+    def _tie_columns(self) -> LinearConstraint:
+        """The equations, a row {column: entry} each: first those of the groups, then those of each tile."""
+        rows = [{self.column[g, w]: 1.0 for w in widths} for g, widths in self.values.items()]
         right = [1.0] * len(rows)
         for tile, columns in itertools.chain(*self.tiles):
-            if not tile.groups:
+            if not tile.groups:  # its only column is always 1
                 rows.append(dict.fromkeys(columns.values(), 1.0))
                 right.append(1.0)
             for axis, group in enumerate(tile.groups):
                 for width in self.values[group]:
-                    alike = (place for key, place in columns.items() if key[axis] == width)
-                    rows.append({**dict.fromkeys(alike, 1.0), self.place[group, width]: -1.0})
+                    alike = (column for key, column in columns.items() if key[axis] == width)
+                    rows.append({**dict.fromkeys(alike, 1.0), self.column[group, width]: -1.0})
                     right.append(0.0)
         entries = [entry for row in rows for entry in row.values()]
         at = np.repeat(np.arange(len(rows)), [len(row) for row in rows]), [c for row in rows for c in row]
@@ -106,21 +92,19 @@ class Program:
         self, lines: Sequence[Line], intervals: Sequence[Interval], time_limit_s: float
     ) -> dict[str, int] | None:
         """Best widths for which mean + line keeps each device's budget, with its variance in its interval; or None."""
-        binary = len(self.place)
+        binary = len(self.column)
         objective = np.zeros(self.size)
         objective[:binary] = [-value for by_width in self.values.values() for value in by_width.values()]
         # The solver's tolerances are absolute: values, budgets and variances are brought to the size of 1.
         objective /= max(np.abs(objective).max(), 1e-300)
         constraints = [self.equations]
-        for cost, mean, variance, line, (low, high) in zip(
+        for cost, mean, variance, (slope, intercept), (low, high) in zip(
             self.costs, self.mean, self.variance, lines, intervals, strict=True
         ):
             objective += _TIE * mean / cost.budget_ms
-            room = (cost.budget_ms - cost.overhead_ms - line.intercept) / cost.budget_ms
-            constraints.append(
-                LinearConstraint((mean + line.slope * variance) / cost.budget_ms, -np.inf, room)
-            )
-            if high > 0:
+            room = (cost.budget_ms - cost.overhead_ms - intercept) / cost.budget_ms
+            constraints.append(LinearConstraint((mean + slope * variance) / cost.budget_ms, -np.inf, room))
+            if high > 0:  # without errors there is nothing to bound
                 constraints.append(LinearConstraint(variance / high, low / high - 1e-9, 1 + 1e-9))
         integrality = np.zeros(self.size)
         integrality[:binary] = 1
@@ -133,4 +117,4 @@ class Program:
         )
         if done.x is None:
             return None
-        return {group: width for (group, width), column in self.place.items() if done.x[column] > 0.5}
+        return {group: width for (group, width), column in self.column.items() if done.x[column] > 0.5}

@@ -3,7 +3,7 @@
 A comb shows at single teeth: a multiple that differs from a width right beside it by more than `eps`. A plan for one
 choice sees whichever multiples of 4 were timed with the next wider width (`is_inverted`); a map times two check points,
 which also give the modulus (`comb`). `benchmarks/features.py` describes complete curves, which needs no teeth;
-`hakd.staircase.gain` weighs all moduli by their chances.
+`hakd.staircase.gain` gives every modulus a chance.
 """
 
 import math

@@ -23,7 +23,7 @@ INTERRUPTED_SHARE = 0.5  # a process with fewer rounds of a key than this share 
 LOWEST, LOW = 0.0, 0.1  # quantiles over rounds of the bursts' fastest calls
 STEADIER = 1.2  # times that the minimum has to scatter more than the low quantile for the latter to be taken
 CALM_QUANTILE = 0.25  # over processes: up to three quarters of them may be disturbed from end to end
-MANY = 20  # keys from which their scatter tells which of the two is steadier
+MANY = 20  # keys from which their scatter shows which of the two is steadier
 
 
 class BurstLike(Protocol):
@@ -198,7 +198,7 @@ def _least_absolute(log_ms: np.ndarray, rounds: int = 200, floor: float = 1e-6) 
         matrix = np.diag(weight.sum(axis=0)) - weight.T @ (weight / per_key[:, None])
         right = weighted.sum(axis=0) - weight.T @ (weighted.sum(axis=1) / per_key)
         before, effects = effects, np.linalg.lstsq(matrix, right, rcond=None)[0]
-        # A square weighted by one over the deviation is that deviation.
+        # Weighted by one over the deviation, a square counts as that deviation.
         level = (weight * (y - effects)).sum(axis=1) / per_key
         weight = present / np.maximum(np.abs(y - effects - level[:, None]), floor)
         if np.abs(effects - before).max() < 1e-6:

@@ -55,7 +55,7 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
 
     For the run: the gap before the first slow width is narrowed down. Where a gap of unmeasured widths lies beside a
     fall (a width faster than the one before by more than the tolerance), a width of the gap is timed next to it: a fall
-    is what a comb looks like from between its teeth, and only such a width tells it from the far side of a hump.
+    is what a comb looks like from between its teeth, and also what the far side of a hump looks like.
 
     For the widest one: the width of the largest expected gain, unless `RISING_POINTS` widths never fell; then the run
     ends at the widest. A slope, on which every width stays, gets `SLOPE_POINTS`: fewer could be a staircase, or a comb
@@ -135,7 +135,7 @@ def _run(curve: Curve, start: int, limit_ms: float, full: int) -> list[int]:
 
 
 def _beside_fall(curve: Curve, i: int) -> int:
-    """Which width of the gap before index i, beside a fall, tells a comb from the far side of a hump."""
+    """Which width of the gap before index i, beside a fall, shows a comb or the far side of a hump."""
     left, right = curve.widths[i - 1], curve.widths[i]
     if not is_slower(curve.latency_ms[i - 1], curve.latency_ms[i], curve.eps):
         return left + 1  # the fall lies before the gap: does it stay that fast?
