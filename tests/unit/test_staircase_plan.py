@@ -60,11 +60,11 @@ def test_extensions_end_and_keep_to_the_budget(cost, data):
     assert len(curve.widths) <= POINTS and rounds <= POINTS
 
 
-@pytest.mark.parametrize("tread", [4, 8, 16, 32])
+@pytest.mark.parametrize("plateau", [4, 8, 16, 32])
 @pytest.mark.parametrize("reading", ["hakd", "hakd_free"])
-def test_on_staircases_the_plan_decides_as_all_widths_do(tread, reading):
+def test_on_staircases_the_plan_decides_as_all_widths_do(plateau, reading):
     """Steps of 6 %, the smallest that matter."""
-    cost, full, wrong = (lambda w: 0.1 * 1.06 ** -(-w // tread)), 160, 0
+    cost, full, wrong = (lambda w: 0.1 * 1.06 ** -(-w // plateau)), 160, 0
     everything = sampled(cost, range(1, full + 1))
     for width in range(1, full + 1):
         curve, rounds = planned(cost, width, full)
@@ -218,7 +218,7 @@ def test_a_fall_asks_for_the_width_beside_it():
             slope(0.001, 0.05),
             False,
         ),  # 51 and 52 are within a tolerance of 2.2 %, and would not be of 1 %
-        (0.016, staircase(16, 0.04), True),  # noisy, and yet every width is told
+        (0.016, staircase(16, 0.04), True),  # noisy, and yet every width is decided
         (0.07, staircase(16, 0.04), False),  # equal widths are known to +-7 % only
         (None, staircase(16, 0.04), False),
     ],
