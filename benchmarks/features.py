@@ -1,4 +1,8 @@
-"""What a curve is made of: treads, steps, cliffs, humps, combs. For plots and documents, not for choosing."""
+"""What a complete curve is made of: treads (plateaus), steps, cliffs, humps, combs.
+
+The truth that plans are judged by (`benchmarks.planner`): it reads every width, so a comb is a modulus whose multiples
+are faster than nearly all widths below them. `hakd.staircase.combs` has to decide on the few teeth that were timed.
+"""
 
 import itertools
 from dataclasses import dataclass

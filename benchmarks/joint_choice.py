@@ -26,7 +26,8 @@ from hakd.boards.cost_model import CostModel, cost_model_from  # noqa: E402
 from hakd.boards.virtual import layers_of  # noqa: E402
 from hakd.choosing.baselines import uniform_aligned  # noqa: E402
 from hakd.choosing.device_free import choose_device_free  # noqa: E402
-from hakd.choosing.joint import Cost, TileTable, choose, latency_of  # noqa: E402
+from hakd.choosing.joint import choose  # noqa: E402
+from hakd.choosing.tile_costs import Cost, TileTable, latency_of  # noqa: E402
 from hakd.networks.engine_model import engine_model  # noqa: E402
 from hakd.networks.families import (  # noqa: E402
     build_graph,

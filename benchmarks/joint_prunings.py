@@ -27,8 +27,9 @@ import pandas as pd  # noqa: E402
 from hakd.boards import Board, Burst, open_board  # noqa: E402
 from hakd.choosing.baselines import round_to  # noqa: E402
 from hakd.choosing.device_free import choose_device_free  # noqa: E402
-from hakd.choosing.joint import Cost, NoneFits, Values, choose, latency_of  # noqa: E402
+from hakd.choosing.joint import NoneFits, choose  # noqa: E402
 from hakd.choosing.snap import READINGS  # noqa: E402
+from hakd.choosing.tile_costs import Cost, Values, latency_of  # noqa: E402
 from hakd.networks.families import full_architecture, full_widths, network_spec  # noqa: E402
 from hakd.pruning.trajectory import read_trajectory, regained_saliency, write_trajectory  # noqa: E402
 from hakd.records.arch import Architecture, architecture_from  # noqa: E402

@@ -41,9 +41,10 @@ from benchmarks.features import features
 from hakd.boards import Device, open_board
 from hakd.boards.cost_model import CostModel
 from hakd.choosing.snap import READINGS, snap
+from hakd.staircase.combs import comb, comb_upside_down
 from hakd.staircase.curve import Curve, make_curve
 from hakd.staircase.estimate import Estimate, Estimates
-from hakd.staircase.mapping import changes, comb, comb_upside_down
+from hakd.staircase.mapping import changes
 from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
 from hakd.sweeping.modes import MODES

@@ -37,7 +37,7 @@ from hakd.staircase.estimate import Estimate
 from hakd.staircase.guided import guided_map_more
 from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
-from hakd.sweeping.modes import MODES, Mode, guided
+from hakd.sweeping.modes import MODES, Mode, guide_mode
 from hakd.transfer.prior import Prior, Session, TimedCurve, learn_prior
 from hakd.transfer.shapes import block_shape
 
@@ -162,7 +162,7 @@ def _decided(
     modes = []
     for block, width in zip(parts, widths, strict=True):
         guide = session.guiding(block.name, block.full, block.graph) if session else None
-        mode = guided("targets", guide) if guide else MODES["targets"]
+        mode = guide_mode("targets", guide) if guide else MODES["targets"]
         first = _first(width, block.full)
         if guide and cap:
             run, _ = guide.forecast().ends(None, width, block.full, TOLERANCE_FLOOR)
@@ -261,7 +261,7 @@ def _stopping(block: Block, session: Session | None, snapshots: dict[Any, Any]) 
             return guided_map_more(forecast, curve, full, count + room)
         return plain.more(curve, width, full)[:room]
 
-    start = guided("map", guide).start if guide else plain.start
+    start = guide_mode("map", guide).start if guide else plain.start
     return replace(plain, start=start, more=more, rounds=20, enough=lambda curve, width, full: True)
 
 
@@ -311,7 +311,7 @@ def _replayed(timed: TimedCurve, session: Session | None) -> list[dict[str, Any]
         range(max(1, full // 8), full), min(10, full - full // 8 - 1)
     ):
         alone = Session(session.prior) if session else None
-        mode = guided("targets", alone.guide(name, timed.shape)) if alone else MODES["targets"]
+        mode = guide_mode("targets", alone.guide(name, timed.shape)) if alone else MODES["targets"]
         widths = set(mode.start(width, full))
         for _ in range(mode.rounds):
             curve = _curve(name, known, widths)

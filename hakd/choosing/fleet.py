@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, choose, latency_of
+from hakd.choosing.joint import Joint, NoneFits, choose
+from hakd.choosing.tile_costs import PROBABILITY, Cost, Values, latency_of
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Tables of tiles moved by what whole networks were measured to take.
 
 Tiles timed alone mispredict a network, each by an amount of its own, which depends on what stands before and after it.
-Here the error has three parts, taken as normal and independent beforehand: one of the whole network, one of the tile
+Here the error has three parts, taken as normal and independent in advance: one of the whole network, one of the tile
 at all its widths, one of the tile at these widths. Given networks timed whole, what is expected of each part is linear
 in what the tables missed (Gaussian process regression with that kernel; Rasmussen and Williams 2006, section 2.2).
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hakd.choosing.joint import TileTable
+from hakd.choosing.tile_costs import TileTable
 
 Seen = Sequence[tuple[Mapping[str, int], float]]  # widths of a network, its latency in ms
 
@@ -22,7 +22,7 @@ _LEAST = 0.2  # of its measured latency is left to an entry
 NEAR = 2.0  # networks that take more than so many times the budget, or less than a part, say little about it
 
 
-def learned(
+def learn(
     tiles: Sequence[TileTable], overhead_ms: float, seen: Seen, budget_ms: float
 ) -> tuple[tuple[TileTable, ...], float]:
     """Tables and overhead (ms) after networks were timed; those not in the tables or far from the budget teach nothing.

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hakd.records.errors import HakdError
+from hakd.staircase.combs import gap_beside_fall, hidden_multiples
 from hakd.staircase.curve import FREE, OPEN, SLOWER, Curve, line_shape
-from hakd.staircase.plan import gap_beside_fall, hidden_multiples
 
 READINGS = ("hakd", "hakd_free")
 
@@ -74,7 +74,7 @@ def snap(curve: Curve, width: int, full: int, reading: str = "hakd") -> Choice:
 
     The width stays where nothing is known of the noise, where it already is the full width, and on a slope, where
     the tolerance would be spent as a latency budget. A width is taken where the interval of its ratio to the pruned one
-    says that it is free (`Curve.verdict`); one that cannot be told (`open`) is not, and ends a run.
+    says that it is free (`Curve.verdict`); one that is undecided (`open`) is not, and ends a run.
 
     Args:
         curve: measured at the neighbours' widths; must hold `width`.
@@ -134,10 +134,10 @@ def _run_end(curve: Curve, start: int, stop: int) -> tuple[int, str]:
     """Right end of the contiguous run, as an index, and what ended it."""
     for i in range(start + 1, stop):
         last = i - 1
-        told = curve.verdict(i, start)
-        if told == SLOWER:
+        verdict = curve.verdict(i, start)
+        if verdict == SLOWER:
             return last, f"right end of its run: {_versus(curve, start, i)} at {curve.widths[i]}"
-        if told == OPEN:
+        if verdict == OPEN:
             return last, f"end of the known run: {_undecided(curve, start, i)}"
         beside = f"beside {curve.widths[last]}, next widths not timed"
         if gap_beside_fall(curve, start, i):
@@ -149,22 +149,22 @@ def _run_end(curve: Curve, start: int, stop: int) -> tuple[int, str]:
 
 def _widest(curve: Curve, start: int, stop: int) -> tuple[int, str]:
     """Widest measured width that is free, as an index."""
-    told = [curve.verdict(i, start) for i in range(start, stop)]
-    end = start + max(i for i, word in enumerate(told) if word == FREE)
-    slower = told[: end - start].count(SLOWER)
+    verdicts = [curve.verdict(i, start) for i in range(start, stop)]
+    end = start + max(i for i, verdict in enumerate(verdicts) if verdict == FREE)
+    slower = verdicts[: end - start].count(SLOWER)
     past = f", past {slower} slower one(s)" if slower else ""
-    unknown = [i for i in range(end + 1, stop) if told[i - start] == OPEN]
+    unknown = [i for i in range(end + 1, stop) if verdicts[i - start] == OPEN]
     but = f"; not to be told: {_undecided(curve, start, unknown[-1])}" if unknown else ""
     return end, f"widest timed width that is not slower{past}{but}"
 
 
 def _undecided(curve: Curve, start: int, i: int) -> str:
     """A width that cannot be told, with its interval and what more time would take."""
-    found = curve.compared(i, start)
-    half = math.log(found.high / found.value)
+    ratio = curve.compared(i, start)
+    half = math.log(ratio.high / ratio.value)
     times = (half / math.log1p(curve.tolerance or 1.0)) ** 2
     more = f", {times:.1f} times the processes would tell" if 1 < times < math.inf else ""
-    return f"{curve.widths[i]} is {found}{more}"
+    return f"{curve.widths[i]} is {ratio}{more}"
 
 
 def _versus(curve: Curve, start: int, i: int) -> str:

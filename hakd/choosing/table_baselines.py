@@ -8,17 +8,8 @@ least value per millisecond at the widths reached so far, until the budget is ke
 
 from collections.abc import Mapping
 
-from hakd.choosing.joint import (
-    PROBABILITY,
-    Cost,
-    Joint,
-    NoneFits,
-    TileTable,
-    Values,
-    choose,
-    judged,
-    latency_of,
-)
+from hakd.choosing.joint import Joint, NoneFits, choose, evaluate
+from hakd.choosing.tile_costs import PROBABILITY, Cost, TileTable, Values, latency_of
 from hakd.records.errors import HakdError
 
 
@@ -103,4 +94,4 @@ def latency_greedy(
             )
         widths[best[1]] = best[2]
         mean, upper = latency_of(cost, widths, probability)
-    return judged(values, [cost], widths, probability)
+    return evaluate(values, [cost], widths, probability)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hakd.choosing.fresh import Fresh
-from hakd.choosing.joint import Joint, NoneFits, Values
+from hakd.choosing.joint import Joint, NoneFits
+from hakd.choosing.tile_costs import Values
 from hakd.records.errors import HakdError
 from hakd.staircase.ratio import SAME, Ratio, plain
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hakd.boards import Board
-from hakd.choosing.joint import PROBABILITY, Cost, Joint, Values, choose
+from hakd.choosing.joint import Joint, choose
 from hakd.choosing.table_baselines import knapsack, latency_greedy
+from hakd.choosing.tile_costs import PROBABILITY, Cost, Values
 from hakd.choosing.within_budgets import Verified, or_reference, within_budgets
 from hakd.records.arch import Architecture
 from hakd.search.budget import Budget

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from hakd.choosing.joint import Values
 from hakd.choosing.repair import Move
 from hakd.choosing.snap import Choice
+from hakd.choosing.tile_costs import Values
 from hakd.records.arch import Architecture
 from hakd.search.budget import Budget
 from hakd.search.problem import ChoiceProblem

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hakd.choosing.fleet import Sharing, choose_for_all, sharing_costs
-from hakd.choosing.joint import PROBABILITY, Cost, Joint, Values, latency_of
+from hakd.choosing.joint import Joint
+from hakd.choosing.tile_costs import PROBABILITY, Cost, Values, latency_of
 from hakd.choosing.within_budgets import DeviceTry, Verified
 from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture

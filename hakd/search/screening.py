@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hakd.boards import Board, Burst
-from hakd.choosing.joint import PROBABILITY, Cost, Joint, NoneFits, Values, judged
-from hakd.choosing.learning import Seen, learned
+from hakd.choosing.joint import Joint, NoneFits, evaluate
+from hakd.choosing.learning import Seen, learn
+from hakd.choosing.tile_costs import PROBABILITY, Cost, Values
 from hakd.records.arch import Architecture
 from hakd.records.files import digest
 from hakd.staircase.estimate import estimate, ratio
@@ -49,7 +50,7 @@ def screen(
     Returns:
         All that was timed, with measured latencies in place of predicted ones; what the tables say in the end.
     """
-    held = [judged(values, [cost], widths, PROBABILITY) for widths, _ in known if _inside(values, widths)]
+    held = [evaluate(values, [cost], widths, PROBABILITY) for widths, _ in known if _inside(values, widths)]
     timed: list[Joint] = []
     now = _learned(cost, known)
     for shares in SESSIONS:
@@ -66,7 +67,7 @@ def screen(
 
 
 def _learned(cost: Cost, seen: Seen) -> Cost:
-    tiles, overhead_ms = learned(cost.tiles, cost.overhead_ms, seen, cost.budget_ms)
+    tiles, overhead_ms = learn(cost.tiles, cost.overhead_ms, seen, cost.budget_ms)
     return Cost(cost.name, tiles, cost.budget_ms, overhead_ms)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from hakd.boards import Board, Point
 from hakd.choosing.baselines import round_to
-from hakd.choosing.joint import TileTable
+from hakd.choosing.tile_costs import TileTable
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError

@@ -33,19 +33,19 @@ def upper_bounds(gaps: np.ndarray, confidence: float = CONFIDENCE) -> list[Upper
 
     Args:
         gaps: pairs x processes, differences of log latencies, NaN where a process lacks one. All pairs that were to be
-            compared: those without data count too, since nobody knew beforehand that they would have none.
+            compared: those without data count too, since nobody knew in advance that they would have none.
         confidence: of all bounds together.
     """
-    found = []
+    bounds = []
     for row in gaps:
         values = row[np.isfinite(row)]
         if values.size < 2:
-            found.append(Upper(None, None, int(values.size)))
+            bounds.append(Upper(None, None, int(values.size)))
             continue
         quantile = -stdtrit(values.size - 1, (1 - confidence) / len(gaps))
         mean, error = values.mean(), values.std(ddof=1) / values.size**0.5
-        found.append(Upper(float(np.exp(mean)), float(np.exp(mean + quantile * error)), int(values.size)))
-    return found
+        bounds.append(Upper(float(np.exp(mean)), float(np.exp(mean + quantile * error)), int(values.size)))
+    return bounds
 
 
 def upper_ratios(

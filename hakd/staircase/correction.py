@@ -1,4 +1,4 @@
-"""Are predictions biased, and by what factor: told by networks whose latency is known, never by the one predicted."""
+"""Are predictions biased, and by what factor: by networks whose latency is known, never by the one predicted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,16 +70,16 @@ def correct_left_out(
     """
     predicted = np.asarray(predicted_ms, dtype=float)
     measured = np.asarray(measured_ms, dtype=float)
-    correct(predicted, measured)  # refuses what is no list of times
+    correct(predicted, measured)  # refuses what is not a list of times
     labels = np.arange(len(predicted)) if groups is None else np.asarray(groups)
     if len(labels) != len(predicted):
         raise HakdError("one group is needed for every network", key="groups")
-    found = predicted.copy()
+    corrected = predicted.copy()
     for label in np.unique(labels):
         own = labels == label
         if not own.all():
-            found[own] *= correct(predicted[~own], measured[~own]).factor
-    return found
+            corrected[own] *= correct(predicted[~own], measured[~own]).factor
+    return corrected
 
 
 def quality(predicted_ms: Times, measured_ms: Times, least_ms: float = 0.0) -> Quality | None:
@@ -88,22 +88,15 @@ def quality(predicted_ms: Times, measured_ms: Times, least_ms: float = 0.0) -> Q
     ratios = (np.asarray(predicted_ms, dtype=float) / measured)[measured >= least_ms]
     if not ratios.size:
         return None
-    error = np.abs(ratios - 1)
-    return Quality(
-        int(ratios.size),
-        float(ratios.min()),
-        float(np.median(ratios)),
-        float(ratios.max()),
-        float(np.mean(error <= 0.05)),
-        float(np.mean(error <= 0.10)),
-    )
+    spread = float(ratios.min()), float(np.median(ratios)), float(ratios.max())
+    shares = (float(np.mean(np.abs(ratios - 1) <= share)) for share in (0.05, 0.10))
+    return Quality(int(ratios.size), *spread, *shares)
 
 
 def qualities(predicted_ms: Times, measured_ms: Times) -> dict[str, Quality | None]:
     """`quality` of all networks, and of those large enough (0.2 ms) to expect much of."""
     return {
-        "all": quality(predicted_ms, measured_ms),
-        "large": quality(predicted_ms, measured_ms, SMALL_MS),
+        name: quality(predicted_ms, measured_ms, least) for name, least in (("all", 0.0), ("large", SMALL_MS))
     }
 
 

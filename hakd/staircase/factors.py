@@ -23,7 +23,7 @@ INTERRUPTED_SHARE = 0.5  # a process with fewer rounds of a key than this share 
 LOWEST, LOW = 0.0, 0.1  # quantiles over rounds of the bursts' fastest calls
 STEADIER = 1.2  # times that the minimum has to scatter more than the low quantile for the latter to be taken
 CALM_QUANTILE = 0.25  # over processes: up to three quarters of them may be disturbed from end to end
-MANY = 20  # keys from which their scatter tells which of the two is steadier
+MANY = 20  # keys from which their scatter shows which of the two is steadier
 
 
 class BurstLike(Protocol):
@@ -71,12 +71,33 @@ def process_times(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessTimes:
     Raises:
         HakdError: a burst without a positive finite time.
     """
-    keys = tuple(key for key, found in bursts.items() if len(found))
+    keys = tuple(key for key, timed in bursts.items() if len(timed))
+    processes = tuple(dict.fromkeys(burst.process for key in keys for burst in bursts[key]))
+    shape = len(keys), len(processes)
+    cell, calls_ms = _read_calls(bursts, keys, processes)
+    used = ~_find_interrupted(cell, shape)
+    log_ms, level = _take_quantile(cell[used], calls_ms[used, 0], shape)
+    # What is said of a key beside its times pools all of its processes.
+    key_of = cell // max(shape[1], 1)
+    return ProcessTimes(
+        keys,
+        processes,
+        log_ms,
+        grouped_quantile(key_of[used], calls_ms[used, 0], shape[0], LOWEST),
+        grouped_quantile(key_of[used], calls_ms[used, 1], shape[0], 0.5),
+        bursts=np.bincount(key_of[used], minlength=shape[0]),
+        dropped=np.bincount(key_of[~used], minlength=shape[0]),
+        quantile=level,
+    )
+
+
+def _read_calls(
+    bursts: Mapping[str, Sequence[BurstLike]], keys: Sequence[str], processes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each burst the number of its cell (key x processes + process), and its fastest and median call (n x 2, ms)."""
+    number = {name: p for p, name in enumerate(processes)}
     rows = [(k, burst) for k, key in enumerate(keys) for burst in bursts[key]]
-    names = tuple(dict.fromkeys(burst.process for _, burst in rows))
-    number = {name: p for p, name in enumerate(names)}
-    shape = (len(keys), len(names))
-    cell = np.array([k * shape[1] + number[burst.process] for k, burst in rows], dtype=np.int64)
+    cell = np.array([k * len(processes) + number[burst.process] for k, burst in rows], dtype=np.int64)
     times = np.array([(burst.min_ns, burst.median_ns) for _, burst in rows], dtype=float).reshape(-1, 2) / 1e6
     bad = ~(np.isfinite(times) & (times > 0)).all(axis=1)
     if bad.any():
@@ -85,24 +106,19 @@ def process_times(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessTimes:
             key=keys[rows[int(np.argmax(bad))][0]],
             remedy="Raise the device's epoch in the configuration to measure again",
         )
-    total = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
-    short = (total > 0) & (total < INTERRUPTED_SHARE * total.max(axis=1, initial=0)[:, None])
-    used = ~short.ravel()[cell]
-    log_ms, level = _steadier(cell[used], times[used, 0], shape)
-    key_of = cell // max(shape[1], 1)
-    return ProcessTimes(
-        keys,
-        names,
-        log_ms,
-        grouped_quantile(key_of[used], times[used, 0], shape[0], LOWEST),
-        grouped_quantile(key_of[used], times[used, 1], shape[0], 0.5),
-        bursts=np.bincount(key_of[used], minlength=shape[0]),
-        dropped=np.bincount(key_of[~used], minlength=shape[0]),
-        quantile=level,
-    )
+    return cell, times
 
 
-def _steadier(cell: np.ndarray, fastest_ms: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
+def _find_interrupted(cell: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Of each burst, whether its process was interrupted: what is left of it may be of its start alone."""
+    count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+    fullest = count.max(axis=1, initial=0)
+    return (count < INTERRUPTED_SHARE * fullest[:, None]).ravel()[cell]
+
+
+def _take_quantile(
+    cell: np.ndarray, fastest_ms: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, float]:
     """Log times (keys x processes) by the quantile over rounds that suits the session, and which that is."""
     lowest, low = (
         np.log(grouped_quantile(cell, fastest_ms, shape[0] * shape[1], level)).reshape(shape)
@@ -110,24 +126,25 @@ def _steadier(cell: np.ndarray, fastest_ms: np.ndarray, shape: tuple[int, int]) 
     )
     if shape[0] < MANY:
         return lowest, LOWEST
-    scatter, steady = (process_sigma(found - common_factors(found)[0]) or 0.0 for found in (lowest, low))
+    # What scatters between processes beside their common factors is what the quantile let through.
+    scatter, steady = (process_sigma(logs - common_factors(logs)[0]) or 0.0 for logs in (lowest, low))
     return (low, LOW) if scatter > STEADIER * steady else (lowest, LOWEST)
 
 
 def grouped_quantile(group: np.ndarray, values: np.ndarray, size: int, level: float) -> np.ndarray:
     """Quantile (linear interpolation) of `values` by group number 0..size-1; NaN for groups without values."""
-    order = np.lexsort((values, group))
-    values = values[order]
+    # Sorted by group, then by value, each group is a run of known start in which ranks are offsets.
+    values = values[np.lexsort((values, group))]
     count = np.bincount(group, minlength=size)
-    start = np.cumsum(count) - count
-    found = np.full(size, np.nan)
     full = count > 0
-    place = level * (count[full] - 1)
-    low = np.floor(place).astype(np.int64)
-    high = np.minimum(low + 1, count[full] - 1)
-    share = place - low
-    found[full] = values[start[full] + low] * (1 - share) + values[start[full] + high] * share
-    return found
+    start, last = (np.cumsum(count) - count)[full], count[full] - 1
+    rank = level * last
+    low = np.floor(rank).astype(np.int64)
+    high = np.minimum(low + 1, last)
+    share = rank - low
+    quantiles = np.full(size, np.nan)
+    quantiles[full] = values[start + low] * (1 - share) + values[start + high] * share
+    return quantiles
 
 
 def common_factors(log_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,27 +159,24 @@ def common_factors(log_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Args:
         log_ms: keys x processes, NaN where not measured.
     """
-    present = np.isfinite(log_ms)
-    n_keys, n_processes = log_ms.shape
-    key, process = np.nonzero(present)
-    links = coo_array(
-        (np.ones(len(key)), (key, n_keys + process)), shape=(n_keys + n_processes, n_keys + n_processes)
-    )
-    component = connected_components(links, directed=False)[1][n_keys:]
-    factors = np.zeros(n_processes)
+    component = _number_components(np.isfinite(log_ms))
+    factors = np.zeros(log_ms.shape[1])
     for number in np.unique(component):
         members = np.flatnonzero(component == number)
         if len(members) > 1:
             part = log_ms[:, members]
             part = part[np.isfinite(part).any(axis=1)]
-            found = _two_processes(part) if len(members) == 2 else _least_absolute(part)
-            factors[members] = found - np.quantile(found, CALM_QUANTILE)
+            effects = _least_absolute(part)
+            factors[members] = effects - np.quantile(effects, CALM_QUANTILE)
     return factors, component
 
 
-def _two_processes(log_ms: np.ndarray) -> np.ndarray:
-    """Exact solution for two processes: the median log ratio over shared keys."""
-    return np.array([0.0, np.nanmedian(log_ms[:, 1] - log_ms[:, 0])])
+def _number_components(present: np.ndarray) -> np.ndarray:
+    """The number of each process's component: processes are linked by the keys that both of them timed."""
+    n_keys, size = present.shape[0], sum(present.shape)
+    key, process = np.nonzero(present)
+    links = coo_array((np.ones(len(key)), (key, n_keys + process)), shape=(size, size))
+    return connected_components(links, directed=False)[1][n_keys:]
 
 
 def _least_absolute(log_ms: np.ndarray, rounds: int = 200, floor: float = 1e-6) -> np.ndarray:
@@ -170,20 +184,23 @@ def _least_absolute(log_ms: np.ndarray, rounds: int = 200, floor: float = 1e-6) 
 
     Alternating medians (median polish) would not do: it never moves two chunks that one key ties together.
     """
+    if log_ms.shape[1] == 2:  # exactly: the median log ratio over shared keys
+        return np.array([0.0, np.nanmedian(log_ms[:, 1] - log_ms[:, 0])])
     present = np.isfinite(log_ms)
     y = np.where(present, log_ms, 0.0)
     y = np.where(present, y - (y.sum(1) / present.sum(1))[:, None], 0.0)  # numerics: differences are small
     weight = present.astype(float)
     effects = np.zeros(log_ms.shape[1])
     for _ in range(rounds):
+        # Least squares at these weights: the normal equations with the keys' levels eliminated.
         per_key = weight.sum(axis=1)
         weighted = weight * y
         matrix = np.diag(weight.sum(axis=0)) - weight.T @ (weight / per_key[:, None])
         right = weighted.sum(axis=0) - weight.T @ (weighted.sum(axis=1) / per_key)
         before, effects = effects, np.linalg.lstsq(matrix, right, rcond=None)[0]
+        # Weighted by one over the deviation, a square counts as that deviation.
         level = (weight * (y - effects)).sum(axis=1) / per_key
-        residual = np.abs(y - effects - level[:, None])
-        weight = present / np.maximum(residual, floor)
+        weight = present / np.maximum(np.abs(y - effects - level[:, None]), floor)
         if np.abs(effects - before).max() < 1e-6:
             break
     return effects

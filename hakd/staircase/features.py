@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from hakd.staircase.combs import comb, comb_upside_down
 from hakd.staircase.curve import Curve, shape_from
-from hakd.staircase.mapping import Change, changes, comb, comb_upside_down
+from hakd.staircase.mapping import Change, changes
 
 STEPS = "steps"
 

@@ -20,10 +20,8 @@ PERIODS = 48  # of combs, at most
 ROUGH = (1e-5, 0.03)  # variance of a random walk over a unit of log width: a smooth envelope, a rough one
 SLOPE, SLOPE_SD = 0.7, 0.4  # of log latency over log width: 0 is overhead alone, 1 is proportional
 BEND_SD = 0.3  # of an envelope, over a unit of log width squared
-TOOTH_SD, TAPER_SD = (
-    0.2,
-    0.1,
-)  # of a comb's factor, as a logarithm, and of its change over a unit of log width
+TOOTH_SD = 0.2  # of a comb's factor, as a logarithm
+TAPER_SD = 0.1  # and of its change over a unit of log width
 NO_STAIRS, NO_COMB = 0.5, 0.5  # prior probabilities
 NOISE = 0.25  # standard deviation of a point, in tolerances
 LIKELY = 40  # hypotheses that predictions are made of
@@ -74,9 +72,9 @@ def _hypotheses(width: int, full: int) -> _Hypotheses:
 
 def _prior(moduli: np.ndarray, none: float, weights: np.ndarray) -> np.ndarray:
     """Probabilities: `none` is shared by the moduli of 1, the rest goes by weight, powers of two count twice."""
-    plain = moduli == 1
-    weights = np.where(plain, 0.0, np.where(moduli & (moduli - 1), 1.0, 2.0) * weights)
-    return np.where(plain, none / plain.sum(), (1 - none) * weights / max(weights.sum(), 1e-9)) + 1e-12
+    absent = moduli == 1
+    weights = np.where(absent, 0.0, np.where(moduli & (moduli - 1), 1.0, 2.0) * weights)
+    return np.where(absent, none / absent.sum(), (1 - none) * weights / max(weights.sum(), 1e-9)) + 1e-12
 
 
 def chances(
@@ -87,6 +85,7 @@ def chances(
     timed = np.array([w for w in known if w > width]) - width
     values = np.log([known[w + width] / known[width] for w in timed])
     noise = (NOISE * eps) ** 2 + 1e-6
+    # What the timed ratios are off from the trend by, and its covariance under each hypothesis.
     walk = np.minimum(h.log_width[timed][:, None], h.log_width[timed])
     at = h.envelopes[:, timed]
     envelope = at @ at.transpose(0, 2, 1) + h.rough[:, None, None] * walk
@@ -96,6 +95,7 @@ def chances(
     alike = noise * (1 + np.eye(len(timed)))  # what the pruned width is off by is in all ratios
     covariance = envelope[:, None] + comb + alike
     e, c, weights = _likeliest(covariance, off, h.log_prior)
+    # Under the likeliest, mean and variance at all widths, given the timed ones.
     cross = h.envelopes[e] @ at[e].transpose(0, 2, 1) + h.combs[c] @ teeth[c].transpose(0, 2, 1) + noise
     cross += h.rough[e][:, None, None] * np.minimum(h.log_width[:, None], h.log_width[timed])
     gains = cross @ np.linalg.inv(covariance[e, c])

@@ -1,7 +1,7 @@
-"""What to time next where other devices' curves say beforehand what a curve may look like.
+"""What to time next where other devices' curves say in advance what a curve may look like.
 
 A forecast (`hakd.transfer` makes it) only orders what is timed, and lets a plan stop early where timed points bear it
-out: both sides of every end that it foretells are timed, and choices read timed points alone. Where the forecast errs
+out: both sides of every end that it predicts are timed, and choices read timed points alone. Where the forecast errs
 by more than it allows itself, the plan without one takes over (`hakd.staircase.plan`, `hakd.staircase.mapping`). What
 that costs, and what a good forecast saves: docs/transfer.md.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from hakd.staircase.curve import OWN_RESIDUAL_KEYS, TOLERANCE_FLOOR, Curve, line_shape, shape_from
 from hakd.staircase.mapping import map_more, map_start
-from hakd.staircase.plan import POINTS, beside_multiples, extend, open_run, targets
+from hakd.staircase.plan import POINTS, beside_multiples, extend, open_run, targets, untimed
 
 STEP = math.log(1.03)  # a step worth naming: as docs/planner.md counts them
 AROUND = 4  # channels to each side that say what the slope is
@@ -22,11 +22,9 @@ CLEARLY = 0.01  # log ratio beyond a limit
 SURPRISE = 3.0  # standard deviations by which a point may be off
 VAGUE = 0.1  # standard deviation of a log ratio that is no forecast any more
 FEW = 8  # timed widths after which a doubtful forecast is given up
-LINE_POINTS = 5  # on a foretold slope; `plan.SLOPE_POINTS` on others
+LINE_POINTS = 5  # on a predicted slope; `plan.SLOPE_POINTS` on others
 OPEN = 0.03  # of a map's widths may be left open
-NARROWEST = (
-    3  # nothing is learned from one or two channels: a depthwise layer of one is a dense one to engines
-)
+NARROWEST = 3  # one or two channels show nothing: a depthwise layer of one is a dense one to engines
 MAP_FIRST = 4
 MAP_BATCH = 3
 MAP_POINTS = 12  # of a group of up to 160 channels; more for wider ones
@@ -50,7 +48,7 @@ class Forecast:
         mean: (widths,).
         covariance: (widths, widths).
         timed: the curve's widths that it is conditioned on.
-        errors: by how much each of these differs from what the others foretell of it, log ratio.
+        errors: by how much each of these differs from what the others predict, log ratio.
         spreads: and the standard deviation that it should differ by.
     """
 
@@ -61,7 +59,7 @@ class Forecast:
     spreads: tuple[float, ...]
 
     def agrees(self) -> bool:
-        """Whether every timed width is where the others foretell it: within its spread, or nearer than a step."""
+        """Whether every timed width is where the others predict it: within its spread, or nearer than a step."""
         return all(
             abs(error) <= max(STEP, SURPRISE * spread)
             for error, spread in zip(self.errors, self.spreads, strict=True)
@@ -78,7 +76,7 @@ class Forecast:
         """Where the run from a width ends, and the widest width that is not slower: timed ones as they were timed.
 
         A width that was not timed ends the run only if it is surely slower: beyond the limit by its standard deviation
-        and by `CLEARLY`. A tread's slope is not foretold to the last percent, its end is.
+        and by `CLEARLY`. The slope of a plateau is not predicted to the last percent, its end is.
         """
         mean, spread = self.relative(width)
         limit = np.full(len(mean), math.log1p(eps))
@@ -93,7 +91,7 @@ class Forecast:
         return run, max(run, width + int(fast[-1]))
 
     def is_line(self, width: int, full: int, eps: float) -> bool:
-        """Whether it foretells a slope without steps from a width on."""
+        """Whether it predicts a slope without steps from a width on."""
         if full - width < 2:
             return False
         widths = range(width, full + 1)
@@ -105,21 +103,23 @@ class Forecast:
         A step is a change from one width to the next of over 3 %, and by so much off the median change around it.
         """
         change, chance = np.diff(self.mean), self._chances()
-        places = np.flatnonzero(chance > 0.5).tolist()
-        found = [LikelyStep(i + 1, i + 2, math.exp(change[i]), float(chance[i])) for i in places]
-        return sorted(found, key=lambda step: -abs(math.log(step.ratio)))
+        likely = [
+            LikelyStep(i + 1, i + 2, math.exp(change[i]), float(chance[i]))
+            for i in np.flatnonzero(chance > 0.5).tolist()
+        ]
+        return sorted(likely, key=lambda step: -abs(math.log(step.ratio)))
 
     def _chances(self) -> np.ndarray:
         """Of a step from each width to the next."""
         change = np.diff(self.mean)
         variance = np.diag(self.covariance)
         spread = np.sqrt(np.maximum(variance[1:] + variance[:-1] - 2 * np.diag(self.covariance, 1), 1e-12))
-        found = []
+        chances = []
         for i, value in enumerate(change):
             slope = float(np.median(change[max(0, i - AROUND) : i + AROUND + 1]))
             beyond = min(abs(value), abs(value - slope)) - STEP
-            found.append(0.5 * math.erfc(-beyond / spread[i] / math.sqrt(2)))
-        return np.array(found)
+            chances.append(0.5 * math.erfc(-beyond / spread[i] / math.sqrt(2)))
+        return np.array(chances)
 
     def open_share(self) -> float:
         """Share of the widths of which it is not sure whether a step follows: a chance of 5 to 95 %."""
@@ -138,54 +138,52 @@ def guided_targets(forecast: Forecast, width: int, full: int) -> list[int]:
     """Widths to time first for one choice, ascending: the width, both sides of where its run ends, the full width.
 
     And what the plan without a forecast starts with, up to the five widths by which a curve's own noise is judged: with
-    fewer that of the whole sweep counts, and a curve may be left open that its own noise would tell.
+    fewer that of the whole sweep counts, and a curve may be left open that its own noise would decide.
     """
     if width == full:
         return [width]
     if forecast.is_line(width, full, TOLERANCE_FLOOR):
-        found = {width, full, *beside_multiples(width, full)[:1], (width + full) // 2}
+        widths = {width, full, *beside_multiples(width, full)[:1], (width + full) // 2}
     else:
         run, _ = forecast.ends(None, width, full, TOLERANCE_FLOOR)
-        found = {width, run, min(run + 1, full), full}
-    for more in targets(width, full):
-        if len(found) < OWN_RESIDUAL_KEYS:
-            found.add(more)
-    return sorted(found)
+        widths = {width, run, min(run + 1, full), full}
+    more = [w for w in targets(width, full) if w not in widths]
+    return sorted([*widths, *more[: max(0, OWN_RESIDUAL_KEYS - len(widths))]])
 
 
 def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> list[int]:
-    """Widths to time next for one choice, ascending; empty when timed points settle it as foretold."""
-    room = POINTS - sum(width <= w <= full for w in curve.widths)
+    """Widths to time next for one choice, ascending; empty when timed points settle it as predicted."""
+    count = sum(width <= w <= full for w in curve.widths)
+    room = POINTS - count
     if curve.residual_p95 is None or room <= 0 or width == full:
         return []
-    count = sum(width <= w <= full for w in curve.widths)
     _, spread = forecast.relative(width)
     if not forecast.agrees() or np.percentile(spread[width - 1 : full], 90) > VAGUE:
-        return _without(curve, width, full)
-    line = shape_from(curve, width) == "line"
-    if forecast.is_line(width, full, curve.eps):
-        if not line:
-            return _without(curve, width, full)
-        more = [w for w in beside_multiples(width, full) if w not in curve.widths]
-        return sorted(more[: max(0, LINE_POINTS - count)])
+        return _extend_alone(curve, width, full)
+    # Where a slope is predicted and seen, little is left to time; where it is not seen, the forecast is wrong.
+    line, predicted_line = shape_from(curve, width) == "line", forecast.is_line(width, full, curve.eps)
+    if line and predicted_line:
+        return sorted(untimed(beside_multiples(width, full), curve)[: max(0, LINE_POINTS - count)])
+    if predicted_line:
+        return _extend_alone(curve, width, full)
+    # Both sides of the predicted ends first: points between steps can look like a line themselves.
     run, widest = forecast.ends(curve, width, full, curve.eps)
-    wanted = [w for w in dict.fromkeys((run, run + 1, widest)) if w <= full and w not in curve.widths]
-    if wanted:
-        return sorted(wanted[:room])
-    if line:  # steps are foretold, and points that look like a line hide them
-        return _without(curve, width, full)
-    if wanted := open_run(curve, width, full):
-        return wanted[:room]
+    if ends := untimed((w for w in (run, run + 1, widest) if w <= full), curve):
+        return sorted(ends[:room])
+    if line:
+        return _extend_alone(curve, width, full)
+    # Then what the run still needs by its own timed points, then whichever width the forecast may be wrong about.
+    if needed := open_run(curve, width, full):
+        return needed[:room]
     doubt = forecast.doubtful(width, full, curve.eps, widest)
     if doubt is None:
         return []
     return [doubt] if count < FEW else extend(curve, width, full)
 
 
-def _without(curve: Curve, width: int, full: int) -> list[int]:
+def _extend_alone(curve: Curve, width: int, full: int) -> list[int]:
     """The plan without a forecast, from its first widths on."""
-    first = [w for w in targets(width, full) if w not in curve.widths]
-    return first or extend(curve, width, full)
+    return untimed(targets(width, full), curve) or extend(curve, width, full)
 
 
 def map_points(full: int) -> int:
@@ -201,30 +199,25 @@ def guided_map_start(forecast: Forecast, width: int, full: int) -> list[int]:
 
 
 def guided_map_more(forecast: Forecast, curve: Curve, full: int, points: int | None = None) -> list[int]:
-    """Widths to time next for a whole curve, ascending; empty when it is as foretold, and that surely.
+    """Widths to time next for a whole curve, ascending; empty when it is as predicted, and that surely.
 
     Both sides of the largest likely step that was not timed, and where the forecast is least sure. A forecast that
-    errs, or is still unsure after `map_points` widths, gives way to the plan without one; with `points` given it goes
-    on to so many whatever it is worth.
+    errs, or is still unsure after `map_points` widths, gives way to the plan without one; with `points` it goes on
+    to that number of widths whatever it is worth.
     """
     if curve.residual_p95 is None:
         return []
     room = (points or map_points(full)) - len(curve.widths)
     if points is None:
-        sure = forecast.agrees() and forecast.open_share() <= OPEN
-        if sure and len(curve.widths) >= FEW:
+        agrees = forecast.agrees()
+        if agrees and forecast.open_share() <= OPEN and len(curve.widths) >= FEW:
             return []
-        if room <= 0 or not forecast.agrees():
-            return _map_without(curve, full)
-    sides = [w for step in forecast.steps() for w in (step.before, step.after) if w <= full]
-    sides = [w for w in dict.fromkeys(sides) if w not in curve.widths][:2]
+        if room <= 0 or not agrees:
+            return untimed(map_start(full), curve) or map_more(curve, full)
+    steps = forecast.steps()
+    sides = untimed((w for step in steps for w in (step.before, step.after) if w <= full), curve)[:2]
     rest = _least_sure(forecast, [*curve.widths, *sides], MAP_BATCH - len(sides), full)
     return sorted([*sides, *rest][: max(room, 0)])
-
-
-def _map_without(curve: Curve, full: int) -> list[int]:
-    first = [w for w in map_start(full) if w not in curve.widths]
-    return first or map_more(curve, full)
 
 
 def _least_sure(forecast: Forecast, timed: Sequence[int], count: int, full: int) -> list[int]:
@@ -232,18 +225,17 @@ def _least_sure(forecast: Forecast, timed: Sequence[int], count: int, full: int)
     rest = forecast.covariance[:full, :full].copy()
     noise = TOLERANCE_FLOOR**2 / 4
 
-    def given(width: int) -> None:
+    def condition_on(width: int) -> None:
         i = width - 1
         rest[:] -= np.outer(rest[:, i], rest[i]) / (rest[i, i] + noise)
 
     for width in timed:
-        given(width)
-    found: list[int] = []
+        condition_on(width)
+    chosen: list[int] = []
     for _ in range(max(0, count)):
         variance = np.diag(rest).copy()
         variance[: NARROWEST - 1] = -1
-        variance[[w - 1 for w in (*timed, *found)]] = -1
-        best = int(np.argmax(variance)) + 1
-        found.append(best)
-        given(best)
-    return found
+        variance[[w - 1 for w in (*timed, *chosen)]] = -1
+        chosen.append(int(np.argmax(variance)) + 1)
+        condition_on(chosen[-1])
+    return chosen

@@ -1,14 +1,14 @@
 """How much slower a layer can get when a few of its channels are pruned (Radu et al., arXiv 2002.08697).
 
-A library picks its kernel by the shape of a layer, so that a narrower one can take longer. Told from the widths that
-were timed, and only from these: what was not timed is not known.
+A library picks its kernel by the shape of a layer, so that a narrower one can take longer. Only widths that were timed
+count: what was not timed is not known.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hakd.staircase.combs import latency_by_width
 from hakd.staircase.curve import OPEN, TOGETHER, Curve
 
 SHARE = 0.12  # of the channels: what the paper pruned
@@ -73,30 +73,24 @@ def slowdown(curve: Curve, start: int, share: float = SHARE) -> Slowdown:
     `start` itself need not have been timed: then nothing is known.
     """
     least = lowest(start, share)
-    if start not in curve.widths:
+    narrower = [(ms, width) for width, ms in latency_by_width(curve).items() if least <= width < start]
+    if start not in curve.widths or not narrower:
         return Slowdown(start, None, None, 0, start - least)
-    found = [(latency, width) for width, latency in _timed(curve) if least <= width < start]
-    if not found:
-        return Slowdown(start, None, None, 0, start - least)
-    latency, width = max(found)
-    return Slowdown(start, width, latency / curve.at(start) - 1, len(found), start - least)
+    slowest_ms, width = max(narrower)
+    return Slowdown(start, width, slowest_ms / curve.at(start) - 1, len(narrower), start - least)
 
 
 def hazard(curve: Curve, full: int, share: float = SHARE) -> Hazard:
     """Both of a curve: from its full width, and from whichever timed width is worst."""
-    cases = [slowdown(curve, start, share) for start in curve.widths]
-    known = [case for case in cases if case.ratio is not None]
+    known = [case for start in curve.widths if (case := slowdown(curve, start, share)).ratio is not None]
     worst = max(known, key=lambda case: (case.ratio or 0.0, case.start), default=None)
     from_full = slowdown(curve, full, share)
-    told = all(_told(curve, one) for one in (from_full, worst) if one is not None and one.worst is not None)
-    return Hazard(curve.group, curve.level, full, from_full, worst, told, curve.reason)
+    decided = all(_is_decided(curve, case) for case in (from_full, worst) if case is not None)
+    return Hazard(curve.group, curve.level, full, from_full, worst, decided, curve.reason)
 
 
-def _told(curve: Curve, found: Slowdown) -> bool:
+def _is_decided(curve: Curve, case: Slowdown) -> bool:
     """Whether the worst is surely slower or surely not, together with all that is said of the network."""
-    assert found.worst is not None
-    return curve.verdict(curve.index(found.worst), curve.index(found.start), TOGETHER) != OPEN
-
-
-def _timed(curve: Curve) -> Iterator[tuple[int, float]]:
-    return zip(curve.widths, curve.latency_ms, strict=True)
+    if case.worst is None:
+        return True
+    return curve.verdict(curve.index(case.worst), curve.index(case.start), TOGETHER) != OPEN

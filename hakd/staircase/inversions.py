@@ -22,7 +22,9 @@ class Inversion:
     wide: int
     ratio: float
     faster: int
-    trusted: bool = True  # in older files False where nothing was told; what is listed now is told for sure
+    trusted: bool = (
+        True  # in older files False where nothing was decided; what is listed now is decided for sure
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -36,32 +38,22 @@ def inversions(curve: Curve) -> list[Inversion]:
     is said of a network holds together (`curve.TOGETHER`).
     """
     widths, latency = curve.arrays()
-    found = []
+    inverted = []
     for i in range(len(widths) - 1):
         faster = np.array([curve.faster(j, i) for j in range(i + 1, len(widths))])
         if faster.any():
             best = i + 1 + int(np.argmin(np.where(faster, latency[i + 1 :], np.inf)))
-            found.append(
-                Inversion(
-                    curve.group,
-                    curve.level,
-                    int(widths[i]),
-                    int(widths[best]),
-                    float(latency[i] / latency[best]),
-                    int(faster.sum()),
-                )
-            )
-    return found
+            ends, ratio = (int(widths[i]), int(widths[best])), float(latency[i] / latency[best])
+            inverted.append(Inversion(curve.group, curve.level, *ends, ratio, int(faster.sum())))
+    return inverted
 
 
-def in_words(found: Sequence[Inversion], shown: int = 3) -> str:
+def in_words(inverted: Sequence[Inversion], shown: int = 3) -> str:
     """The largest of one curve in a line, from narrow to wide; empty for none."""
-    if not found:
+    if not inverted:
         return ""
-    largest = sorted(found, key=lambda one: -one.ratio)[:shown]
-    words = [
-        f"{one.narrow} is {one.ratio - 1:.0%} slower than {one.wide}"
-        for one in sorted(largest, key=lambda one: one.narrow)
-    ]
-    more = f" and {len(found) - shown} more" if len(found) > shown else ""
+    largest = sorted(inverted, key=lambda step: -step.ratio)[:shown]
+    largest.sort(key=lambda step: step.narrow)
+    words = [f"{step.narrow} is {step.ratio - 1:.0%} slower than {step.wide}" for step in largest]
+    more = f" and {len(inverted) - shown} more" if len(inverted) > shown else ""
     return f"narrower but slower: {', '.join(words)}{more}"

@@ -8,17 +8,17 @@ adjacent widths is reported with the gap it lies in (`changes`). What stays hidd
 inside one gap.
 """
 
+import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from hakd.staircase.combs import BELOW_TOOTH, COARSE, check_points, teeth
 from hakd.staircase.curve import Curve
+from hakd.staircase.plan import untimed
 
-COARSE = 16
 POINTS = 25  # a group of up to 160 channels; more for wider ones (`budget`)
 WIDE_GAP = 8  # a gap of more channels whose ends agree is looked into
 KEPT = 3  # points kept back when looking into quiet gaps, for what is found there
-BELOW_TOOTH = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,17 @@ def map_more(curve: Curve, full: int) -> list[int]:
     room = budget(full) - len(curve.widths)
     if curve.residual_p95 is None or room <= 0:
         return []
-    first = [tooth - 1 for tooth in _tell_tale(full) if tooth - 1 not in curve.widths]
-    if first:  # whether it is a comb decides what the rest of the budget is for
-        return sorted(first[:room])
-    wanted = [tooth - back for tooth in _teeth(curve) or _slow_teeth(curve) for back in (*BELOW_TOOTH, -1)]
-    wanted = [width for width in wanted if width <= full]
-    wanted += [_probe(change) for change in _by_size(changes(curve)) if not change.exact]
-    wanted = [width for width in dict.fromkeys(wanted) if width not in curve.widths]
+    # Whether it is a comb decides what the rest of the budget is for.
+    if before_teeth := untimed((tooth - 1 for tooth in check_points(full)), curve):
+        return sorted(before_teeth[:room])
+    # What the modulus of a comb is read off, then every change that is not narrowed down yet, the largest first.
+    at_teeth = teeth(curve) or teeth(curve, slow=True)
+    beside_teeth = [tooth - back for tooth in at_teeth for back in (*BELOW_TOOTH, -1) if tooth - back <= full]
+    open_changes = [change for change in changes(curve) if not change.exact]
+    open_changes.sort(key=lambda change: -abs(math.log(change.ratio)))
+    wanted = untimed([*beside_teeth, *map(_probe, open_changes)], curve)
     if not wanted:
-        gaps = _quiet_gaps(curve)
-        wanted = [_middle(left, right) for left, right in gaps[: max(room - KEPT, 0)]]
+        wanted = [_middle(*gap) for gap in _quiet_gaps(curve)[: max(room - KEPT, 0)]]
     return sorted(wanted[:room])
 
 
@@ -80,12 +81,8 @@ def changes(curve: Curve) -> list[Change]:
     ]
 
 
-def _by_size(found: list[Change]) -> list[Change]:
-    return sorted(found, key=lambda change: -abs(math.log(change.ratio)))
-
-
 def _probe(change: Change) -> int:
-    """The width that tells most about an open change, were it a step of the usual kind.
+    """The width that shows most of an open change, were it a step of the usual kind.
 
     A rise comes right after a multiple; a fall right before one (a tooth), or right after one (the end of a hump).
     """
@@ -112,61 +109,5 @@ def _middle(left: int, right: int) -> int:
 def _quiet_gaps(curve: Curve) -> list[tuple[int, int]]:
     """Wide gaps whose ends agree, the widest first."""
     loud = {change.before for change in changes(curve)}
-    gaps = [(a, b) for a, b in zip(curve.widths, curve.widths[1:], strict=False) if a not in loud]
-    return sorted((gap for gap in gaps if gap[1] - gap[0] > WIDE_GAP), key=lambda gap: gap[0] - gap[1])
-
-
-def comb(curve: Curve) -> int | None:
-    """The modulus of a comb (2, 4, 8 or 16: its multiples are faster than the widths beside them), None for no comb.
-
-    Told on two teeth t: the smallest m for which t - m is as fast as a tooth, nearer to t than to t - 1.
-    """
-    return _modulus(curve, _teeth(curve), lambda ms, between: ms <= between)
-
-
-def comb_upside_down(curve: Curve) -> int | None:
-    """The modulus of a comb whose multiples are *slower* than the widths beside them, told alike; None for no such."""
-    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
-    teeth = _slow_teeth(curve)
-    if not all(known.get(t + 1, math.inf) * (1 + curve.eps) < known[t] for t in teeth):
-        return None  # it goes on at that height: a staircase
-    modulus = _modulus(curve, teeth, lambda ms, between: ms >= between)
-    return (
-        None if modulus == COARSE else modulus
-    )  # of 16 it would be told on multiples of 16 alone: a rise will do
-
-
-def _modulus(curve: Curve, teeth: list[int], alike: Callable[[float, float], bool]) -> int | None:
-    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
-    found = set()
-    for tooth in teeth:
-        if not {tooth - back for back in BELOW_TOOTH} <= known.keys():
-            return None
-        between = math.sqrt(known[tooth] * known[tooth - 1])
-        found.add(next((back for back in BELOW_TOOTH if alike(known[tooth - back], between)), COARSE))
-    return found.pop() if len(found) == 1 else None
-
-
-def _tell_tale(full: int) -> list[int]:
-    """Two multiples of 16, at about a half and three quarters: where every comb has a tooth, and slopes are slight."""
-    if full < 2 * COARSE:
-        return []
-    half = max(COARSE, full // 2 // COARSE * COARSE)
-    return [half, max(half + COARSE, 3 * full // 4 // COARSE * COARSE)]
-
-
-def _teeth(curve: Curve) -> list[int]:
-    """The tell-tale multiples, if each is faster than the width before: a hump ends once, only a comb falls twice."""
-    return _alike_teeth(curve, lambda tooth, before, limit: before > limit * tooth)
-
-
-def _slow_teeth(curve: Curve) -> list[int]:
-    """The tell-tale multiples, if each is slower than the width before."""
-    return _alike_teeth(curve, lambda tooth, before, limit: tooth > limit * before)
-
-
-def _alike_teeth(curve: Curve, differs: Callable[[float, float, float], bool]) -> list[int]:
-    known = dict(zip(curve.widths, curve.latency_ms, strict=True))
-    teeth, limit = _tell_tale(curve.widths[-1]), 1 + curve.eps
-    there = all({t, t - 1} <= known.keys() for t in teeth)
-    return teeth if there and all(differs(known[t], known[t - 1], limit) for t in teeth) else []
+    gaps = [(a, b) for a, b in itertools.pairwise(curve.widths) if a not in loud and b - a > WIDE_GAP]
+    return sorted(gaps, key=lambda gap: gap[0] - gap[1])

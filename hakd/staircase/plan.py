@@ -9,9 +9,17 @@ is searched by expected gain (`hakd.staircase.gain`), as in Bayesian optimisatio
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hakd.records.errors import HakdError
+from hakd.staircase.combs import (
+    PACKED,
+    gap_beside_fall,
+    hidden_multiples,
+    is_slower,
+    latency_by_width,
+    packed_teeth,
+)
 from hakd.staircase.curve import OWN_RESIDUAL_KEYS, TOLERANCE_FLOOR, Curve, shape_from
 from hakd.staircase.gain import chances
 
@@ -45,12 +53,13 @@ def targets(width: int, full: int) -> list[int]:
 def extend(curve: Curve, width: int, full: int) -> list[int]:
     """Widths to time next, ascending; empty when the decision is made, or `POINTS` widths are timed.
 
-    For the run: the gap before the first slow width, narrowed down; and where a gap of unmeasured widths lies beside a
-    fall (a width faster than the one before by more than the tolerance), the width of the gap beside the slower end,
-    or beside the faster one once it was fallen into: a fall is what a comb looks like from between its teeth, and only
-    such a width tells a comb from the far side of a hump. For the widest one: the width of the largest expected gain,
-    unless `RISING_POINTS` widths never fell: then the run ends at the widest. A slope, on which every width stays, gets
-    `SLOPE_POINTS`: fewer could be a staircase, or a comb between its teeth. A curve of unknown noise is left alone.
+    For the run: the gap before the first slow width is narrowed down. Where a gap of unmeasured widths lies beside a
+    fall (a width faster than the one before by more than the tolerance), a width of the gap is timed next to it: a fall
+    is what a comb looks like from between its teeth, and also what the far side of a hump looks like.
+
+    For the widest one: the width of the largest expected gain, unless `RISING_POINTS` widths never fell; then the run
+    ends at the widest. A slope, on which every width stays, gets `SLOPE_POINTS`: fewer could be a staircase, or a comb
+    between its teeth. A curve of unknown noise is left alone.
 
     Raises:
         HakdError: a width outside 1..full, or one that the curve lacks.
@@ -60,39 +69,42 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
     room = POINTS - sum(width <= w <= full for w in curve.widths)
     if curve.tolerance is None or room <= 0 or width == full or curve.widths[-1] == width:
         return []
-    known = {w: ms for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width <= w <= full}
-    doubt = _second_tooth(known, curve.eps, full)
-    if doubt:
-        return doubt
-    limit = (1 + curve.tolerance) * known[width]
-    chance = chances(known, limit, width, full, curve.eps)
-    rises = len(known) >= RISING_POINTS and not _falls(curve, start)
-    wanted = [] if rises else _widest(known, limit, full, chance)
-    if shape_from(curve, width) == "line":
-        wanted = wanted if len(known) < SLOPE_POINTS else []
-    else:
-        wanted = [*_run(curve, start, limit, full), *wanted]
-    wanted = [w for w in dict.fromkeys(wanted) if w not in known]
-    return sorted(wanted[:room])
+    known = {w: ms for w, ms in latency_by_width(curve, start).items() if w <= full}
+    # Whether a comb is upside down decides what a gap may hide, so a single sign of it is followed up first.
+    if second := _second_tooth(known, curve.eps, full):
+        return second
+    limit_ms = (1 + curve.tolerance) * known[width]
+    wanted: list[int] = []
+    if shape_from(curve, width) != "line":
+        wanted += _run(curve, start, limit_ms, full)
+    elif len(known) >= SLOPE_POINTS:
+        return []
+    if len(known) < RISING_POINTS or _falls(curve, start):
+        wanted += _widest(known, limit_ms, full, curve.eps)
+    return sorted(untimed(wanted, curve)[:room])
+
+
+def untimed(widths: Iterable[int], curve: Curve) -> list[int]:
+    """Those that a curve lacks, in their order, each once."""
+    return [w for w in dict.fromkeys(widths) if w not in curve.widths]
 
 
 def beside_multiples(width: int, full: int) -> list[int]:
     """Where a staircase that looks like a line so far would rise: right after the next multiples, and half-way up."""
     nexts = [(width // modulus + 1) * modulus for modulus in (8, 16, 32)]
-    found = [*(w + 1 for w in nexts), *nexts, (width + full) // 2]
-    return [w for w in dict.fromkeys(found) if w <= full]
+    return [w for w in dict.fromkeys([*(w + 1 for w in nexts), *nexts, (width + full) // 2]) if w <= full]
 
 
 def open_run(curve: Curve, width: int, full: int) -> list[int]:
     """What the run from `width` still needs, ascending: its part of `extend`."""
     limit = (1 + (curve.tolerance or 0.0)) * curve.at(width)
-    return [w for w in _run(curve, curve.index(width), limit, full) if w not in curve.widths]
+    return untimed(_run(curve, curve.index(width), limit, full), curve)
 
 
-def settled(curve: Curve, width: int, full: int) -> bool:
-    """Whether more looks would hardly change a decision: every width is told, and none lies near the limit.
+def is_settled(curve: Curve, width: int, full: int) -> bool:
+    """Whether more looks would hardly change a decision: every width is decided, and none lies near the limit.
 
-    Half the tolerance is what two measurements of a width differ by at most, in 95 % of cases. So a width is told from
+    Half the tolerance is what two measurements of a width differ by at most, in 95 % of cases. So a width is clear of
     the limit (1 + tolerance) when it is slower than that by half a tolerance, or so fast that it would be within a
     tolerance of 1 % too. Which side a width lies on plays no part.
     """
@@ -100,32 +112,36 @@ def settled(curve: Curve, width: int, full: int) -> bool:
         return False
     if curve.tolerance <= NEAR_FLOOR or width == full:
         return True
-    base = curve.at(width)
-    ratios = [
-        ms / base - 1 for w, ms in zip(curve.widths, curve.latency_ms, strict=True) if width < w <= full
-    ]
-    least = min(TOLERANCE_FLOOR, curve.tolerance / 2)
-    return not any(least < ratio < 1.5 * curve.tolerance for ratio in ratios)
+    base_ms, least = curve.at(width), min(TOLERANCE_FLOOR, curve.tolerance / 2)
+    slower_by = [ms / base_ms - 1 for w, ms in latency_by_width(curve).items() if width < w <= full]
+    return not any(least < share < 1.5 * curve.tolerance for share in slower_by)
 
 
 def _run(curve: Curve, start: int, limit_ms: float, full: int) -> list[int]:
-    """What tells where the contiguous run ends."""
+    """The width that shows more of where the contiguous run ends: in the first gap that may hold its end; or none."""
     for i in range(start + 1, len(curve.widths)):
         left, right = curve.widths[i - 1], curve.widths[i]
         if right > full:
             break
-        hidden = hidden_multiples(curve, start, i)
-        if hidden:
-            return [hidden[len(hidden) // 2] if curve.latency_ms[i] > limit_ms else hidden[-1]]
-        if curve.latency_ms[i] > limit_ms:
+        slow = curve.latency_ms[i] > limit_ms
+        if hidden := hidden_multiples(curve, start, i):
+            # The widest is the likeliest to be slow: where it is not, none is. Before a slow width bisect.
+            return [hidden[len(hidden) // 2] if slow else hidden[-1]]
+        if slow:
             return [_between(curve, start, i, limit_ms)] if right - left > 1 else []
         if gap_beside_fall(curve, start, i):
-            if curve.latency_ms[i] * (1 + curve.eps) >= curve.latency_ms[i - 1]:
-                return [left + 1]
-            beside = curve.latency_ms[i + 1] if right + 1 in curve.widths else math.inf
-            tooth = beside > (1 + curve.eps) * curve.latency_ms[i]
-            return [right - 1 if tooth else _after(left, right)]
+            return [_beside_fall(curve, i)]
     return []
+
+
+def _beside_fall(curve: Curve, i: int) -> int:
+    """Which width of the gap before index i, beside a fall, shows a comb or the far side of a hump."""
+    left, right = curve.widths[i - 1], curve.widths[i]
+    if not is_slower(curve.latency_ms[i - 1], curve.latency_ms[i], curve.eps):
+        return left + 1  # the fall lies before the gap: does it stay that fast?
+    # The fall lies in the gap. At a tooth it comes right before the end; a next width that stays fast rules that out.
+    after = curve.latency_ms[i + 1] if right + 1 in curve.widths else math.inf
+    return right - 1 if is_slower(after, curve.latency_ms[i], curve.eps) else _after(left, right)
 
 
 def _between(curve: Curve, start: int, i: int, limit_ms: float) -> int:
@@ -134,13 +150,13 @@ def _between(curve: Curve, start: int, i: int, limit_ms: float) -> int:
     On a comb between two of its teeth the widths rise evenly: at the odd one where a line puts the limit.
     """
     left, right = curve.widths[i - 1], curve.widths[i]
-    known = dict(zip(curve.widths[start : i + 1], curve.latency_ms[start : i + 1], strict=True))
     odd = [w for w in range(left + 1, right) if w % 2]
     if not _falls(curve, start) or not odd or right % 2 == 0:
         return _after(left, right)
+    known = latency_by_width(curve, start, i + 1)
     before = max((w for w in known if w % 2 and w < right), default=left)
-    guess = _crossing(before, right, known, limit_ms)
-    return min(odd, key=lambda w: abs(w - guess))
+    crossing = _crossing(before, right, known, limit_ms)
+    return min(odd, key=lambda w: abs(w - crossing))
 
 
 def _crossing(left: int, right: int, known: dict[int, float], limit_ms: float) -> float:
@@ -161,16 +177,17 @@ def _after(left: int, right: int) -> int:
 
 
 def _falls(curve: Curve, start: int) -> bool:
-    """Whether any timed width is faster than a narrower one."""
-    return any(b * (1 + curve.eps) < a for a, b in itertools.pairwise(curve.latency_ms[start:]))
+    """Whether any timed width is faster than the one before."""
+    return any(is_slower(a, b, curve.eps) for a, b in itertools.pairwise(curve.latency_ms[start:]))
 
 
-def _widest(known: Mapping[int, float], limit_ms: float, full: int, chance: Mapping[int, float]) -> list[int]:
+def _widest(known: Mapping[int, float], limit_ms: float, full: int, eps: float) -> list[int]:
     """The width of the largest expected gain over the widest fast one timed; none where no gain is worth a point.
 
     Up to the number of points that say how noisy a curve is, any gain is.
     """
     widest = max(w for w, ms in known.items() if ms <= limit_ms)
+    chance = chances(known, limit_ms, min(known), full, eps)
     least_chance, least_gain = (LONG_SHOT, SMALLEST_GAIN) if len(known) >= OWN_RESIDUAL_KEYS else (0.0, 0.0)
     ahead = [w for w in range(widest + 1, full + 1) if w not in known and chance[w] >= least_chance]
     gain = {w: (w - widest) * chance[w] for w in ahead}
@@ -178,52 +195,9 @@ def _widest(known: Mapping[int, float], limit_ms: float, full: int, chance: Mapp
     return [best] if best is not None and gain[best] >= least_gain else []
 
 
-def _teeth(known: Mapping[int, float], eps: float) -> tuple[list[int], list[int]]:
-    """Multiples of 4 that are slower than the next wider width, and those that are not."""
-    told = [w for w in known if w % 4 == 0 and w + 1 in known]
-    slower = [w for w in told if known[w] > (1 + eps) * known[w + 1]]
-    return slower, [w for w in told if w not in slower]
-
-
-def is_inverted(known: Mapping[int, float], eps: float) -> bool:
-    """Whether multiples of 4 are the slow widths: a comb upside down, as some engines' packing of inputs makes.
-
-    Two timed teeth at least say so, and more than say otherwise: one alone may be the end of a hump.
-    """
-    slower, others = _teeth(known, eps)
-    return len(slower) > max(1, len(others))
-
-
 def _second_tooth(known: Mapping[int, float], eps: float, full: int) -> list[int]:
     """Where one multiple of 4 is slower than what follows it and none is not: the width after another one."""
-    slower, others = _teeth(known, eps)
-    if len(slower) != 1 or others:
+    slow, others = packed_teeth(known, eps)
+    if len(slow) != 1 or others:
         return []
-    return [w + 1 for w in sorted(known) if w % 4 == 0 and w not in slower and w < full][:1]
-
-
-def hidden_multiples(curve: Curve, start: int, i: int) -> list[int]:
-    """Multiples of 4 in the gap before index i of a curve on which these are slow (`is_inverted`) from `start` on.
-
-    On such a curve the ends of a gap say nothing about them. Empty for any other curve.
-    """
-    left, right = curve.widths[i - 1], curve.widths[i]
-    return list(range((left // 4 + 1) * 4, right, 4)) if _inverted_from(curve, start) else []
-
-
-def _inverted_from(curve: Curve, start: int) -> bool:
-    known = dict(zip(curve.widths[start:], curve.latency_ms[start:], strict=True))
-    return is_inverted(known, curve.eps)
-
-
-def gap_beside_fall(curve: Curve, start: int, i: int) -> bool:
-    """Whether unmeasured widths lie between indices i - 1 and i, and the latency falls into or out of that gap.
-
-    A fall is a width faster by more than the tolerance than the measured one before it, at or after index `start`.
-    Where multiples of 4 are the slow ones, falls come from these, and gaps are judged by `hidden_multiples` instead.
-    """
-    if curve.widths[i] - curve.widths[i - 1] == 1 or _inverted_from(curve, start):
-        return False
-    falls_here = curve.latency_ms[i] * (1 + curve.eps) < curve.latency_ms[i - 1]
-    fell = i - 1 > start and curve.latency_ms[i - 1] * (1 + curve.eps) < curve.latency_ms[i - 2]
-    return falls_here or fell
+    return [w + 1 for w in sorted(known) if w % PACKED == 0 and w not in slow and w < full][:1]

@@ -73,13 +73,13 @@ def predict_left_out(sums_ms: Times, measured_ms: Times, tiles: Counts | None = 
     if len(sums) == 1:
         return sums.copy()
     counts = None if tiles is None else np.asarray(tiles)
-    found = np.empty_like(sums)
+    predicted = np.empty_like(sums)
     for i in range(len(sums)):
         others = np.arange(len(sums)) != i
         kept = None if counts is None else counts[others]
         fitted = fit_overhead(sums[others], measured[others], kept)
-        found[i] = predict(sums[i], fitted, None if counts is None else int(counts[i]))
-    return found
+        predicted[i] = predict(sums[i], fitted, None if counts is None else int(counts[i]))
+    return predicted
 
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from typing import Protocol
 from hakd.staircase.curve import Curve
 from hakd.staircase.guided import Forecast, guided_extend, guided_map_more, guided_map_start, guided_targets
 from hakd.staircase.mapping import map_more, map_start
-from hakd.staircase.plan import extend, settled, targets
+from hakd.staircase.plan import extend, is_settled, targets
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Mode:
 
 
 MODES: Mapping[str, Mode] = {
-    "targets": Mode(targets, extend, 10, Curve.decided, settled),
+    "targets": Mode(targets, extend, 10, Curve.decided, is_settled),
     "map": Mode(
         lambda width, full: sorted({width, *map_start(full)}),
         lambda curve, width, full: map_more(curve, full),
@@ -51,7 +51,7 @@ class Guide(Protocol):
         """What all that was noted says of it."""
 
 
-def guided(mode: str, guide: Guide) -> Mode:
+def guide_mode(mode: str, guide: Guide) -> Mode:
     """A mode of `MODES` that goes by a guide where that proves right; `exhaustive` has nothing to be guided in."""
     plain = MODES[mode]
     if mode == "exhaustive":

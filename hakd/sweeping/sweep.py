@@ -17,7 +17,7 @@ from hakd.records.graph import Graph
 from hakd.staircase.curve import tolerance
 from hakd.staircase.curve_rows import timed_row
 from hakd.sweeping.following import Line, sweep_lines
-from hakd.sweeping.modes import MODES, Guide, guided
+from hakd.sweeping.modes import MODES, Guide, guide_mode
 from hakd.sweeping.parts import engine_graph, neighbours, point
 from hakd.sweeping.timing import Measuring, device_from, known, reference_part, tile_points, time_tiles
 
@@ -76,7 +76,7 @@ def sweep(
         mode: what of each curve is timed, a key of `MODES`.
         groups: the width groups to time, without any tiles; all of them, and the tiles, for none.
         opened: opens the device; another than the default is for boards that are computed in this process.
-        guiding: makes guides that order what the mode times (`hakd.sweeping.modes.guided`); None for none.
+        guiding: makes guides that order what the mode times (`hakd.sweeping.modes.guide_mode`); None for none.
 
     Raises:
         HakdError: the device does not answer or its engine fails.
@@ -90,7 +90,7 @@ def sweep(
     ]
     if guiding is not None:
         for line in lines:
-            line.mode = guided(mode, guiding(line.name, line.full, line.block))
+            line.mode = guide_mode(mode, guiding(line.name, line.full, line.block))
     first = lines[0].architecture
     reference = reference_part(first, device)
     with opened(device, Path(store)) as board:

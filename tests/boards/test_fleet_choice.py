@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import fleet_choice
 from hakd.boards import Device, Protocol
-from hakd.choosing.joint import TileTable
+from hakd.choosing.tile_costs import TileTable
 from hakd.choosing.within_budgets import Verified
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture

@@ -11,9 +11,9 @@ from hakd.staircase.estimate import Estimate
 Cost = Callable[[int], float]
 
 
-def staircase(tread: int = 16, step: float = 0.04, base: float = 0.1) -> Cost:
-    """onnxruntime over output channels: flat, then up after every multiple of `tread`."""
-    return lambda w: base + step * -(-w // tread)
+def staircase(plateau: int = 16, step: float = 0.04, base: float = 0.1) -> Cost:
+    """onnxruntime over output channels: flat, then up after every multiple of `plateau`."""
+    return lambda w: base + step * -(-w // plateau)
 
 
 def comb(modulus: int = 4, slow: float = 1.4, slope: float = 0.0012) -> Cost:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hakd.choosing.fleet import choose_for_all, shared_candidates, sharing_costs
 from hakd.choosing.fresh import Fresh
-from hakd.choosing.joint import Cost, NoneFits, TileTable, latency_of
+from hakd.choosing.joint import NoneFits
+from hakd.choosing.tile_costs import Cost, TileTable, latency_of
 from hakd.choosing.within_budgets import within_budgets
 from hakd.records.errors import HakdError
 from hakd.staircase.ratio import Ratio, plain

@@ -1,4 +1,4 @@
-"""The joint choice against brute force, on chains, dense and residual networks; its rivals; fleets."""
+"""The joint choice against brute force, on chains, dense and residual networks; its baselines; fleets."""
 
 import math
 
@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hakd.choosing.joint import Cost, NoneFits, TileTable, choose, latency_of
+from hakd.choosing.joint import NoneFits, choose
 from hakd.choosing.table_baselines import knapsack, latency_greedy, separable
+from hakd.choosing.tile_costs import Cost, TileTable, latency_of
 from hakd.records.errors import HakdError
 from tests.unit.tile_networks import SHAPES, brute_force, budget_at, small
 
@@ -138,12 +139,12 @@ def test_a_table_that_is_none_is_refused(latency, sigma):
         TileTable("t", ("g",), latency, sigma)
 
 
-# --- rivals
+# --- baselines
 
 
 @settings(max_examples=25)
 @given(shape=st.sampled_from(list(SHAPES)), seed=st.integers(0, 10**6), share=st.floats(0.2, 1))
-def test_no_rival_beats_the_joint_choice_within_the_budget(shape, seed, share):
+def test_no_baseline_beats_the_joint_choice_within_the_budget(shape, seed, share):
     values, tiles = small(shape, seed)
     cost = Cost("d", tiles, budget_at(values, tiles, share))
     best = choose(values, [cost])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hakd.choosing.joint import Cost, TileTable, latency_of
-from hakd.choosing.learning import NEAR, learned
+from hakd.choosing.learning import NEAR, learn
+from hakd.choosing.tile_costs import Cost, TileTable, latency_of
 
 GROUPS = ("a", "b", "c", "d")
 WIDTHS = (8, 16, 24, 32)
@@ -58,7 +58,7 @@ def test_networks_that_were_not_timed_are_predicted_better_as_well(seed):
 
 
 def learned_at(tiles, overhead_ms, seen):
-    moved, overhead = learned(tiles, overhead_ms, seen, 1.0)
+    moved, overhead = learn(tiles, overhead_ms, seen, 1.0)
     return moved, 1.0, overhead
 
 
@@ -69,7 +69,7 @@ def test_entries_stay_positive_and_errors_as_they_were(seed, count, spread, scal
     tiles = tables(rng)
     true = inside(tiles, rng, spread)
     seen = [(w, max(1e-3, scale * latency_of(true, w)[0])) for w in networks(rng, count)]
-    moved, overhead = learned(tiles, 0.0, seen, 1.0)
+    moved, overhead = learn(tiles, 0.0, seen, 1.0)
     assert np.isfinite(overhead)
     for before, after in zip(tiles, moved, strict=True):
         assert (after.name, after.groups, after.sigma_ms) == (before.name, before.groups, before.sigma_ms)
@@ -80,8 +80,8 @@ def test_nothing_is_learned_from_what_is_far_away_or_not_in_the_tables():
     tiles = tables(np.random.default_rng(0))
     widths = dict.fromkeys(GROUPS, 16)
     for seen in ([], [(widths, 1.01 * NEAR)], [(widths, 0.99 / NEAR)], [({**widths, "b": 9}, 1.0)]):
-        assert learned(tiles, 0.1, seen, 1.0) == (tuple(tiles), 0.1)
-    assert learned(tiles, 0.1, [(widths, 1.0)], 1.0) != (tuple(tiles), 0.1)
+        assert learn(tiles, 0.1, seen, 1.0) == (tuple(tiles), 0.1)
+    assert learn(tiles, 0.1, [(widths, 1.0)], 1.0) != (tuple(tiles), 0.1)
 
 
 def test_what_the_tables_have_right_stays():
@@ -89,7 +89,7 @@ def test_what_the_tables_have_right_stays():
     tiles = tables(rng)
     cost = Cost("d", tiles, 1.0, 0.05)
     seen = [(w, latency_of(cost, w)[0]) for w in networks(rng, 6)]
-    moved, overhead = learned(tiles, 0.05, seen, 1.0)
+    moved, overhead = learn(tiles, 0.05, seen, 1.0)
     assert overhead == pytest.approx(0.05)
     for before, after in zip(tiles, moved, strict=True):
         assert list(after.latency_ms.values()) == pytest.approx(list(before.latency_ms.values()))

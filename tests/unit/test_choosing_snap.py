@@ -14,7 +14,7 @@ from hakd.staircase.curve import FREE, OPEN
 from tests.unit.shapes import comb, curves, flat, hump, sampled, sawtooth, slope, staircase
 
 readings = st.sampled_from(["hakd", "hakd_free"])
-residuals = st.floats(0, 0.015) | st.floats(0.016, 0.2)  # all can be told; some cannot
+residuals = st.floats(0, 0.015) | st.floats(0.016, 0.2)  # all are decided; some are not
 
 
 @settings(max_examples=400, deadline=None)
@@ -35,12 +35,12 @@ def test_free_reaches_at_least_as_far_and_nothing_wider_qualifies(case):
     curve, width, full = case
     near, far = snap(curve, width, full, "hakd"), snap(curve, width, full, "hakd_free")
     assert near.width_to <= far.width_to
-    told = {w: curve.verdict(i, curve.index(width)) for i, w in enumerate(curve.widths)}
+    verdicts = {w: curve.verdict(i, curve.index(width)) for i, w in enumerate(curve.widths)}
     if far.free_channels:
-        assert all(told[w] != FREE for w in curve.widths if far.width_to < w <= full)
+        assert all(verdicts[w] != FREE for w in curve.widths if far.width_to < w <= full)
     if near.free_channels:  # every measured width on the way is free
-        assert {told[w] for w in curve.widths if width <= w <= near.width_to} == {FREE}
-    undecided = OPEN in {told[w] for w in curve.widths if width < w <= full}
+        assert {verdicts[w] for w in curve.widths if width <= w <= near.width_to} == {FREE}
+    undecided = OPEN in {verdicts[w] for w in curve.widths if width < w <= full}
     assert near.trusted == far.trusted == (not undecided)
 
 
@@ -62,10 +62,12 @@ def test_widths_of_different_scales_change_nothing(reading):
 
 
 def test_a_width_that_cannot_be_told_ends_a_run_and_is_not_taken():
-    """A step of 2 %, with a tolerance of 1 %; where it is known to +-3 % only, neither side can be told."""
+    """A step of 2 %, with a tolerance of 1 %; where it is known to +-3 % only, neither side is decided."""
     sure = sampled(lambda w: 1.0 if w <= 24 else 1.02, [*range(20, 29), 32], 0.005)
-    told = snap(sure, 20, 32, "hakd")
-    assert told.width_to == 24 and told.trusted and "right end of its run: +2.0% at 25" in told.reason
+    decided = snap(sure, 20, 32, "hakd")
+    assert (
+        decided.width_to == 24 and decided.trusted and "right end of its run: +2.0% at 25" in decided.reason
+    )
     curve = _with_half(sure, 0.03, range(25, 33))
     near, far = snap(curve, 20, 32, "hakd"), snap(curve, 20, 32, "hakd_free")
     assert near.width_to == far.width_to == 24 and not near.trusted and not far.trusted
@@ -101,12 +103,12 @@ def _with_half(curve, half, widths):
     return replace(curve, low=tuple(low for low, _ in pairs), high=tuple(high for _, high in pairs))
 
 
-@pytest.mark.parametrize("tread", [4, 8, 16, 32])
+@pytest.mark.parametrize("plateau", [4, 8, 16, 32])
 @pytest.mark.parametrize("reading", ["hakd", "hakd_free"])
-def test_the_treads_right_end_is_found(tread, reading):
-    curve = sampled(staircase(tread, 0.06), range(1, 129), 0.004, noise=0.0008)
+def test_the_plateaus_right_end_is_found(plateau, reading):
+    curve = sampled(staircase(plateau, 0.06), range(1, 129), 0.004, noise=0.0008)
     for width in range(1, 129):
-        assert snap(curve, width, 128, reading).width_to == -(-width // tread) * tread
+        assert snap(curve, width, 128, reading).width_to == -(-width // plateau) * plateau
 
 
 @pytest.mark.parametrize("reading", ["hakd", "hakd_free"])
@@ -137,7 +139,7 @@ def test_an_unmeasured_gap_right_after_a_fall_is_not_crossed():
     assert snap(known, 64, 128).width_to == 84  # still faster than the hump was
 
 
-def test_a_gap_on_a_tread_is_crossed():
+def test_a_gap_on_a_plateau_is_crossed():
     assert snap(sampled(staircase(16), [50, 51, 52, 56, 64, 68]), 50, 128).width_to == 64
 
 

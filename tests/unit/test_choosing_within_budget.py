@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hakd.choosing.device_free import choose_device_free
 from hakd.choosing.fresh import Fresh
-from hakd.choosing.joint import Cost, NoneFits, TileTable, choose
+from hakd.choosing.joint import NoneFits, choose
+from hakd.choosing.tile_costs import Cost, TileTable
 from hakd.choosing.width_candidates import width_candidates
 from hakd.choosing.within_budgets import within_budgets
 from hakd.networks.families import full_widths

@@ -33,11 +33,11 @@ def surely(cost, curve=None, full: int = FULL, spread: float = 0.003) -> Forecas
     return Forecast(mean + level, spread**2 * np.eye(full), timed, errors, (spread,) * len(timed))
 
 
-def planned(cost, foretold, width: int, full: int = FULL, spread: float = 0.003):
-    widths = set(guided_targets(surely(foretold, full=full, spread=spread), width, full))
+def planned(cost, predicted, width: int, full: int = FULL, spread: float = 0.003):
+    widths = set(guided_targets(surely(predicted, full=full, spread=spread), width, full))
     for _ in range(20):
         curve = sampled(cost, widths)
-        more = guided_extend(surely(foretold, curve, full, spread), curve, width, full)
+        more = guided_extend(surely(predicted, curve, full, spread), curve, width, full)
         if not more:
             return curve
         assert not set(more) & widths and all(width <= w <= full for w in more)
@@ -51,8 +51,8 @@ def wanted(cost, width: int, reading: str, full: int = FULL) -> int:
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from((6, 8, 16, 24, 32)), st.integers(10, FULL - 1))
-def test_a_right_forecast_needs_few_points(tread, width):
-    cost = staircase(tread)
+def test_a_right_forecast_needs_few_points(plateau, width):
+    cost = staircase(plateau)
     curve = planned(cost, cost, width)
     for reading in READINGS:
         assert snap(curve, width, FULL, reading).width_to == wanted(cost, width, reading)
@@ -61,15 +61,15 @@ def test_a_right_forecast_needs_few_points(tread, width):
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from((8, 16, 32)), st.sampled_from((6, 8, 16, 24, 32)), st.integers(10, FULL - 1))
-def test_a_wrong_forecast_changes_no_decision(tread, foretold, width):
-    cost = staircase(tread)
-    curve = planned(cost, staircase(foretold), width)
+def test_a_wrong_forecast_changes_no_decision(plateau, predicted, width):
+    cost = staircase(plateau)
+    curve = planned(cost, staircase(predicted), width)
     for reading in READINGS:
         assert snap(curve, width, FULL, reading).width_to == wanted(cost, width, reading)
     assert len(curve.widths) <= POINTS
 
 
-def test_a_slope_stays_whatever_was_foretold_and_foretold_it_costs_less():
+def test_a_slope_stays_whatever_was_predicted_and_predicted_it_costs_less():
     cost = slope()
     right, wrong = planned(cost, cost, 70), planned(cost, staircase(16), 70)
     for curve in (right, wrong):
@@ -77,7 +77,7 @@ def test_a_slope_stays_whatever_was_foretold_and_foretold_it_costs_less():
     assert len(right.widths) == 5 < len(wrong.widths)
 
 
-def test_a_step_where_a_slope_was_foretold_is_found():
+def test_a_step_where_a_slope_was_predicted_is_found():
     cost = staircase(16)
     for width in (21, 50, 77, 111):
         curve = planned(cost, slope(), width)
@@ -97,19 +97,19 @@ def test_nothing_is_pruned_nothing_is_planned():
     assert guided_extend(surely(cost), sampled(cost, [FULL]), FULL, FULL) == []
 
 
-def test_a_map_as_foretold_ends_early_and_another_is_mapped_without_a_forecast():
+def test_a_map_as_predicted_ends_early_and_another_is_mapped_without_a_forecast():
     cost = staircase(16)
     lengths = {}
-    for foretold in (16, 24):
-        widths = set(guided_map_start(surely(staircase(foretold)), 90, FULL))
+    for predicted in (16, 24):
+        widths = set(guided_map_start(surely(staircase(predicted)), 90, FULL))
         while True:
             curve = sampled(cost, widths)
-            more = guided_map_more(surely(staircase(foretold), curve), curve, FULL)
+            more = guided_map_more(surely(staircase(predicted), curve), curve, FULL)
             if not more:
                 break
             assert not set(more) & widths
             widths |= set(more)
-        lengths[foretold] = len(widths)
+        lengths[predicted] = len(widths)
     assert lengths[16] <= map_points(FULL) < lengths[24] <= 25 + map_points(FULL)
 
 

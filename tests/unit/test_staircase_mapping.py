@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hakd.staircase.combs import comb as comb_of
+from hakd.staircase.combs import comb_upside_down
 from hakd.staircase.curve import Curve
-from hakd.staircase.mapping import POINTS, Change, budget, changes, comb_upside_down, map_more, map_start
-from hakd.staircase.mapping import comb as comb_of
+from hakd.staircase.mapping import POINTS, Change, budget, changes, map_more, map_start
 from tests.unit.shapes import Cost, comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
 ROUNDS = 8  # as hakd.sweeping.modes asks
@@ -33,9 +34,9 @@ def steps(cost: Cost, full: int, least: float) -> list[int]:
     return [w for w in range(1, full) if abs(math.log(cost(w + 1) / cost(w))) > least]
 
 
-def shifted(tread: int, offset: int, ratio: float) -> Cost:
-    """A staircase whose steps come after offset, offset + tread, ...: on no modulus."""
-    return lambda w: ratio ** ((w - offset - 1) // tread)
+def shifted(plateau: int, offset: int, ratio: float) -> Cost:
+    """A staircase whose steps come after offset, offset + plateau, ...: on no modulus."""
+    return lambda w: ratio ** ((w - offset - 1) // plateau)
 
 
 @given(st.integers(1, 3000))
@@ -58,20 +59,20 @@ def test_a_map_keeps_to_its_budget(cost, full):
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(3, 70), st.integers(0, 69), st.floats(1.03, 1.3), st.integers(20, 400))
-def test_every_step_of_a_staircase_is_localised_or_listed(tread, offset, ratio, full):
+def test_every_step_of_a_staircase_is_localised_or_listed(plateau, offset, ratio, full):
     """Wherever the steps lie: a curve that only rises hides nothing in a gap whose ends agree."""
-    cost = shifted(tread, offset, ratio)
+    cost = shifted(plateau, offset, ratio)
     listed = changes(mapped(cost, full))
     for step in steps(cost, full, math.log1p(0.01)):
         assert any(change.before <= step < change.after for change in listed), step
 
 
-@pytest.mark.parametrize("tread", [16, 32, 64])
+@pytest.mark.parametrize("plateau", [16, 32, 64])
 @pytest.mark.parametrize("full", [64, 100, 160])
-def test_usual_staircases_are_localised_whole(tread, full):
-    found = changes(mapped(staircase(tread), full))
+def test_usual_staircases_are_localised_whole(plateau, full):
+    found = changes(mapped(staircase(plateau), full))
     assert all(change.exact and change.ratio > 1 for change in found)
-    assert [change.before for change in found] == list(range(tread, full, tread))
+    assert [change.before for change in found] == list(range(plateau, full, plateau))
 
 
 @pytest.mark.parametrize("at", [17, 50, 63, 80, 81, 101, 113, 158])
@@ -98,7 +99,7 @@ def test_a_hump_within_one_gap_is_found_by_what_is_left_of_the_budget():
 @pytest.mark.parametrize("modulus", [2, 4, 8])
 @pytest.mark.parametrize("full", [64, 128, 160, 512])
 @pytest.mark.parametrize(("slow", "slope"), [(1.1, 0.00001), (1.4, 0.0012)])
-def test_the_modulus_of_a_comb_is_told(modulus, full, slow, slope):
+def test_the_modulus_of_a_comb_is_detected(modulus, full, slow, slope):
     """Where its teeth are faster than what lies between the multiples of 16 before and after."""
     curve = mapped(comb(modulus, slow, slope), full)
     assert comb_of(curve) == modulus
@@ -107,14 +108,14 @@ def test_the_modulus_of_a_comb_is_told(modulus, full, slow, slope):
 
 @pytest.mark.parametrize("modulus", [2, 4, 8])
 @pytest.mark.parametrize(("full", "slope"), [(64, 0.00001), (160, 0.0012), (512, 0.0012)])
-def test_a_comb_upside_down_is_told_with_its_modulus(modulus, full, slope):
+def test_a_comb_upside_down_is_detected_with_its_modulus(modulus, full, slope):
     """Its multiples are slower, as those of 4 are over the inputs of some 1x1 convolutions."""
     curve = mapped(lambda w: (1 + slope * w) * (1.2 if w % modulus == 0 else 1), full)
     assert comb_upside_down(curve) == modulus and comb_of(curve) is None
     assert len(curve.widths) <= budget(full)
 
 
-def test_a_comb_of_16_is_told():
+def test_a_comb_of_16_is_detected():
     assert comb_of(mapped(lambda w: 1.0 if w % 16 == 0 else 1.2, 160)) == 16
 
 

@@ -10,7 +10,8 @@ from benchmarks.planner import judge
 from benchmarks.real_engines import TRUTH, replay, truth_of
 from hakd.choosing.snap import snap
 from hakd.records.errors import HakdError
-from hakd.staircase.plan import POINTS, SLOPE_POINTS, extend, hidden_multiples, settled, targets
+from hakd.staircase.combs import hidden_multiples
+from hakd.staircase.plan import POINTS, SLOPE_POINTS, extend, is_settled, targets
 from tests.unit.shapes import comb, costs, flat, hump, sampled, sawtooth, slope, staircase
 
 ROUNDS = 10  # as hakd.sweeping.modes asks
@@ -59,11 +60,11 @@ def test_extensions_end_and_keep_to_the_budget(cost, data):
     assert len(curve.widths) <= POINTS and rounds <= POINTS
 
 
-@pytest.mark.parametrize("tread", [4, 8, 16, 32])
+@pytest.mark.parametrize("plateau", [4, 8, 16, 32])
 @pytest.mark.parametrize("reading", ["hakd", "hakd_free"])
-def test_on_staircases_the_plan_decides_as_all_widths_do(tread, reading):
+def test_on_staircases_the_plan_decides_as_all_widths_do(plateau, reading):
     """Steps of 6 %, the smallest that matter."""
-    cost, full, wrong = (lambda w: 0.1 * 1.06 ** -(-w // tread)), 160, 0
+    cost, full, wrong = (lambda w: 0.1 * 1.06 ** -(-w // plateau)), 160, 0
     everything = sampled(cost, range(1, full + 1))
     for width in range(1, full + 1):
         curve, rounds = planned(cost, width, full)
@@ -217,13 +218,13 @@ def test_a_fall_asks_for_the_width_beside_it():
             slope(0.001, 0.05),
             False,
         ),  # 51 and 52 are within a tolerance of 2.2 %, and would not be of 1 %
-        (0.016, staircase(16, 0.04), True),  # noisy, and yet every width is told
+        (0.016, staircase(16, 0.04), True),  # noisy, and yet every width is decided
         (0.07, staircase(16, 0.04), False),  # equal widths are known to +-7 % only
         (None, staircase(16, 0.04), False),
     ],
 )
 def test_a_curve_has_enough_looks_when_no_width_is_near_the_limit(residual, cost, enough):
-    assert settled(sampled(cost, targets(50, 128), residual), 50, 128) is enough
+    assert is_settled(sampled(cost, targets(50, 128), residual), 50, 128) is enough
 
 
 def test_unknown_noise_is_not_extended():
@@ -232,7 +233,7 @@ def test_unknown_noise_is_not_extended():
 
 def test_a_group_that_was_not_pruned_needs_one_width_and_one_look():
     curve = sampled(staircase(16, 0.04), targets(64, 64), 0.011)
-    assert curve.widths == (64,) and settled(curve, 64, 64)
+    assert curve.widths == (64,) and is_settled(curve, 64, 64)
     assert extend(curve, 64, 64) == []
 
 

@@ -52,7 +52,7 @@ def test_tolerance_is_never_above_half_the_smallest_step_whatever_the_noise(resi
     ("cost", "width", "wanted"),
     [
         (staircase(), 40, "steps"),
-        (staircase(), 49, "steps"),  # tread 49-64, then up
+        (staircase(), 49, "steps"),  # plateau 49-64, then up
         (comb(), 63, "steps"),
         (sawtooth(), 33, "steps"),
         (hump(), 40, "steps"),
@@ -70,7 +70,7 @@ def test_shapes_are_told_apart_from_dense_and_sparse_samples(cost, width, wanted
     assert has_step(curve, width) is (wanted != "line")
 
 
-def test_a_tread_between_pruned_and_full_width_is_flat_and_counts_as_a_step():
+def test_a_plateau_between_pruned_and_full_width_is_flat_and_counts_as_a_step():
     curve = sampled(staircase(16), [9, 10, 12, 16], 0.004, noise=0.0005)
     assert shape_from(curve, 9) == "flat" and has_step(curve, 9)
 
@@ -84,7 +84,7 @@ def test_noise_on_a_slope_rarely_looks_like_a_step(residual):
 
 @pytest.mark.parametrize("residual", [0.003, 0.008, 0.012])
 def test_a_staircase_with_the_smallest_step_that_matters_is_seen_through_noise(residual):
-    """Equal relative steps of 6 % a tread of 16, sampled at multiples of 8."""
+    """Equal relative steps of 6 % a plateau of 16, sampled at multiples of 8."""
     sigma = residual / 1.96 / 2
     for seed in range(200):
         curve = sampled(lambda w: 0.1 * 1.06 ** -(-w // 16), range(40, 129, 4), residual, sigma, seed)
@@ -99,7 +99,12 @@ def test_one_or_two_points():
 
 def test_features_of_a_staircase():
     found = features(sampled(staircase(16), range(1, 65)))
-    assert [(tread.left, tread.right) for tread in found.treads] == [(1, 16), (17, 32), (33, 48), (49, 64)]
+    assert [(plateau.left, plateau.right) for plateau in found.treads] == [
+        (1, 16),
+        (17, 32),
+        (33, 48),
+        (49, 64),
+    ]
     assert [(step.before, step.after) for step in found.steps] == [(16, 17), (32, 33), (48, 49)]
     assert found.steps[0].ratio == pytest.approx(0.18 / 0.14)
     assert not found.cliffs and not found.humps and found.comb is None
@@ -123,10 +128,10 @@ def test_a_curve_of_unknown_noise_is_one_tread():
     assert len(found.treads) == 1 and not found.steps and not found.humps
 
 
-def test_a_slope_is_cut_where_it_leaves_the_tolerance_of_a_treads_first_width():
+def test_a_slope_is_cut_where_it_leaves_the_tolerance_of_a_plateaus_first_width():
     curve = sampled(slope(), range(50, 101))
-    for tread in features(curve).treads:
-        assert curve.at(tread.right) <= curve.at(tread.left) * (1 + curve.eps)
+    for plateau in features(curve).treads:
+        assert curve.at(plateau.right) <= curve.at(plateau.left) * (1 + curve.eps)
 
 
 @pytest.mark.parametrize(

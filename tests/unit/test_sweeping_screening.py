@@ -5,7 +5,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hakd.choosing.joint import Cost, Joint, NoneFits, TileTable
+from hakd.choosing.joint import Joint, NoneFits
+from hakd.choosing.tile_costs import Cost, TileTable
 from hakd.search.screening import SESSIONS, best_of, screen
 
 WIDTHS = list(range(8, 257, 8))

@@ -22,7 +22,7 @@ from hakd.records.graph import Builder, Segment
 from hakd.records.tables import write_table
 from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
-from hakd.sweeping.modes import MODES, guided
+from hakd.sweeping.modes import MODES, guide_mode
 from hakd.sweeping.parts import engine_graph
 from hakd.transfer.prior import SEED, Session, TimedCurve, learn_prior
 from hakd.transfer.shapes import FEATURES, STEPS, block_shape, features, plain_shape
@@ -133,7 +133,7 @@ def swept(truth: Truth, prior, mode: str = "targets"):
     for one, width in zip(BLOCKS, (21, 50, 77, 34), strict=True):
         chosen = MODES[mode]
         if session:
-            chosen = guided(mode, session.guiding(one.name, one.full, one.graph))
+            chosen = guide_mode(mode, session.guiding(one.name, one.full, one.graph))
         lines.append(BlockLine(1.0, one.name, chosen, block=one, pruned=width))
     follow(board, lines, Measuring(), block_point(BLOCKS[0], 24, board.device))
     return lines

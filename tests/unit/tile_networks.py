@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from hakd.choosing.joint import Cost, TileTable, latency_of
+from hakd.choosing.tile_costs import Cost, TileTable, latency_of
 
 SHAPES = {
     "chain": [(0,), (0, 1), (1, 2), (2, 3), (3,)],

@@ -1,0 +1,120 @@
+"""The joint choice as a mixed integer program, with a line in the variance where the budget has its root.
+
+Its variables lie between 0 and 1: a binary one for each (group, width), then one for each (device, tile, widths of the
+tile's groups). Equations tie the latter to the former: each group has one width, and a tile's variables that share a
+width of a group add up to that width's own. On chains that is the dynamic program over pairs, on residual and dense
+networks the same with larger tuples.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from hakd.choosing.tile_costs import Cost, Values
+
+GAP = 1e-4  # of values, relative: nearer to the best than this counts as the best
+_TIE = 1e-6  # weight of latency against value: of equal choices the faster one
+
+Interval = tuple[float, float]  # of the variance of a network's latency, ms squared
+Line = tuple[
+    float, float
+]  # (slope in 1 / ms, intercept in ms) of what stands for z times the root of the variance
+
+
+def chord(interval: Interval, z: float) -> Line:
+    """The line through the root at both ends of an interval: below it in between."""
+    low, high = interval[0] ** 0.5, interval[1] ** 0.5
+    return (z / (low + high), z * low * high / (low + high)) if low + high else (0.0, 0.0)
+
+
+def tangent(deviation_ms: float, z: float) -> Line:
+    """The line that touches the root at a standard deviation: above it everywhere else."""
+    return (z / (2 * deviation_ms), z * deviation_ms / 2) if deviation_ms > 0 else (0.0, 0.0)
+
+
+def variance_range(cost: Cost) -> Interval:
+    """Between what the variance of all tiles lies, whatever the widths."""
+    by_tile = [[sigma_ms**2 for sigma_ms in tile.sigma_ms.values()] for tile in cost.tiles]
+    return sum(map(min, by_tile)), sum(map(max, by_tile))
+
+
+class Program:
+    """The program but for its lines: `solve` may be called with one set of them after the other."""
+
+    def __init__(self, values: Values, costs: Sequence[Cost]) -> None:
+        self.values, self.costs = values, costs
+        self.column = {
+            pair: i for i, pair in enumerate((g, w) for g, widths in values.items() for w in widths)
+        }
+        number = itertools.count(len(self.column))
+        # Of each device its tiles, each with the columns of those of its keys that may be chosen.
+        self.tiles = [
+            [
+                (tile, {key: next(number) for key in tile.latency_ms if self._is_offered(tile.groups, key)})
+                for tile in cost.tiles
+            ]
+            for cost in costs
+        ]
+        self.size = next(number)
+        self.mean, self.variance = np.zeros((2, len(costs), self.size))
+        for device, tiles in enumerate(self.tiles):
+            for tile, columns in tiles:
+                for key, column in columns.items():
+                    self.mean[device, column] = tile.latency_ms[key]
+                    self.variance[device, column] = tile.sigma_ms[key] ** 2
+        self.equations = self._tie_columns()
+
+    def _is_offered(self, groups: Sequence[str], key: Sequence[int]) -> bool:
+        return all(pair in self.column for pair in zip(groups, key, strict=True))
+
+    def _tie_columns(self) -> LinearConstraint:
+        """The equations, a row {column: entry} each: first those of the groups, then those of each tile."""
+        rows = [{self.column[g, w]: 1.0 for w in widths} for g, widths in self.values.items()]
+        right = [1.0] * len(rows)
+        for tile, columns in itertools.chain(*self.tiles):
+            if not tile.groups:  # its only column is always 1
+                rows.append(dict.fromkeys(columns.values(), 1.0))
+                right.append(1.0)
+            for axis, group in enumerate(tile.groups):
+                for width in self.values[group]:
+                    alike = (column for key, column in columns.items() if key[axis] == width)
+                    rows.append({**dict.fromkeys(alike, 1.0), self.column[group, width]: -1.0})
+                    right.append(0.0)
+        entries = [entry for row in rows for entry in row.values()]
+        at = np.repeat(np.arange(len(rows)), [len(row) for row in rows]), [c for row in rows for c in row]
+        matrix = sparse.csr_array((entries, at), shape=(len(rows), self.size))
+        return LinearConstraint(matrix, right, right)
+
+    def solve(
+        self, lines: Sequence[Line], intervals: Sequence[Interval], time_limit_s: float
+    ) -> dict[str, int] | None:
+        """Best widths for which mean + line keeps each device's budget, with its variance in its interval; or None."""
+        binary = len(self.column)
+        objective = np.zeros(self.size)
+        objective[:binary] = [-value for by_width in self.values.values() for value in by_width.values()]
+        # The solver's tolerances are absolute: values, budgets and variances are brought to the size of 1.
+        objective /= max(np.abs(objective).max(), 1e-300)
+        constraints = [self.equations]
+        for cost, mean, variance, (slope, intercept), (low, high) in zip(
+            self.costs, self.mean, self.variance, lines, intervals, strict=True
+        ):
+            objective += _TIE * mean / cost.budget_ms
+            room = (cost.budget_ms - cost.overhead_ms - intercept) / cost.budget_ms
+            constraints.append(LinearConstraint((mean + slope * variance) / cost.budget_ms, -np.inf, room))
+            if high > 0:  # without errors there is nothing to bound
+                constraints.append(LinearConstraint(variance / high, low / high - 1e-9, 1 + 1e-9))
+        integrality = np.zeros(self.size)
+        integrality[:binary] = 1
+        done = milp(
+            objective,
+            integrality=integrality,
+            bounds=Bounds(0, 1),
+            constraints=constraints,
+            options={"time_limit": time_limit_s, "mip_rel_gap": GAP},
+        )
+        if done.x is None:
+            return None
+        return {group: width for (group, width), column in self.column.items() if done.x[column] > 0.5}
