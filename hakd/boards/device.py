@@ -1,6 +1,5 @@
 """A device: where an engine runs and how it is set. Every field is checked before it can reach a command line."""
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 from hakd.boards.cost_model import cost_model_from
 from hakd.records.errors import HakdError
+from hakd.records.text import did_you_mean
 
 TRANSPORTS = ("local", "ssh", "virtual")
 ENGINES = ("onnxruntime", "litert", "ncnn", "openvino")
@@ -198,8 +198,7 @@ class Device:
         known = [field.name for field in fields(cls) if field.name != "name"]
         for key in settings:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1)
-                remedy = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}"
+                remedy = did_you_mean(key, known)
                 raise HakdError(f"unknown key {key!r}", where="devices", key=name, remedy=remedy)
         return cls(name=name, **settings)
 

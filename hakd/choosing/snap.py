@@ -125,11 +125,6 @@ def snap_all(
     return {group: snap(curves[group], width, full[group], reading) for group, width in widths.items()}
 
 
-def widths_of(choices: Mapping[str, Choice]) -> dict[str, int]:
-    """Chosen widths by group."""
-    return {group: choice.width_to for group, choice in choices.items()}
-
-
 def _run_end(curve: Curve, start: int, stop: int) -> tuple[int, str]:
     """Right end of the contiguous run, as an index, and what ended it."""
     for i in range(start + 1, stop):

@@ -47,6 +47,13 @@ def command(
     return found
 
 
+def table_argument(parser: argparse.ArgumentParser) -> None:
+    """The latency table that a command reads."""
+    parser.add_argument(
+        "table", metavar="TABLE", help="a latency table: .parquet, .csv, or .json of export-table"
+    )
+
+
 def measuring_options(parser: argparse.ArgumentParser) -> None:
     """Options of a command that times curves: how, and where bursts are kept."""
     parser.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from hakd.commands.common import FINE, Commands, command
+from hakd.commands.common import FINE, Commands, command, table_argument
 
 
 def add(commands: Commands) -> None:
@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         "  hakd export-table pi4.parquet --format ofa --out pi4.yaml\n"
         "  hakd export-table densenet.parquet --format halp --of block --out halp.json",
     )
-    found.add_argument("table", metavar="TABLE", help="a latency table: .parquet, .csv or .json")
+    table_argument(found)
     found.add_argument(
         "--format", required=True, choices=("csv", "json", "halp", "ofa", "netadapt"), help="which shape"
     )

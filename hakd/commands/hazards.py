@@ -2,7 +2,7 @@
 
 import argparse
 
-from hakd.commands.common import FINE, Commands, command, share
+from hakd.commands.common import FINE, Commands, command, share, table_argument
 
 
 def add(commands: Commands) -> None:
@@ -19,9 +19,7 @@ def add(commands: Commands) -> None:
         "  hakd hazards pi4.parquet --share 0.25 --out hazards.csv",
         device=False,
     )
-    found.add_argument(
-        "table", metavar="TABLE", help="a latency table: .parquet, .csv, or .json of export-table"
-    )
+    table_argument(found)
     found.add_argument(
         "--share",
         type=share,

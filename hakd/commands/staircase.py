@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hakd.commands.common import FINE, Commands, command, fraction
+from hakd.commands.common import FINE, Commands, command, fraction, table_argument
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +24,7 @@ def add(commands: Commands) -> None:
         "  hakd staircase results/mobilenet/latency/pi4.parquet --level 0.3 --out pi4.pdf",
         device=False,
     )
-    found.add_argument(
-        "table", metavar="TABLE", help="a latency table: .parquet, .csv, or .json of export-table"
-    )
+    table_argument(found)
     found.add_argument(
         "--out", metavar="FILE", help=".pdf or .png (one per page); default: beside the table, as .pdf"
     )

@@ -16,6 +16,7 @@ from hakd.records.arch import Architecture, NetworkSpec, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place, read_json
 from hakd.records.tables import write_table
+from hakd.records.text import did_you_mean
 from hakd.study.devices import Entry
 from hakd.study.files import Configuration
 from hakd.study.networks import network_of
@@ -110,7 +111,7 @@ def check_groups(request: SweepRequest, spellings: Mapping[str, Collection[str]]
     """
     for group in request.groups:
         if not any(group in spelled for spelled in spellings.values()):
-            remedy = f"Known: {', '.join(spellings)}"
+            remedy = did_you_mean(group, spellings)
             raise HakdError(f"no such width group: {group!r}", where=where, key="groups", remedy=remedy)
 
 

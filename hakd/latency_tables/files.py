@@ -11,7 +11,7 @@ import pandas as pd
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json, write_json
 from hakd.records.tables import check_table, read_table
-from hakd.records.text import printable
+from hakd.records.text import did_you_mean, printable
 from hakd.staircase.curve import Curve
 from hakd.staircase.curve_rows import curves_from_table
 
@@ -74,7 +74,7 @@ def select(
     """
     for group in groups:
         if group not in set(frame["group"]):
-            remedy = f"Known: {', '.join(dict.fromkeys(frame['group']))}"
+            remedy = did_you_mean(group, frame["group"])
             raise HakdError(f"no such group: {group!r}", where=where, key="--group", remedy=remedy)
     if groups:
         frame = frame[frame["group"].isin(groups)]

@@ -9,6 +9,7 @@ from hakd.networks.onnx_model import to_onnx
 from hakd.networks.tflite_model import to_tflite
 from hakd.records.errors import HakdError
 from hakd.records.graph import Graph
+from hakd.records.text import did_you_mean
 
 Weights = Mapping[str, np.ndarray]
 ONNX_ENGINES = ("onnxruntime", "openvino")
@@ -21,7 +22,7 @@ def engine_model(engine: str, graph: Graph, weights: Weights, batch: int = 1) ->
         HakdError: an engine that is not known, or a batch that it cannot do.
     """
     if engine not in _BUILDERS:
-        remedy = f"Known: {', '.join(_BUILDERS)}"
+        remedy = did_you_mean(engine, _BUILDERS)
         raise HakdError(f"no models can be made for {engine!r}", where="engine", remedy=remedy)
     return _BUILDERS[engine](graph, weights, batch)
 

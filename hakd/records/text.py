@@ -1,4 +1,7 @@
-"""Text that comes from elsewhere, made fit for a terminal and a log."""
+"""Words of messages: text that comes from elsewhere made fit for a terminal, and what a name may have meant."""
+
+import difflib
+from collections.abc import Iterable
 
 
 def printable(text: object, limit: int | None = None) -> str:
@@ -15,3 +18,10 @@ def printable(text: object, limit: int | None = None) -> str:
     if limit is not None and len(words) > limit:
         words = f"{words[: limit - 1]}…"
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in words)
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """The remedy for a name that is not known: the one that is spelled nearly so, else all that are known."""
+    names = list(dict.fromkeys(map(str, known)))
+    near = difflib.get_close_matches(str(name), names, 1)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names) or 'none'}"

@@ -4,7 +4,6 @@ What the command line knows of a study's configuration. A device is checked twic
 by the configuration's own schema, whose errors name file and key, and by `Device`, which guards the command lines.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 
 from hakd.boards.device import Device
 from hakd.records.errors import HakdError
+from hakd.records.text import did_you_mean
 from hakd.study.configuration import canonical
 from hakd.study.files import read_configuration
 from hakd.study.measuring import Measuring, device_from
@@ -108,9 +108,7 @@ def _is_path(name: str) -> bool:
 
 
 def _unknown(name: str, known: Mapping[str, Any], where: str) -> NoReturn:
-    near = difflib.get_close_matches(name, [str(key) for key in known], 1)
-    listed = ", ".join(map(str, known)) or "none"
-    remedy = f"Did you mean {near[0]!r}?" if near else f"Known: {listed}; or give the path of a device file"
+    remedy = f"{did_you_mean(name, known)} A device file is given by its path"
     raise HakdError(f"unknown device {shown(name)}", where=where, remedy=remedy)
 
 

@@ -7,6 +7,7 @@ from hakd.data.settings import IMAGES
 from hakd.networks.families import FAMILIES, network_spec
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
+from hakd.records.text import did_you_mean
 from hakd.study.files import Configuration
 from hakd.study.schema import check_entry
 
@@ -30,8 +31,7 @@ def network_of(
     if name in registry:
         check_entry("networks", name, registry[name], config.where, "networks.")
     elif name not in FAMILIES:
-        known = ", ".join(dict.fromkeys([*map(str, registry), *FAMILIES]))
-        remedy = f"Known: {known}"
+        remedy = did_you_mean(name, [*registry, *FAMILIES])
         raise HakdError(f"unknown network {name!r}", where=config.where, key="networks", remedy=remedy)
     data = config.content.get("data")
     images = IMAGES.get(str(data.get("name") if isinstance(data, Mapping) else None), OTHER_IMAGES)

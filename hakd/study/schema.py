@@ -1,6 +1,5 @@
 """The schema of the configuration: checking one entry or a whole study by it, and its defaults."""
 
-import difflib
 import functools
 import json
 import re
@@ -12,7 +11,7 @@ from typing import Any, NoReturn
 import yaml
 
 from hakd.records.errors import HakdError
-from hakd.records.text import printable
+from hakd.records.text import did_you_mean, printable
 from hakd.study.configuration import check_study
 from hakd.study.files import CHECKOUT, Configuration
 
@@ -88,9 +87,9 @@ def _refuse_name(registry: str, name: str, schema: Mapping[str, Any], where: str
 def _refuse_unknown(error: Any, where: str, key: str) -> NoReturn:
     known = list(error.schema.get("properties", {}))
     surplus = next(name for name in error.instance if name not in known)
-    near = difflib.get_close_matches(surplus, known, 1)
-    remedy = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}"
-    raise HakdError(f"unknown key {shown(surplus)}", where=where, key=key, remedy=remedy)
+    raise HakdError(
+        f"unknown key {shown(surplus)}", where=where, key=key, remedy=did_you_mean(surplus, known)
+    )
 
 
 def _remedy(error: Any) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hakd.choosing.snap import choice_from, snap, snap_all, widths_of
+from hakd.choosing.snap import choice_from, snap, snap_all
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import FREE, OPEN
 from tests.unit.shapes import comb, curves, flat, hump, sampled, sawtooth, slope, staircase
@@ -179,7 +179,7 @@ def test_a_choice_survives_json():
 def test_all_groups_of_a_network():
     curves_ = {"a": sampled(staircase(), range(1, 65)), "b": sampled(slope(), range(1, 65))}
     choices = snap_all(curves_, {"a": 20, "b": 30}, {"a": 64, "b": 64})
-    assert widths_of(choices) == {"a": 32, "b": 30}
+    assert {group: choice.width_to for group, choice in choices.items()} == {"a": 32, "b": 30}
     with pytest.raises(HakdError, match="c: has no latency curve"):
         snap_all(curves_, {"c": 3}, {"c": 4})
     with pytest.raises(HakdError, match="a: has no full width"):
