@@ -29,7 +29,7 @@ def is_slower(ms: float, other_ms: float, eps: float) -> bool:
 # --- multiples of 4, as they come
 
 
-def packed_teeth(known: Mapping[int, float], eps: float) -> tuple[list[int], list[int]]:
+def _packed_teeth(known: Mapping[int, float], eps: float) -> tuple[list[int], list[int]]:
     """Multiples of 4 that are slower than the next wider width, and those that are not."""
     both = [w for w in known if w % PACKED == 0 and w + 1 in known]
     slow = [w for w in both if is_slower(known[w], known[w + 1], eps)]
@@ -41,8 +41,16 @@ def is_inverted(curve: Curve, start: int) -> bool:
 
     Two timed teeth at least show it, and more than show otherwise: a single one may be the end of a hump.
     """
-    slow, others = packed_teeth(latency_by_width(curve, start), curve.eps)
+    slow, others = _packed_teeth(latency_by_width(curve, start), curve.eps)
     return len(slow) > max(1, len(others))
+
+
+def second_tooth(known: Mapping[int, float], eps: float, full: int) -> list[int]:
+    """Where one multiple of 4 is slower than what follows it and none is not: the width after another one."""
+    slow, others = _packed_teeth(known, eps)
+    if len(slow) != 1 or others:
+        return []
+    return [w + 1 for w in sorted(known) if w % PACKED == 0 and w not in slow and w < full][:1]
 
 
 def hidden_multiples(curve: Curve, start: int, i: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What to time for one choice of a width: six or seven widths as a rule, one or two at a time, where the last point.
+"""What to time for one choice of a width: six or seven widths as a rule, one or two at a time, by those so far.
 
 Both readings of a choice (`hakd.choosing.snap`) are followed at once: where the run from the pruned width ends, and
 which is the widest width that is not slower. First the pruned width t, t + 1, the next multiples of 8, 12 and 60 (most
@@ -12,14 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from hakd.records.errors import HakdError
-from hakd.staircase.combs import (
-    PACKED,
-    gap_beside_fall,
-    hidden_multiples,
-    is_slower,
-    latency_by_width,
-    packed_teeth,
-)
+from hakd.staircase.combs import gap_beside_fall, hidden_multiples, is_slower, latency_by_width, second_tooth
 from hakd.staircase.curve import OWN_RESIDUAL_KEYS, TOLERANCE_FLOOR, Curve, shape_from
 from hakd.staircase.gain import chances
 
@@ -71,7 +64,7 @@ def extend(curve: Curve, width: int, full: int) -> list[int]:
         return []
     known = {w: ms for w, ms in latency_by_width(curve, start).items() if w <= full}
     # Whether a comb is upside down decides what a gap may hide, so a single sign of it is followed up first.
-    if second := _second_tooth(known, curve.eps, full):
+    if second := second_tooth(known, curve.eps, full):
         return second
     limit_ms = (1 + curve.tolerance) * known[width]
     wanted: list[int] = []
@@ -193,11 +186,3 @@ def _widest(known: Mapping[int, float], limit_ms: float, full: int, eps: float) 
     gain = {w: (w - widest) * chance[w] for w in ahead}
     best = max(gain, key=gain.__getitem__, default=None)
     return [best] if best is not None and gain[best] >= least_gain else []
-
-
-def _second_tooth(known: Mapping[int, float], eps: float, full: int) -> list[int]:
-    """Where one multiple of 4 is slower than what follows it and none is not: the width after another one."""
-    slow, others = packed_teeth(known, eps)
-    if len(slow) != 1 or others:
-        return []
-    return [w + 1 for w in sorted(known) if w % PACKED == 0 and w not in slow and w < full][:1]
