@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 from hakd.boards import Burst, Device, Point, Protocol
@@ -19,6 +20,7 @@ from hakd.networks.families import build_graph, full_widths, network_spec
 from hakd.records.arch import Architecture
 from hakd.records.graph import Builder, Graph, Segment, fold_batch_norm, width
 from hakd.sweeping.following import Line
+from hakd.sweeping.modes import Mode
 from hakd.sweeping.parts import GraphPoint, neighbours, point
 
 FIRST_SEED = 41_000_000  # of the benchmark's devices; no test draws from here on
@@ -165,22 +167,19 @@ class BlockLine(Line):
     """A block at a pruned width, as a sweep follows it."""
 
     block: Block = field(kw_only=True)
-    pruned: int = field(kw_only=True)
 
-    @property
-    def width(self) -> int:
-        return self.pruned
 
-    @property
-    def full(self) -> int:
-        return self.block.full
-
-    @property
-    def around(self) -> Mapping[str, int]:
-        return self.block.around
-
-    def point(self, channels: int, device: Device) -> Point:
-        return block_point(self.block, channels, device)
+def block_line(
+    block: Block,
+    pruned: int,
+    mode: Mode,
+    level: float | None = None,
+    make_point: Callable[[Block, int, Device], Point] | None = None,
+) -> BlockLine:
+    """The line of a block; `make_point` makes its points, on a computed board as a rule."""
+    timed = partial(make_point or block_point, block)
+    name = block.name
+    return BlockLine(level, name, name, mode, pruned, block.full, block.around, timed, block=block)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from benchmarks.computed import (
     BlockLine,
     ComputedBoard,
     Truth,
+    block_line,
     block_point,
     blocks,
     draw_device,
@@ -136,10 +137,7 @@ def sweep(
     """Blocks followed in one session of a computed board."""
     device = Device("computed", "virtual", cost_model=truth.model.to_dict())
     board = ComputedBoard(device, truth, seed)
-    lines = [
-        BlockLine(None, block.name, MODES[mode], block=block, pruned=width)
-        for block, width in zip(parts, widths, strict=True)
-    ]
+    lines = [block_line(block, width, MODES[mode]) for block, width in zip(parts, widths, strict=True)]
     reference = block_point(parts[REFERENCE], 64, device)
     return lines, follow(board, lines, Measuring(), reference), board  # type: ignore[arg-type]
 
@@ -407,8 +405,7 @@ def check(count: int = 3) -> str:
             device = Device("computed", "virtual", cost_model=truth.model.to_dict())
             with tempfile.TemporaryDirectory() as store, open_board(device, Path(store)) as board:
                 others = [
-                    BlockLine(None, block.name, MODES[mode], block=block, pruned=width)
-                    for block, width in zip(parts, widths, strict=True)
+                    block_line(block, width, MODES[mode]) for block, width in zip(parts, widths, strict=True)
                 ]
                 whole = follow(board, others, Measuring(), block_point(parts[REFERENCE], 64, device))
             same = whole.by_key == computed.by_key

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.computed import Block, BlockLine, network_block, plain_block
+from benchmarks.computed import Block, BlockLine, block_line, network_block, plain_block
 from benchmarks.planner import judge, score_map
 from hakd.boards import Board, Burst, Device, Point, Protocol, open_board
 from hakd.choosing.snap import READINGS, snap
@@ -64,13 +64,6 @@ def families() -> list[Block]:
         full = full_widths(spec)
         found.append(network_block(Architecture(spec, full), group, full[group]))
     return found
-
-
-class RealLine(BlockLine):
-    """A block at a pruned width, on a board that runs models."""
-
-    def point(self, channels: int, device: Device) -> Point:
-        return real_point(self.block, channels, device)
 
 
 def real_point(block: Block, channels: int, device: Device) -> Point:
@@ -138,10 +131,10 @@ def truth_of(engine: str) -> dict[str, Curve]:
     return found
 
 
-def _sweep(engine: str, store: Path, widths: Sequence[int], mode: str) -> list[RealLine]:
+def _sweep(engine: str, store: Path, widths: Sequence[int], mode: str) -> list[BlockLine]:
     device, parts = device_of(engine), families()
     lines = [
-        RealLine(None, block.name, MODES[mode], block=block, pruned=width)
+        block_line(block, width, MODES[mode], make_point=real_point)
         for block, width in zip(parts, widths, strict=True)
     ]
     with open_board(device, store) as board:
@@ -166,7 +159,7 @@ def decide(engine: str, store: Path) -> None:
     (store / f"{engine}-decide.json").write_text(json.dumps(cases))
 
 
-def _case(one: RealLine, other: RealLine, true: Curve, reading: str) -> dict[str, Any]:
+def _case(one: BlockLine, other: BlockLine, true: Curve, reading: str) -> dict[str, Any]:
     curve, second = one.curve, other.curve
     assert curve is not None and second is not None
     wanted = snap(true, one.width, one.full, reading).width_to

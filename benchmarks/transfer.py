@@ -24,7 +24,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.computed import Block, BlockLine, ComputedBoard, Truth, block_point, blocks, draw_device
+from benchmarks.computed import (
+    Block,
+    BlockLine,
+    ComputedBoard,
+    Truth,
+    block_line,
+    block_point,
+    blocks,
+    draw_device,
+)
 from benchmarks.planner import MAPPED, STEP, _slope, judge, score_map, true_curve
 from benchmarks.real_engines import families
 from hakd.boards import Device
@@ -129,10 +138,7 @@ def _follow(
 ) -> list[BlockLine]:
     device = Device("computed", "virtual", cost_model=truth.model.to_dict())
     board = ComputedBoard(device, truth, seed)
-    lines = [
-        BlockLine(None, block.name, mode, block=block, pruned=width)
-        for block, width, mode in zip(parts, widths, modes, strict=True)
-    ]
+    lines = [block_line(block, width, mode) for block, width, mode in zip(parts, widths, modes, strict=True)]
     follow(board, lines, Measuring(), block_point(parts[-1], 64, device))  # type: ignore[arg-type]
     return lines
 

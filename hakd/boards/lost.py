@@ -6,9 +6,6 @@ from hakd.records.errors import HakdError
 class LinkLost(HakdError):
     """No link to the board: its network, its power or its sshd is away. Everything else is a plain `HakdError`."""
 
-    def __reduce__(self) -> tuple:
-        return (_rebuild, (self.problem, self.where, self.key, self.remedy))
-
     def after(self, tries: int, last: HakdError) -> "LinkLost":
         """The same error once `tries` tries to connect again have come to nothing, the last one by `last`."""
         if not tries:
@@ -20,8 +17,3 @@ class LinkLost(HakdError):
         else:
             came = f"{tries} tries to connect again failed, the last: {last.problem}"
         return LinkLost(f"{self.problem}; {came}", where=self.where, key=self.key, remedy=self.remedy)
-
-
-def _rebuild(problem: str, where: object, key: object, remedy: str | None) -> LinkLost:
-    """Unpickle across process pools, as for any `HakdError`."""
-    return LinkLost(problem, where=where, key=key, remedy=remedy)

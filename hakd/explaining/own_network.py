@@ -21,7 +21,7 @@ import pandas as pd
 from hakd.boards import open_board
 from hakd.explaining.groups import Group, take_apart
 from hakd.explaining.model import Model, load_model
-from hakd.explaining.timing import GroupLine, check_engine, middle_block
+from hakd.explaining.timing import check_engine, group_line, middle_block
 from hakd.latency_tables.build import SUFFIXES, SweepRequest, check_groups, write_swept
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place
@@ -61,7 +61,7 @@ def own_table(
     groups = _chosen(width_groups.changeable, request)
     store = request.store or config.store()
     mode = MODES[request.mode]
-    lines = [GroupLine(_LEVEL, one.name, mode, width_groups=width_groups, part=one) for one in groups]
+    lines = [group_line(width_groups, group, mode, _LEVEL, group.width) for group in groups]
     with open_board(entry.device, Path(store), again=request.again) as board:
         reference = middle_block(lines, entry.device)
         rows, metadata = sweep_lines(board, request.network, lines, entry.measuring, reference)

@@ -1,8 +1,7 @@
 """Which widths of a user's model are timed, and the curves that come of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,36 +87,17 @@ def told(curve: Curve, width: int, full: int) -> bool:
 AROUND = Mode(start, more, 6, told, told)
 
 
-@dataclass
-class GroupLine(Line):
-    """A width group of a user's model, from one channel to `widest` (None: to the width that it has)."""
+def group_line(width_groups: WidthGroups, group: Group, mode: Mode, level: float | None, widest: int) -> Line:
+    """A width group of a user's model, from one channel to `widest`."""
 
-    width_groups: WidthGroups = field(kw_only=True)
-    part: Group = field(kw_only=True)
-    widest: int | None = field(default=None, kw_only=True)
+    def block_point(channels: int, device: Device) -> Point:
+        return width_groups.point(group, channels, device, curve=group.name)
 
-    @property
-    def label(self) -> str:
-        """A model has one level at most: it says nothing."""
-        return self.group
-
-    @property
-    def width(self) -> int:
-        return self.part.width
-
-    @property
-    def full(self) -> int:
-        return self.part.width if self.widest is None else self.widest
-
-    @cached_property
-    def around(self) -> Mapping[str, int]:
-        return self.width_groups.neighbours(self.part)
-
-    def point(self, channels: int, device: Device) -> Point:
-        return self.width_groups.point(self.part, channels, device, curve=self.group)
+    around = width_groups.neighbours(group)
+    return Line(level, group.name, group.name, mode, group.width, widest, around, block_point)
 
 
-def middle_block(lines: Sequence[GroupLine], device: Device) -> Point:
+def middle_block(lines: Sequence[Line], device: Device) -> Point:
     """The block visited in every process: that of the middle group, in the order of the model."""
     middle = lines[len(lines) // 2]
     return middle.point(middle.width, device)
@@ -143,9 +123,7 @@ def time_groups(width_groups: WidthGroups, device: Device, measuring: Measuring,
     """
     check_engine(device)
     lines = [
-        GroupLine(
-            None, group.name, AROUND, width_groups=width_groups, part=group, widest=ceiling(group.width)
-        )
+        group_line(width_groups, group, AROUND, None, ceiling(group.width))
         for group in width_groups.changeable
     ]
     reference = middle_block(lines, device)

@@ -25,9 +25,11 @@ class HakdError(Exception):
         super().__init__(f"{text}. {remedy}" if remedy else text)
 
     def __reduce__(self) -> tuple:
-        return (_rebuild, (self.problem, self.where, self.key, self.remedy))
+        return (_rebuild, (type(self), self.problem, self.where, self.key, self.remedy))
 
 
-def _rebuild(problem: str, where: object, key: object, remedy: str | None) -> HakdError:
+def _rebuild(
+    kind: type[HakdError], problem: str, where: object, key: object, remedy: str | None
+) -> HakdError:
     """Unpickle across process pools: keyword-only arguments need a helper."""
-    return HakdError(problem, where=where, key=key, remedy=remedy)
+    return kind(problem, where=where, key=key, remedy=remedy)

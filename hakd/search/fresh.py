@@ -51,26 +51,37 @@ def fresh_timer(
             return Fresh(budget_ms * same, Ratio(same, same, same))
         points = [network_point(one, board.device) for one in (chosen, reference) if one is not None]
         keys = [point.key for point in points]
-        own_ms = math.nan
+        fresh: Fresh | None = None
 
         def compare(bursts: Mapping[str, Sequence[Burst]], confidence: float) -> Ratio | None:
-            nonlocal own_ms
-            if not bursts.get(keys[0]):
-                return None
-            own = estimate(bursts, absolute=True, confidence=confidence).by_key[keys[0]]
-            own_ms, low_ms, high_ms = own.latency_ms, own.latency_low_ms, own.latency_high_ms
-            if reference is not None:
-                beside = ratio(bursts, keys[0], keys[1], confidence)
-                return None if beside is None else beside.over(budget.share)
-            if low_ms is None or high_ms is None:
-                return None
-            return Ratio(own_ms, low_ms, high_ms).over(budget_ms)
+            nonlocal fresh
+            fresh = _against(bursts, keys, budget, budget_ms, confidence)
+            return None if fresh is None else fresh.ratio
 
         purpose = f"verify:{digest([keys, calls])}"
-        against = compare_networks(board, points, measuring, purpose, compare, give_up)
-        if against is None:
+        if compare_networks(board, points, measuring, purpose, compare, give_up) is None:
             label = points[0].label
             log.warning("%s: %s could not be compared with %s", board.device.name, label, budget.words)
-        return None if against is None else Fresh(own_ms, against)
+        return fresh
 
     return time_fresh
+
+
+def _against(
+    bursts: Mapping[str, Sequence[Burst]],
+    keys: Sequence[str],
+    budget: Budget,
+    budget_ms: float,
+    confidence: float,
+) -> Fresh | None:
+    """The first key's network over its budget: by the other key's, timed beside it, or in ms; None: not comparable."""
+    if not bursts.get(keys[0]):
+        return None
+    own = estimate(bursts, absolute=True, confidence=confidence).by_key[keys[0]]
+    if budget.reference is not None:
+        beside = ratio(bursts, keys[0], keys[1], confidence)
+        return None if beside is None else Fresh(own.latency_ms, beside.over(budget.share))
+    if own.latency_low_ms is None or own.latency_high_ms is None:
+        return None
+    interval_ms = Ratio(own.latency_ms, own.latency_low_ms, own.latency_high_ms)
+    return Fresh(own.latency_ms, interval_ms.over(budget_ms))

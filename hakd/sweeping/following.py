@@ -1,7 +1,6 @@
 """Curves followed on an open board: the first widths, then what these ask for, then what is not precise enough yet."""
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,28 +21,37 @@ LENGTHS = (1, 1, 2, 2)
 
 
 @dataclass
-class Line(ABC):
-    """A width group at a level: what was asked of it so far, and its latest curve.
+class Line:
+    """A width group at a level: what of it is timed, what was asked of it so far, and its latest curve.
 
-    Subclasses say what is timed: `width`, `full`, `point` and `around`. `precise`: it stopped by precision, not by
-    budget. `told`: its curve answers what the mode is for.
+    Attributes:
+        level, group: of its curve.
+        label: what it is called in the metadata of its table.
+        mode: which widths it asks for.
+        width, full: that the network has, and the widest one.
+        around: widths of the other groups that shape the decision block.
+        point: makes the decision block at a width for a device, the neighbours as they are.
+        keys: of the points that were asked for, by width.
+        look: the latest.
+        precise: it stopped by precision, not by budget.
     """
 
     level: float | None
     group: str
+    label: str
     mode: Mode
+    width: int
+    full: int
+    around: Mapping[str, int]
+    point: Callable[[int, Device], Point]
     keys: dict[int, str] = field(default_factory=dict)
     curve: Curve | None = None
     look: int = 1
     precise: bool = False
 
     @property
-    def label(self) -> str:
-        """What it is called in the metadata of its table."""
-        return self.group if self.level is None else f"{self.level:g} {self.group}"
-
-    @property
     def told(self) -> bool:
+        """Whether its curve answers what the mode is for."""
         return self._judged(self.mode.told)
 
     @property
@@ -58,25 +66,6 @@ class Line(ABC):
 
     def _judged(self, judge: Callable[[Curve, int, int], bool]) -> bool:
         return self.answers and self.curve is not None and judge(self.curve, self.width, self.full)
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """The width that the network has."""
-
-    @property
-    @abstractmethod
-    def full(self) -> int:
-        """The widest one."""
-
-    @property
-    @abstractmethod
-    def around(self) -> Mapping[str, int]:
-        """Widths of the other groups that shape the decision block."""
-
-    @abstractmethod
-    def point(self, channels: int, device: Device) -> Point:
-        """The decision block at a width, the neighbours as they are."""
 
     def points(self, widths: Sequence[int], device: Device) -> list[Point]:
         """Points of some widths, whose keys are noted."""

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +24,20 @@ Guiding = Callable[[str, int, Callable[[int], Graph]], Guide]
 """Makes a guide of a curve's name, its full width and its decision block at a width."""
 
 
-@dataclass
-class _Line(Line):
+def _line(level: float, group: str, architecture: Architecture, mode: str, guiding: Guiding | None) -> Line:
     """A width group of a network at a level."""
+    spec, label = architecture.spec, f"{level:g} {group}"
+    name, full = f"{spec.name} {label}", full_widths(spec)[group]
 
-    architecture: Architecture = field(kw_only=True)
+    def block(channels: int) -> Graph:
+        return engine_graph(architecture.at({group: channels})).block(group)
 
-    @property
-    def width(self) -> int:
-        return self.architecture.widths[self.group]
+    def block_point(channels: int, device: Device) -> Point:
+        return point(block(channels), f"{name} = {channels}", device, curve=name)
 
-    @cached_property
-    def full(self) -> int:
-        return full_widths(self.architecture.spec)[self.group]
-
-    @cached_property
-    def around(self) -> Mapping[str, int]:
-        return neighbours(engine_graph(self.architecture).block(self.group), self.group)
-
-    @property
-    def name(self) -> str:
-        """Network, level and group."""
-        return f"{self.architecture.spec.name} {self.label}"
-
-    def block(self, channels: int) -> Graph:
-        """The decision block at a width."""
-        return engine_graph(self.architecture.at({self.group: channels})).block(self.group)
-
-    def point(self, channels: int, device: Device) -> Point:
-        return point(self.block(channels), f"{self.name} = {channels}", device, curve=self.name)
+    width = architecture.widths[group]
+    asks = MODES[mode] if guiding is None else guide_mode(mode, guiding(name, full, block))
+    return Line(level, group, label, asks, width, full, neighbours(block(width), group), block_point)
 
 
 def sweep(
@@ -83,15 +67,12 @@ def sweep(
     """
     device, measuring = device_from(name, settings)
     lines = [
-        _Line(level, group, MODES[mode], architecture=methods["fisher"])
+        _line(level, group, methods["fisher"], mode, guiding)
         for level, methods in levels.items()
         for group in methods["fisher"].widths
         if not groups or group in groups
     ]
-    if guiding is not None:
-        for line in lines:
-            line.mode = guide_mode(mode, guiding(line.name, line.full, line.block))
-    first = lines[0].architecture
+    first = next(iter(levels.values()))["fisher"]
     reference = reference_part(first, device)
     with opened(device, Path(store)) as board:
         tiles = partial(_time_tiles, board, levels, measuring, reference)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.computed import Block, BlockLine, ComputedBoard, Truth, block_point
+from benchmarks.computed import Block, ComputedBoard, Truth, block_line, block_point
 from benchmarks.planner import true_curve
 from hakd.boards import Device
 from hakd.boards.cost_model import cost_model_from
@@ -30,8 +30,7 @@ def followed(mode: str, noise: dict, widths=(21, 50, 77), seed: int = 3, session
     board = ComputedBoard(device, truth, seed)
     for _ in range(sessions):
         lines = [
-            BlockLine(1.0, block.name, MODES[mode], block=block, pruned=width)
-            for block, width in zip(BLOCKS, widths, strict=True)
+            block_line(block, width, MODES[mode], 1.0) for block, width in zip(BLOCKS, widths, strict=True)
         ]
         found = follow(board, lines, Measuring(), block_point(BLOCKS[0], 24, device))
     return lines, found, board, truth

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.computed import Block, BlockLine, ComputedBoard, Truth, block_point
+from benchmarks.computed import Block, ComputedBoard, Truth, block_line, block_point
 from benchmarks.planner import true_curve
 from hakd.boards import Device
 from hakd.boards.cost_model import cost_model_from
@@ -134,7 +134,7 @@ def swept(truth: Truth, prior, mode: str = "targets"):
         chosen = MODES[mode]
         if session:
             chosen = guide_mode(mode, session.guiding(one.name, one.full, one.graph))
-        lines.append(BlockLine(1.0, one.name, chosen, block=one, pruned=width))
+        lines.append(block_line(one, width, chosen, 1.0))
     follow(board, lines, Measuring(), block_point(BLOCKS[0], 24, board.device))
     return lines
 
