@@ -3,6 +3,7 @@
 The networks are those of the built-in study, full and pruned to odd widths; one thread, interleaved, medians.
 """
 
+import argparse
 import statistics
 import time
 
@@ -22,6 +23,7 @@ ROUNDS, BATCH = 12, 64
 
 def main() -> None:
     """Print milliseconds a step and the ratio."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     runs = {}
     for name, settings in CASES.items():

@@ -410,7 +410,7 @@ def check(count: int = 3) -> str:
                 whole = follow(board, others, Measuring(), block_point(parts[REFERENCE], 64, device))
             same = whole.by_key == computed.by_key
             differences += not same
-            print(f"device {number}, {mode}: {len(whole.estimates)} points", "the same" if same else "DIFFER")
+            print(f"device {number}, {mode}: {len(whole.by_key)} points", "the same" if same else "DIFFER")
     return "the figures differ" if differences else ""
 
 

@@ -15,7 +15,7 @@ from hakd.planning.devices import not_counted
 from hakd.planning.training import training_jobs
 from hakd.records.errors import HakdError
 from hakd.records.files import write_json
-from hakd.study.branches import closing_words, fleet_reach, fleet_tracked, states
+from hakd.study.branches import candidate_lists, closing_words, fleet_reach, fleet_tracked, states
 from hakd.study.candidates import fleet_student_paths, fleet_students
 from hakd.study.configuration import check_study, config_digest
 from hakd.study.fleets import budgets, fleets_of, members, snapped_members, waiting_for
@@ -180,6 +180,17 @@ def test_a_board_that_is_away_holds_up_its_fleet_and_the_words_say_so(tmp_path, 
     assert "  device pi4: host: no answer\n" in words and "  pi5 waits for its fleet: pis\n" in words
     assert "nano" not in words
     assert "waits" not in closing_words(changed(run=[]), 0)
+
+
+def test_a_device_times_its_own_candidates_its_fleets_and_those_chosen_for_none():
+    config = {**CONFIG, "run": {**CONFIG["run"], "networks": ["n", "m"], "levels": [0.50, 1.0]}}
+    shared = [f"results/candidates/{network}/baselines.json" for network in ("n", "m")]
+    own = [
+        f"results/candidates/{network}/{level}/{{}}.json" for network in ("n", "m") for level in ("0.5", "1")
+    ]
+    assert candidate_lists(config, "nano") == [path.format("nano") for path in own] + shared
+    lists = [path.format(target) for path in own for target in ("pi4", "fleets/pis")]
+    assert candidate_lists(config, "pi4") == lists + shared
 
 
 def test_the_error_of_a_fleets_job_is_told_once_and_is_the_trouble_of_all_its_members(tmp_path, monkeypatch):

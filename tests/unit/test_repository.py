@@ -1,6 +1,7 @@
 """What must hold of the repository as a whole: the lock, the licence, what is tracked, links in the documentation."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -122,6 +123,47 @@ def test_every_import_is_a_declared_dependency():
             if not {canonicalize_name(found) for found in distributions.get(name, ())} & allowed:
                 missing.append(f"{place}: {name}")
     assert missing == []
+
+
+@functools.cache
+def names_in(module: str) -> set[str]:
+    """What a module of the project binds, anywhere in it; of a folder also its modules."""
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    names = {other.stem for other in path.glob("*")}
+    for node in ast.walk(ast.parse(text_of(file))) if file.exists() else []:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def test_what_scripts_and_benchmarks_import_from_the_project_is_there():
+    # Types are checked in the package only, and most of these files run in no unit test.
+    missing = []
+    for path in FILES:
+        place = path.relative_to(ROOT)
+        if path.suffix == ".py" and place.parts[0] in ("benchmarks", "workflow"):
+            for node in ast.walk(ast.parse(text_of(path))):
+                if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in (
+                    "hakd",
+                    "benchmarks",
+                    "tests",
+                ):
+                    names = {alias.name for alias in node.names} - names_in(node.module)
+                    missing += [f"{place}: {node.module}.{name}" for name in sorted(names)]
+    assert missing == []
+
+
+def test_every_benchmark_is_in_the_table_of_its_readme():
+    scripts = {
+        path.stem for path in FILES if path.parent.name == "benchmarks" and "__main__" in text_of(path)
+    }
+    rows = re.findall(r"^\| `(\w+)` \|", text_of(ROOT / "benchmarks" / "README.md"), re.MULTILINE)
+    assert rows == sorted(scripts)
 
 
 def test_no_module_imports_from_a_test_module_or_a_conftest():
