@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hakd.records.errors import HakdError
+from hakd.records.tables import check_table
 from hakd.staircase.curve import Curve
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.hazards import SHARE, hazard
@@ -40,9 +41,9 @@ def hazard_table(
         raise HakdError(
             "no curves, only tiles", where=where, key="kind", remedy="Give a table of `hakd sweep --mode map`"
         )
-    found = pd.DataFrame(rows)
-    order = found["slowdown"].astype(float).fillna(-1.0)
-    return found.loc[order.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
+    hazards = check_table("hazards", pd.DataFrame(rows), where)  # whole numbers stay whole beside empty cells
+    order = hazards["slowdown"].fillna(-1.0).sort_values(ascending=False, kind="stable").index
+    return hazards.loc[order].reset_index(drop=True)
 
 
 def _curves(part: pd.DataFrame) -> list[Curve]:
