@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hakd.commands.common import FINE, Commands, command, positive
+from hakd.records.errors import HakdError
 
 
 def add(commands: Commands) -> None:
@@ -63,11 +64,10 @@ def _training(study: Mapping[str, Any]) -> dict[str, Any]:
     """Hours of training by network and kind of job; with a reason instead where the data are not known."""
     from hakd.planning.training import probe, train_images, training_jobs
 
-    epoch = train_images(study)
-    if epoch is None:
-        return {
-            "unknown": "how many images the data set has is known once it is prepared (results/data/train.npz)"
-        }
+    try:
+        epoch = train_images(study)
+    except HakdError as error:
+        return {"unknown": str(error)}
     networks = {}
     for network in study["run"]["networks"]:
         rate = probe(study, network)

@@ -1,15 +1,15 @@
 """Any folder tree of images: a folder per class, split already or not."""
 
 import logging
-import os
-import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from hakd.data.folders import Listing, Tally, files_below, keep_once, visible
+from hakd.data.image_files import read_images
 from hakd.data.splitting import channel_statistics, set_apart
 from hakd.data.stored import Augmentation, Stored
 from hakd.records.errors import HakdError
@@ -17,29 +17,40 @@ from hakd.records.files import digest
 
 logger = logging.getLogger(__name__)
 
-Listing = list[tuple[Path, int]]
-"""Files with their class numbers, in order of their paths."""
+# Names of the folders of a tree that is split already; in small letters.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+# Formats that Pillow recognises and cannot decode by itself.
+UNDECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
 def imagefolder(settings: Mapping[str, Any], where: object) -> list[Stored]:
     """`imagefolder`: `root/train` and `root/test` (and `root/val` or `root/validation`), or one tree split here.
 
     Raises:
-        HakdError: a folder that is missing or empty, classes that differ between splits, an image that cannot be read.
+        HakdError: a folder that is missing or empty, classes that differ between splits, an image that cannot be read
+            or is in two classes.
     """
     root = Path(settings["root"])
-    if not root.is_dir():
-        raise HakdError("no such folder", where=root, key="data.root", remedy="Correct data.root")
-    if (root / "train").is_dir():
-        classes, listings = _split_tree(root, settings)
-    else:
-        classes, listings = _single_tree(root, settings)
+    classes, listed = _listed(root)
+    listings = _split(keep_once(listed, classes, root), classes, settings)
+    _report(root, classes, listings)
     order = sorted(path for listing in listings.values() for path, _ in listing)
     number = {path: i for i, path in enumerate(order)}
+    notes = Tally()
     images = {
-        split: _read_images([path for path, _ in listing], settings["size"])
+        split: read_images([path for path, _ in listing], settings["size"], notes)
         for split, listing in listings.items()
     }
+    notes.report(root)
     mean, std = channel_statistics(images["train"])
     source = {
         **settings,
@@ -65,30 +76,33 @@ def imagefolder(settings: Mapping[str, Any], where: object) -> list[Stored]:
     ]
 
 
-def _single_tree(root: Path, settings: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Listing]]:
-    """Split one tree by seed: `test` and `validation` are shares of all its images."""
-    classes, files = _list(root)
-    labels = np.array([label for _, label in files])
-    rest, test = set_apart(labels, settings["test"], "test", settings["seed"], root)
-    share = settings["validation"] / (1 - settings["test"])
-    kept, held = set_apart(labels[rest], share, "validation", settings["seed"], root)
-    parts = {"train": rest[kept], "validation": rest[held], "test": test}
-    return classes, {split: [files[i] for i in indices] for split, indices in parts.items()}
+def count_train_images(settings: Mapping[str, Any]) -> int:
+    """Images of the train split, counted without reading them: copies count, which `imagefolder` leaves out.
+
+    Raises:
+        HakdError: as `imagefolder`, for what shows without reading images.
+    """
+    classes, listed = _listed(Path(settings["root"]))
+    return len(_split(listed, classes, settings)["train"])
 
 
-def _split_tree(root: Path, settings: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Listing]]:
-    """Take the splits as they are; without a validation folder, `validation` of the training images are held out."""
-    if not (root / "test").is_dir():
-        raise HakdError(
-            "there is a folder `train` but no folder `test`",
-            where=root,
-            key="data.root",
-            remedy="Add `test` with the same class folders, or give a folder that holds the class folders themselves",
-        )
-    folders = {"train": root / "train", "test": root / "test"}
-    for name in ("val", "validation"):
-        if (root / name).is_dir():
-            folders["validation"] = root / name
+def _report(root: Path, classes: Sequence[str], listings: Mapping[str, Listing]) -> None:
+    """Log what is used: classes, and images by split with those of the smallest and the largest class."""
+    parts = []
+    for split, listing in listings.items():
+        counts = np.bincount([label for _, label in listing], minlength=len(classes))
+        parts.append(f"{split} {len(listing)} ({counts.min()} to {counts.max()} a class)")
+    logger.info("%s: %d classes; images used: %s", root, len(classes), ", ".join(parts))
+
+
+def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, Listing]]:
+    """Class names and images by split, as the folders have them; of one tree for all splits, under `tree`."""
+    if not root.is_dir():
+        raise HakdError("no such folder", where=root, key="data.root", remedy="Correct data.root")
+    folders = _split_folders(root)
+    if not folders:
+        classes, files = _list(root)
+        return classes, {"tree": files}
     listed = {split: _list(folder) for split, folder in folders.items()}
     classes = listed["train"][0]
     for split, (names, _) in listed.items():
@@ -99,23 +113,43 @@ def _split_tree(root: Path, settings: Mapping[str, Any]) -> tuple[tuple[str, ...
                 where=folders[split],
                 remedy="Give every split the same class folders",
             )
-    train = listed["train"][1]
-    if "validation" in listed:
-        return classes, {split: listed[split][1] for split in ("train", "validation", "test")}
-    labels = np.array([label for _, label in train])
-    kept, held = set_apart(labels, settings["validation"], "validation", settings["seed"], root)
-    return classes, {
-        "train": [train[i] for i in kept],
-        "validation": [train[i] for i in held],
-        "test": listed["test"][1],
-    }
+    return classes, {split: files for split, (_, files) in listed.items()}
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folders of a tree that is split already, by split; none where the tree is to be split here."""
+    folders: dict[str, Path] = {}
+    left_out = Tally()
+    for entry in visible(root, left_out):
+        split = SPLIT_NAMES.get(entry.name.lower()) if entry.is_dir() else None
+        if split is None:
+            left_out.add("entries beside the splits", entry)
+        elif split in folders:
+            problem = f"`{folders[split].name}` and `{entry.name}` both name the {split} split"
+            raise HakdError(problem, where=root, key="data.root", remedy="Keep one of them, or merge them")
+        else:
+            folders[split] = entry
+    if len(folders) < 2 and not (root / "train").is_dir():
+        return {}  # a class may have the name of a split
+    for split in ("train", "test"):
+        if split not in folders:
+            other = next(iter(folders.values())).name
+            raise HakdError(
+                f"there is a folder `{other}` but no folder `{split}`",
+                where=root,
+                key="data.root",
+                remedy=f"Add `{split}` with the same class folders, or give a folder that holds the class folders "
+                "themselves",
+            )
+    left_out.report(f"{root}: left out")
+    return folders
 
 
 def _list(folder: Path) -> tuple[tuple[str, ...], Listing]:
-    """Class names, sorted, and the images of a folder of class folders; hidden files and other formats are left out."""
-    classes = tuple(
-        sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
-    )
+    """Class names, sorted, and the images of a folder of class folders; what is left out is reported."""
+    left_out = Tally()
+    entries = list(visible(folder, left_out))
+    classes = tuple(entry.name for entry in entries if entry.is_dir())
     if len(classes) < 2:
         raise HakdError(
             f"{len(classes)} class folders, at least 2 are needed",
@@ -123,47 +157,53 @@ def _list(folder: Path) -> tuple[tuple[str, ...], Listing]:
             key="data.root",
             remedy="Give a folder that holds one folder of images for each class",
         )
-    suffixes = {suffix for suffix, form in Image.registered_extensions().items() if form in Image.OPEN}
+    for entry in entries:
+        if not entry.is_dir():
+            left_out.add("files outside a class folder", entry)
+    suffixes = {
+        suffix
+        for suffix, form in Image.registered_extensions().items()
+        if form in Image.OPEN and form not in UNDECODED
+    }
     files: Listing = []
-    other: list[Path] = []
     for label, name in enumerate(classes):
-        found = sorted(
-            Path(base, entry)
-            for base, _, entries in os.walk(folder / name)
-            for entry in entries
-            if entry[0] != "."
-        )
-        images = [path for path in found if path.suffix.lower() in suffixes]
-        other += [path for path in found if path.suffix.lower() not in suffixes]
+        below = files_below(folder / name, left_out)
+        images = [path for path in below if path.suffix.lower() in suffixes and path.is_file()]
+        for path in sorted(set(below) - set(images)):
+            left_out.add("files that are not images", path)
         if not images:
-            raise HakdError("no images", where=folder / name, remedy="Add images or remove the folder")
+            problem = "no images" + (f", only others such as {below[0].name}" if below else "")
+            raise HakdError(problem, where=folder / name, remedy="Add images or remove the folder")
         files += [(path, label) for path in images]
-    if other:
-        logger.warning("%d files are no images and are left out, such as %s", len(other), other[0])
+    left_out.report(f"{folder}: left out")
     return classes, files
 
 
-def _read_images(paths: list[Path], size: int) -> np.ndarray:
-    """uint8 (N, 3, size, size): turned as the camera noted, shorter side resized to `size`, centre cropped."""
-    images = np.empty((len(paths), 3, size, size), np.uint8)
-    for i, path in enumerate(paths):
-        try:
-            with Image.open(path) as image:
-                fitted = ImageOps.fit(
-                    _rgb(ImageOps.exif_transpose(image)), (size, size), Image.Resampling.BILINEAR
-                )
-        except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-            raise HakdError(
-                f"image cannot be read ({error})", where=path, remedy="Repair it or remove it from the folder"
-            ) from None
-        images[i] = np.asarray(fitted).transpose(2, 0, 1)
-    return images
+def _split(
+    listed: Mapping[str, Listing], classes: Sequence[str], settings: Mapping[str, Any]
+) -> dict[str, Listing]:
+    """The three splits: test and validation images are set apart by seed where there is no folder of them."""
+    rest, share = listed.get("train", []), settings["validation"]
+    test, validation = listed.get("test", []), listed.get("validation")
+    if "tree" in listed:
+        rest, test = _apart(listed["tree"], classes, settings["test"], "test", settings)
+        share /= 1 - settings["test"]
+    if validation is None:
+        rest, validation = _apart(rest, classes, share, "validation", settings)
+    return {"train": rest, "validation": validation, "test": test}
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Three channels of 8 bits; grey is repeated, 16-bit grey scaled (Pillow's own conversion would clip it)."""
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
-    return image.convert("RGB")
+def _apart(
+    files: Listing, classes: Sequence[str], share: float, stream: str, settings: Mapping[str, Any]
+) -> tuple[Listing, Listing]:
+    """The files that stay, and the `share` of them that is set apart."""
+    labels = np.array([label for _, label in files])
+    counts = np.bincount(labels, minlength=len(classes))
+    if counts.min() < 2:
+        raise HakdError(
+            f"class `{classes[int(counts.argmin())]}` has {counts.min()} image left to split",
+            where=settings["root"],
+            remedy="Give every class at least three images, one for each split",
+        )
+    kept, held = set_apart(labels, share, stream, settings["seed"], settings["root"])
+    return [files[i] for i in kept], [files[i] for i in held]

@@ -64,7 +64,9 @@ class QuantisedTensor:
         if codebook[:1].tobytes() != bytes(4):
             raise ValueError(f"{self.name}: code 0 is reserved for 0.0, it stands for {codebook[0]}")
         if not np.isfinite(codebook).all():
-            raise HakdError("a shared weight is not finite", where=self.name, remedy="Lower `lr`")
+            raise HakdError(
+                "a shared weight is not finite", where=self.name, remedy="Lower `deep_compression.recipe.lr`"
+            )
         if codes.dtype.kind not in "iu" or (
             codes.size and not 0 <= codes.min() <= codes.max() < len(codebook)
         ):
@@ -134,7 +136,7 @@ def encode(
         if array.dtype != np.float32:
             raise ValueError(f"{name}: is {array.dtype}, the format stores float32")
         if not np.isfinite(array).all():
-            raise HakdError("holds NaN or infinity", where=name, remedy="Lower `lr`")
+            raise HakdError("holds NaN or infinity", where=name, remedy="Lower `deep_compression.recipe.lr`")
         directory["others"].append([name, list(array.shape)])
         parts.append(array.astype("<f4", copy=False).tobytes())
     text = json.dumps(directory, separators=(",", ":"), allow_nan=False).encode()

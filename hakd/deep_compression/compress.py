@@ -187,6 +187,7 @@ class _Phases:
             label=f"{self.label} {name}".strip(),
             resume_path=Path(self.directory, f"phase-{self.number}.pt") if self.directory else None,
             context=[name, self.context],
+            lr_key="deep_compression.recipe.lr",
         )
         rows = fit(self.module, self.data, run)
         self.history += [{"phase": name, **row} for row in rows]

@@ -25,7 +25,7 @@ def read_latency(path: str | os.PathLike) -> tuple[pd.DataFrame, dict[str, Any]]
     Raises:
         HakdError: another suffix, no such file, or a table that breaks its contract.
     """
-    suffix = Path(path).suffix
+    suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         problem = f"a latency table cannot be {suffix or 'without suffix'}"
         raise HakdError(problem, where=path, remedy=f"Give a file of {', '.join(SUFFIXES)}")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from hakd.latency_tables.files import all_curves
 from hakd.records.errors import HakdError
+from hakd.records.tables import check_table
 from hakd.staircase.hazards import SHARE, hazard
 
 UNKNOWN = "unknown"  # the device of a table that is rows alone
@@ -39,9 +40,9 @@ def hazard_table(
         raise HakdError(
             "no curves, only tiles", where=where, key="kind", remedy="Give a table of `hakd sweep --mode map`"
         )
-    found = pd.DataFrame(rows)
-    order = found["slowdown"].astype(float).fillna(-1.0)
-    return found.loc[order.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
+    hazards = check_table("hazards", pd.DataFrame(rows), where)  # whole numbers stay whole beside empty cells
+    order = hazards["slowdown"].fillna(-1.0).sort_values(ascending=False, kind="stable").index
+    return hazards.loc[order].reset_index(drop=True)
 
 
 def _full_widths(part: pd.DataFrame) -> dict[str, int]:

@@ -55,7 +55,8 @@ def import_table(
     try:
         frame, about = read_latency(path)
     except HakdError as error:
-        raise HakdError(error.problem, where=error.where, key=error.key, remedy=ASK) from None
+        remedy = error.remedy if Path(path).suffix.lower() == ".csv" else None
+        raise HakdError(error.problem, where=error.where, key=error.key, remedy=remedy or ASK) from None
     checked = _check_origin(about, expected, path)
     shapes = _check_shapes(frame, about, path)
     name = str(about.get("device") or Path(path).stem)

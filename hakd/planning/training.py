@@ -13,7 +13,6 @@ from typing import Any
 
 from hakd.choosing.device_free import scaled
 from hakd.networks.families import build_graph, full_architecture, full_widths
-from hakd.records.errors import HakdError
 from hakd.study.candidates import fleet_students, students
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
@@ -32,21 +31,23 @@ class Job:
     images: float
 
 
-def train_images(study: Mapping[str, Any]) -> int | None:
-    """Images in an epoch: of the prepared data, or as known of the data set; None where nothing is known."""
+def train_images(study: Mapping[str, Any]) -> int:
+    """Images in an epoch: of the prepared data, else as its folder holds them or as known of the data set.
+
+    Raises:
+        HakdError: prepared data that cannot be read, or an image folder that is missing or not as it should be.
+    """
+    from hakd.data.imagefolder import count_train_images
     from hakd.data.settings import complete
     from hakd.data.stored import read
 
     data = complete(study["data"])
-    if TRAIN.is_file():
-        try:
-            stored = read(TRAIN)
-        except HakdError:
-            return None
+    stored = read(TRAIN) if TRAIN.is_file() else None
+    if stored is not None and stored.name == data["name"]:
         return stored.drawn_images or len(stored.labels)
     if data["name"] == "cluttered-digits":
         return int(data["epoch_images"])
-    return KNOWN.get(data["name"])
+    return KNOWN[data["name"]] if data["name"] in KNOWN else count_train_images(data)
 
 
 def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Job]:

@@ -48,6 +48,7 @@ class Column:
     high: float | None = None
     open_low: bool = False
     values: tuple[str, ...] | None = None
+    hashed: bool = False  # hexadecimal digits, which spreadsheets may take for a number
     late: bool = False  # came later: older tables lack it, and are read as if it were empty
 
     def wanted(self) -> str:
@@ -109,7 +110,7 @@ SUMMARY = (
     Column("engine", "text", "inference engine with its version"),
     _count("threads", "threads the engine was given", low=1),
     _count("seed", "seed of the training"),
-    Column("arch", "text", "short content hash of network and widths"),
+    Column("arch", "text", "short content hash of network and widths", hashed=True),
     Column("val_accuracy", "float", "accuracy on the validation split, 0 to 1", low=0, high=1),
     Column("accuracy", "float", "accuracy on the test split, 0 to 1", low=0, high=1),
     _ms(
@@ -147,7 +148,7 @@ SUMMARY = (
     Column("checkpoint_path", "text", "the weights", null=True),
     Column("onnx_path", "text", "the exported network that was timed and scored", null=True),
     Column("commit", "text", "commit of the program that made it"),
-    Column("config_hash", "text", "hash of the configuration that made it", null=True),
+    Column("config_hash", "text", "hash of the configuration that made it", null=True, hashed=True),
 )
 
 LATENCY = (
@@ -160,7 +161,7 @@ LATENCY = (
         values=("tile", "block"),
     ),
     Column("group", "text", "width group of a block, or name of a tile"),
-    Column("shape", "text", "content hash of everything that shapes the measurement"),
+    Column("shape", "text", "content hash of everything that shapes the measurement", hashed=True),
     _count(
         "width",
         "width of the group; empty for a tile (see `neighbour_widths`)",

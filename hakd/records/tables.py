@@ -8,7 +8,8 @@ explanations.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hakd.records.columns import DTYPES, KEYS, TABLES, Column
+from hakd.records.csv_tables import read_csv
 from hakd.records.errors import HakdError
 from hakd.records.files import atomic
 from hakd.records.provenance import provenance
 
 FORMAT = 1
 _METADATA_KEY = b"hakd"
+
+# A number as spreadsheets write it; a hash has neither sign nor point, and small letters.
+NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+(?:[eE][+-]?\d+)?|E[+-]?\d+|e[+-]\d+)")
 
 _ARROW: dict[str, pa.DataType] = {
     "text": pa.string(),
@@ -87,7 +92,7 @@ def read_table(path: str | os.PathLike, kind: str) -> tuple[pd.DataFrame, dict[s
     if not Path(path).is_file():
         raise HakdError("no such file", where=path, remedy="Run the rule that makes it")
     if suffix == ".csv":
-        return check_table(kind, _read_csv(path, kind), where=path), {}
+        return check_table(kind, read_csv(path, TABLES[kind]), where=path), {}
     try:
         arrow = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
@@ -132,7 +137,7 @@ def check_table(kind: str, frame: pd.DataFrame, where: object = None) -> pd.Data
 
 
 def _suffix(path: str | os.PathLike) -> str:
-    suffix = Path(path).suffix
+    suffix = Path(path).suffix.lower()
     if suffix not in (".parquet", ".csv"):
         raise HakdError(
             f"a table cannot be {suffix or 'without suffix'}", where=path, remedy="Use .parquet or .csv"
@@ -161,37 +166,6 @@ def _metadata(arrow: pa.Table, path: str | os.PathLike, kind: str) -> dict[str, 
     return content
 
 
-def _read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
-    """All cells as text, converted by type: pandas' guesses turn `007` into a number and `NA` into null."""
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
-    except (ValueError, UnicodeDecodeError) as error:
-        raise HakdError(f"not a CSV table ({error})", where=path, remedy="Delete it and run again") from None
-    for column in TABLES[kind]:
-        if column.name in frame.columns:
-            frame[column.name] = _from_text(frame[column.name], column, path)
-    return frame
-
-
-def _from_text(cells: pd.Series, column: Column, path: object) -> pd.Series:
-    if column.type in ("text", "json", "category"):
-        return cells
-    convert: Callable[[str], object] = int
-    if column.type == "float":
-        convert = float
-    elif column.type == "bool":
-        convert = _truth
-    try:
-        values = [None if pd.isna(cell) else convert(cell) for cell in cells]
-    except (ValueError, KeyError) as error:
-        raise HakdError(f"not {column.type}: {error}", where=path, key=column.name) from None
-    return pd.Series(values, dtype=object)
-
-
-def _truth(cell: str) -> bool:
-    return {"True": True, "False": False}[cell]
-
-
 def _checked(values: pd.Series, column: Column, where: object) -> pd.Series:
     """One column in its type, after all its checks."""
     if column.null and column.type == "text":
@@ -207,6 +181,8 @@ def _checked(values: pd.Series, column: Column, where: object) -> pd.Series:
     else:
         wrong = _wrong_numbers(present, column)
     _refuse(pd.Series(wrong, index=present.index, dtype=bool), present, column, where)
+    if column.hashed:
+        _refuse_damaged_hashes(present, column, where)
     if column.values is not None:
         _refuse(~present.isin(column.values), present, column, where)
     if column.type == "json":
@@ -223,6 +199,18 @@ def _refuse(bad: pd.Series, present: pd.Series, column: Column, where: object) -
         raise HakdError(
             f"row {row} holds {value!r}, expected {column.wanted()}", where=where, key=column.name
         )
+
+
+def _refuse_damaged_hashes(present: pd.Series, column: Column, where: object) -> None:
+    """Refuse what a spreadsheet makes of a hash that looks like a number: of 12e4500000000000, say, 1.20E+46."""
+    for row, value in present.items():
+        if NUMBER.fullmatch(value):
+            raise HakdError(
+                f"row {row} holds {value!r}: a spreadsheet has turned a hash into a number",
+                where=where,
+                key=column.name,
+                remedy=f"Import the column `{column.name}` as text, or use the Parquet or JSON file",
+            )
 
 
 def _wrong_numbers(present: pd.Series, column: Column) -> list[bool]:

@@ -90,6 +90,7 @@ class TrainingRun:
             by the caller once the result is safe.
         context: whatever else decides the result and can be held by JSON (settings of the loss, of the hooks). A kept
             state of another context, of other data or of other start weights is not gone on from.
+        lr_key: key of the configuration that sets the learning rate; named if training diverges.
     """
 
     epochs: int
@@ -101,6 +102,7 @@ class TrainingRun:
     label: str = ""
     resume_path: str | os.PathLike | None = None
     context: Any = None
+    lr_key: str = "lr"
 
 
 def fit(module: nn.Module, data: Any, run: TrainingRun) -> list[dict[str, Any]]:
@@ -112,7 +114,7 @@ def fit(module: nn.Module, data: Any, run: TrainingRun) -> list[dict[str, Any]]:
         run: how to train.
 
     Raises:
-        HakdError: the loss is not finite (names the epoch and the learning rate).
+        HakdError: the loss is not finite (names the epoch, the learning rate and its key).
     """
     recipe = run.recipe
     optimiser = torch.optim.SGD(
@@ -154,7 +156,7 @@ def _train_epoch(
         if not math.isfinite(total):
             raise HakdError(
                 f"training diverged: the loss became {loss} in epoch {epoch + 1} at learning rate {lr:.4g}",
-                remedy="Lower `lr` in the configuration",
+                remedy=f"Lower `{run.lr_key}` in the configuration",
             )
     return {
         "epoch": epoch + 1,

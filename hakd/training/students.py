@@ -26,7 +26,7 @@ class TrainingJob:
 
     Args:
         path: of the checkpoint. The state after each epoch is kept beside it, so that a killed job goes on.
-        epochs, recipe, seed, loss: see `TrainingRun`.
+        epochs, recipe, seed, loss, lr_key: see `TrainingRun`.
         recipe_name, loss_name: what the checkpoint calls them.
         context: what else decides the result and JSON can hold (settings of the loss, hash of the teacher).
         start: weights to start from, by name; None starts from scratch.
@@ -47,6 +47,7 @@ class TrainingJob:
     teacher_macs: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
     metrics_path: str | os.PathLike | None = None
+    lr_key: str = "lr"
 
 
 def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> list[dict[str, Any]]:
@@ -57,7 +58,14 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
     module.to(data.train.labels.device)
     resume_path, context = Path(f"{path}.resume"), [job.recipe_name, job.loss_name, job.context]
     run = TrainingRun(
-        job.epochs, job.recipe, job.seed, job.loss, label=path, resume_path=resume_path, context=context
+        job.epochs,
+        job.recipe,
+        job.seed,
+        job.loss,
+        label=path,
+        resume_path=resume_path,
+        context=context,
+        lr_key=job.lr_key,
     )
     rows = fit(module, data, run)
     weights = weights_of(module)

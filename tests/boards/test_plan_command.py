@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from hakd.boards import open_board
 from hakd.boards.journal import read
 from hakd.choosing.device_free import scaled
 from hakd.cli import FINDING, FINE, USAGE, main
+from hakd.data import prepare
 from hakd.planning.devices import device_plans
-from hakd.planning.training import train_images, training_jobs
+from hakd.planning.training import TRAIN, train_images, training_jobs
 from hakd.study.files import read_configuration
 from hakd.study.measuring import device_from
 from hakd.study.networks import spec_of
@@ -22,6 +24,7 @@ from hakd.sweeping.sweep import sweep
 from hakd.sweeping.timing import LOOKS
 from tests.boards.points import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL, NETWORKS
+from tests.unit.test_data_images import make_tree
 
 pytestmark = pytest.mark.beside
 
@@ -115,10 +118,29 @@ def test_said_at_the_terminal_and_for_machines(capsys):
     assert rows["training"] is None and rows["devices"][0]["basis"].startswith("assumed: 0.5 GMAC/s")
 
 
-def test_a_data_set_of_unknown_size_leaves_training_out(capsys):
-    write({**STUDY, "data": {"name": "imagefolder", "root": "images"}})
+def test_images_of_a_folder_are_counted(capsys):
+    images = {"name": "imagefolder", "root": "images"}
+    write({**STUDY, "data": images})
     assert main(["plan"]) == FINE
-    assert "training: left out: how many images" in capsys.readouterr().out
+    assert (
+        "training: left out: images: data.root: no such folder. Correct data.root" in capsys.readouterr().out
+    )
+    make_tree(Path("images"), 50)
+    assert main(["plan"]) == FINE
+    assert re.search(r"^training: [\d.]+ h on one thread \(120 images", capsys.readouterr().out, re.MULTILINE)
+    images |= {"size": 8, "validation": 0.2}
+    write({**STUDY, "data": images})
+    study = checked_study(read_configuration())
+    assert train_images(study) == 105
+    prepare({"name": "digits"}, TRAIN.parent)  # what another configuration left behind
+    assert train_images(study) == 105
+    shutil.rmtree("images/red/deeper")
+    prepare(images, TRAIN.parent)
+    shutil.rmtree("images")
+    assert train_images(study) == 35 + 35 + 23  # as prepared
+    TRAIN.write_text("damaged")
+    assert main(["plan"]) == FINE
+    assert f"training: left out: {TRAIN}: is no npz file" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,19 @@ def test_the_command_names_widths_and_counts_what_was_timed(folder, capsys):
     assert "from 100 to 99 +50.0 % (1 of 1 timed)" in capsys.readouterr().out
 
 
+def test_widths_are_whole_numbers_beside_a_curve_of_which_nothing_is_known(folder, capsys):
+    other = (
+        latency_frame((80, 87, 88)).iloc[:3].assign(group="pw2", neighbour_widths='{"pw1": 100, "pw2": 100}')
+    )
+    lone = other.iloc[:1].assign(group="pw3", neighbour_widths="{}")
+    write_table("t.parquet", "latency", pd.concat([latency_frame(), other, lone]), {"device": "pi4"})
+    assert main(["hazards", "t.parquet"]) == 0
+    said = capsys.readouterr().out
+    assert "pw1: from 100 to 99 +50.0 % (2 of 12 timed); worst anywhere from 100 to 99 " in said
+    assert "pw2: from 100 not known (0 of 12 timed); worst anywhere from 88 to 87 " in said
+    assert "pw3: from 80 not known (0 of 9 timed)" in said
+
+
 def test_a_full_width_that_was_not_timed_and_a_curve_that_cannot_tell_say_so(folder, capsys):
     write_table("t.csv", "latency", latency_frame((80, 87, 88), residual=0.25))
     assert main(["hazards", "t.csv"]) == 0

@@ -42,6 +42,7 @@ if __name__ == "__main__":
                 epochs=snakemake.params.epochs,
                 recipe=Recipe.from_config(snakemake.params.recipe),
                 seed=int(snakemake.wildcards.seed),
+                lr_key="students.recipe.lr",
                 recipe_name=snakemake.wildcards.recipe,
                 loss_name=snakemake.wildcards.loss,
             ),

@@ -26,5 +26,6 @@ if __name__ == "__main__":
                 epochs=snakemake.params.epochs,
                 recipe=Recipe.from_config(snakemake.params.recipe),
                 seed=int(snakemake.wildcards.seed),
+                lr_key="teacher.recipe.lr",
             ),
         )

@@ -44,6 +44,7 @@ if __name__ == "__main__":
                 epochs=snakemake.params.epochs,
                 recipe=Recipe.from_config({**snakemake.params.recipe, "lr": snakemake.params.lr}),
                 seed=int(snakemake.wildcards.seed),
+                lr_key="students.tuned_lr",
                 recipe_name="tuned",
             ),
         )

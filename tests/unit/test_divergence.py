@@ -1,0 +1,88 @@
+"""Training that diverges: the error of each rule's script names the key that sets its learning rate."""
+
+import contextlib
+import re
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hakd.data import prepare
+from hakd.networks.families import build_graph, full_architecture
+from hakd.networks.module import new_network, weights_of
+from hakd.pruning.trajectory import write_trajectory
+from hakd.records.checkpoint import write_checkpoint
+from hakd.records.errors import HakdError
+from tests.unit.builders import SPECS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Params(SimpleNamespace):
+    """The params of a rule, by attribute and by key."""
+
+    def __getitem__(self, key: str) -> Any:
+        return getattr(self, key)
+
+
+def lr_key(rule: str) -> str:
+    """The key of the configuration that a rule's learning rate comes from."""
+    texts = [path.read_text() for path in (ROOT / "rules").glob("*.smk")]
+    (text,) = [
+        part for text in texts for part in re.findall(rf"^rule {rule}:\n(?:    .*\n|\n)+", text, re.MULTILINE)
+    ]
+    settings = dict(re.findall(r'(\w+)=setting\("([^"]+)"\)', text))
+    return settings.get("lr", f"{settings['recipe']}/lr").replace("/", ".")
+
+
+def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mapping[str, Any]) -> None:
+    """Run a rule's script on the digits and an untrained teacher."""
+    spec = SPECS["densenet"]()
+    prepare({"name": "digits"}, folder)
+    architecture = full_architecture(spec)
+    weights = weights_of(new_network(build_graph(architecture), 0))
+    facts = {"prune_images": 1, "prune_macs": 1}
+    write_checkpoint(folder / "teacher", architecture, weights, facts)
+    write_trajectory(folder / "trajectory", [])
+    given = ("train.npz", "validation.npz", "teacher", "trajectory")
+    files = {Path(name).stem: folder / name for name in given} | {"pruned": folder / "teacher"}
+    made = dict.fromkeys(("checkpoint", "metrics", "compressed", "facts"), folder / "made")
+    recipe = {"lr": 1e30, "batch_size": 32}
+    network = {"family": "densenet", "depth": 16, "growth": 4, "input_size": 8}
+    common = {
+        "recipe": recipe,
+        "epochs": 2,
+        "device": "cpu",
+        "network": network,
+        "widths": architecture.widths,
+    }
+    snakemake = SimpleNamespace(
+        wildcards=SimpleNamespace(network="n", seed="0", density="0.5", recipe="scratch", loss="ce"),
+        input=SimpleNamespace(**files),
+        output=SimpleNamespace(**made),
+        params=Params(**common, **params),
+        log="log",
+        threads=1,
+    )
+    monkeypatch.setattr("hakd.study.scripting.reporting", lambda *_: contextlib.nullcontext())
+    script = ROOT / "workflow" / "scripts" / f"{rule}.py"
+    runpy.run_path(str(script), {"snakemake": snakemake}, "__main__")
+
+
+@pytest.mark.parametrize(
+    ("rule", "params"),
+    [
+        ("teacher", {}),
+        ("student", {"alpha": 0.9, "temperature": 4.0, "attention_scale": 1.0}),
+        ("tuned", {"lr": 1e30}),
+        ("deep_compression", {"settings": {"rounds": 1, "epochs": 1}}),
+    ],
+)
+def test_a_diverging_rule_names_the_key_of_its_learning_rate(rule, params, tmp_path, monkeypatch):
+    with pytest.raises(HakdError, match="training diverged") as caught:
+        run(rule, tmp_path, monkeypatch, params)
+    assert str(caught.value).endswith(f". Lower `{lr_key(rule)}` in the configuration")
+    assert not (tmp_path / "made").exists()
