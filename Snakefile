@@ -6,10 +6,14 @@ from snakemake.utils import min_version, validate
 
 from hakd.study.branches import closing_words, undecided_words
 from hakd.study.configuration import check_study
+from hakd.study.ownership import own_study
 
 STARTED = time.time()
 
 min_version("9.25")
+
+if workflow.is_main_process and not workflow.dryrun:
+    own_study()
 
 
 configfile: os.path.join(workflow.basedir, "config", "config.yaml")

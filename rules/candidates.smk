@@ -10,10 +10,10 @@ rule candidates:
     conda:
         "../envs/study.yaml"
     params:
-        methods=setting("run/methods"),
+        methods=selection("run/methods"),
         recipes=setting("students/recipes"),
-        losses=setting("students/losses"),
-        seeds=setting("run/seeds"),
+        losses=selection("students/losses"),
+        seeds=selection("run/seeds"),
         code=code("candidates"),
     script:
         "../workflow/scripts/candidates.py"
@@ -29,9 +29,9 @@ rule baselines:
     conda:
         "../envs/study.yaml"
     params:
-        methods=setting("run/methods"),
-        densities=setting("deep_compression/densities"),
-        seeds=setting("run/seeds"),
+        methods=selection("run/methods"),
+        densities=selection("deep_compression/densities"),
+        seeds=selection("run/seeds"),
         code=code("baselines"),
     script:
         "../workflow/scripts/baselines.py"

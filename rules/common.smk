@@ -7,9 +7,9 @@ from hakd.records.code import script_digest
 from hakd.study.configuration import DEVICE_FILES, level_text, settings
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
-LEVELS = [level_text(level) for level in config["run"]["levels"]]
+LEVELS = [level_text(level) for level in sorted(config["run"]["levels"])]
 BY_TABLES = by_tables(config)
-SEARCH_SEED = config["run"]["seeds"][0]
+SEARCH_SEED = min(config["run"]["seeds"])
 MEASURING = ("hakd.boards",)  # tracked by PROTOCOL: a refactored agent re-measures nothing
 
 
@@ -38,8 +38,22 @@ def setting(path):
     return value
 
 
+def selection(path):
+    """As `setting`, of a list whose order says nothing: sorted, so another order reruns nothing."""
+
+    def value(wildcards):
+        return sorted(settings(config, path))
+
+    return value
+
+
+def training_device(wildcards, input):
+    """Where training runs. Not tracked, for it asks for `input` too: `cpu` instead of `auto` reruns nothing."""
+    return settings(config, "training/device")
+
+
 def code(script, skip=()):
-    """Digest of the package code that a rule's script uses: a change of it reruns the rule, and no other change."""
+    """Digest of a rule's script and of the package code that it uses: a change of these reruns the rule."""
     return script_digest(os.path.join(workflow.basedir, "workflow", "scripts", f"{script}.py"), skip)
 
 

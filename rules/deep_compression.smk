@@ -14,7 +14,7 @@ rule deep_compression:
     params:
         settings=setting("deep_compression/compression"),
         recipe=setting("deep_compression/recipe"),
-        device=setting("training/device"),
+        device=training_device,
         code=code("deep_compression"),
     script:
         "../workflow/scripts/deep_compression.py"

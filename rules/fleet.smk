@@ -37,8 +37,8 @@ rule fleet_candidates:
         "../envs/study.yaml"
     params:
         recipes=setting("students/recipes/joint"),
-        losses=setting("students/losses"),
-        seeds=setting("run/seeds"),
+        losses=selection("students/losses"),
+        seeds=selection("run/seeds"),
         code=code("fleet_candidates"),
     script:
         "../workflow/scripts/fleet_candidates.py"

@@ -13,9 +13,9 @@ rule prune:
     threads: 1
     params:
         settings=setting("prune"),
-        levels=setting("run/levels"),
+        levels=selection("run/levels"),
         seed=SEARCH_SEED,
-        device=setting("training/device"),
+        device=training_device,
         code=code("prune"),
     script:
         "../workflow/scripts/prune.py"

@@ -18,7 +18,7 @@ rule student:
         alpha=setting("students/alpha"),
         temperature=setting("students/temperature"),
         attention_scale=setting("students/attention_scale"),
-        device=setting("training/device"),
+        device=training_device,
         code=code("student"),
     script:
         "../workflow/scripts/student.py"
@@ -44,7 +44,7 @@ rule tuned:
         epochs=setting("students/epochs"),
         recipe=setting("students/recipe"),
         lr=setting("students/tuned_lr"),
-        device=setting("training/device"),
+        device=training_device,
         code=code("tuned"),
     script:
         "../workflow/scripts/tuned.py"

@@ -14,7 +14,7 @@ rule teacher:
         network=setting("networks/{network}"),
         epochs=setting("teacher/epochs"),
         recipe=setting("teacher/recipe"),
-        device=setting("training/device"),
+        device=training_device,
         code=code("teacher"),
     script:
         "../workflow/scripts/teacher.py"

@@ -10,8 +10,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def script_digest(script: str, skip: Iterable[str] = ()) -> str:
-    """`code_digest` of what a rule's script (a path) imports: the script itself is tracked by Snakemake."""
-    return code_digest(_imports(ast.parse(Path(script).read_text())), skip)
+    """Short hash of a rule's script (a path) and of what it imports, each as `code_digest` reads a module.
+
+    Snakemake itself goes by the times of scripts, which a fresh clone changes; `profiles/default` switches that off.
+    """
+    own, modules = _digest(Path(script).read_text())
+    return hashlib.sha256(f"{own} {code_digest(modules, skip)}".encode()).hexdigest()[:12]
 
 
 def code_digest(modules: Iterable[str], skip: Iterable[str] = ()) -> str:
@@ -34,8 +38,13 @@ def code_digest(modules: Iterable[str], skip: Iterable[str] = ()) -> str:
 
 @functools.cache
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
-    """Digest of one module, and the package modules that it imports (anywhere in it)."""
-    tree = ast.parse(_path(name).read_text())
+    """`_digest` of a module of the package."""
+    return _digest(_path(name).read_text())
+
+
+def _digest(source: str) -> tuple[str, tuple[str, ...]]:
+    """Hash of a module's syntax tree without its docstrings, and the package modules that it imports anywhere."""
+    tree = ast.parse(source)
     ours = _imports(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 
 from hakd.records.errors import HakdError
+from hakd.study.ownership import join_study
 
 logger = logging.getLogger("hakd")
 
@@ -28,6 +29,7 @@ def reporting(log: object, threads: int = 1) -> Iterator[None]:
     terminal.setFormatter(logging.Formatter("warning: %(message)s"))
     terminal.addFilter(lambda record: record.levelno == logging.WARNING)
     logger.addHandler(terminal)
+    join_study()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(max(1, threads))
     try:

@@ -134,6 +134,13 @@ def test_code_digest_sees_code_and_what_it_imports(tmp_path, monkeypatch):
         module._read.cache_clear()
         return code_digest(["hakd.a"], **options)
 
+    script = tmp_path / "rule.py"
+    script.write_text('"""Words."""\nfrom hakd import b\n\nb.x\n')
+    of_script = module.script_digest(str(script))
+    script.write_text("from hakd import b  # why\n\n\nb.x\n")
+    assert module.script_digest(str(script)) == of_script
+    script.write_text("from hakd import b\n\nprint(b.x)\n")
+    assert module.script_digest(str(script)) != of_script
     first, without = now(), now(skip=["hakd.b"])
     (package / "a.py").write_text(
         "'''Other words.'''\nfrom hakd import b  # why\n\n\ndef f():\n    '''Doc.'''\n    return b.x\n"

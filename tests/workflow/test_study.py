@@ -5,11 +5,11 @@ import json
 import os
 import re
 import signal
-import time
 
 import numpy as np
 import onnxruntime
 import pandas as pd
+import psutil
 import pypdfium2
 import pytest
 
@@ -17,7 +17,8 @@ from hakd.deep_compression.store import read
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.tables import read_table
 from hakd.study.candidates import SNAPPED
-from tests.workflow.study import Study
+from tests.boards.rigs.needs import wait_until
+from tests.workflow.study import ROOT, Study
 
 DEVICE_RULES = {
     "sweep",
@@ -258,8 +259,13 @@ def test_an_added_value_is_never_silently_ignored(foreseen, change, rules):
     assert "data" not in plan and ("student" in plan) == ("student" in rules or "run__seeds" in change)
 
 
-def test_key_order_and_number_types_rerun_nothing(finished):
-    config = changed(finished)
+def test_neither_order_nor_number_types_nor_the_times_of_scripts_rerun_anything(finished):
+    """As after `touch`, `git checkout` or `cp -r` of the checkout; and `auto` had taken the CPU."""
+    config = changed(finished, training__device="cpu")
+    for key in ("levels", "methods", "seeds", "networks", "devices"):
+        config["run"][key] = list(reversed(config["run"][key]))
+    for script in (ROOT / "workflow" / "scripts").iterdir():
+        os.utime(script)
     config["devices"]["local"] = {"rounds": 5.0}
     config["teacher"] = {"recipe": {}, "epochs": 2}
     config = dict(reversed(list(config.items())))
@@ -305,20 +311,33 @@ def test_an_engine_interpreter_that_is_not_there_is_one_clear_error(copied):
     assert not (copied.directory / "results" / "tiny" / "latency" / "local.parquet").exists()
 
 
-def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(tmp_path):
+def test_a_study_that_was_killed_or_interrupted_goes_on_with_the_same_command(tmp_path):
     study = Study(tmp_path)
     study.config["teacher"]["epochs"] = 40
     target = tmp_path / "results" / "tiny" / "teacher" / "0.safetensors"
-    kept = target.with_name(target.name + ".resume")
-    process = study.start(target.relative_to(tmp_path).as_posix())
-    deadline = time.monotonic() + 120
-    while not kept.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert kept.exists(), "training kept no state"
+    kept, file = target.with_name(target.name + ".resume"), target.relative_to(tmp_path).as_posix()
+
+    def started() -> psutil.Process:
+        """It trains, and has kept a new state."""
+        before = kept.stat().st_mtime_ns if kept.exists() else 0
+        process = psutil.Process(study.start(file).pid)
+        wait_until(lambda: kept.exists() and kept.stat().st_mtime_ns > before, "training keeps a state", 120)
+        return process
+
+    process = started()
+    (job,) = [child for child in process.children(recursive=True) if "teacher.py" in child.cmdline()[-1]]
+    job.suspend()  # it would be done before the next Snakemake looks
+    refused = study.snakemake(file)
+    assert refused.returncode != 0 and "Directory cannot be locked" in refused.stdout
+    process.kill()  # as the kernel does for want of memory: Snakemake alone
+    job.resume()
+    assert not psutil.wait_procs([process, job], 30)[1] and not target.exists()
+    assert any((tmp_path / ".snakemake" / "locks").iterdir())
+    process = started()  # its lock was nobody's any more
     os.killpg(process.pid, signal.SIGINT)
     process.wait(60)
     assert not target.exists() and kept.exists()
-    study.run(target.relative_to(tmp_path).as_posix())
+    study.run(file)
     epochs = pd.read_csv(target.with_suffix(".csv"))
     assert list(epochs["epoch"]) == list(range(1, 41))
     assert not kept.exists()
