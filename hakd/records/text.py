@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_FEW = 8  # names that are listed beside a suggestion
+
 
 def printable(text: object, limit: int | None = None) -> str:
     """What a board or another person said, on one line and without control characters.
@@ -21,7 +23,11 @@ def printable(text: object, limit: int | None = None) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """The remedy for a name that is not known: the one that is spelled nearly so, else all that are known."""
+    """The remedy for a name that is not known: the one that is spelled nearly so, and all of a few known ones."""
     names = list(dict.fromkeys(map(str, known)))
     near = difflib.get_close_matches(str(name), names, 1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names) or 'none'}"
+    listed = f"Known: {', '.join(names) or 'none'}"
+    if not near:
+        return listed
+    question = f"Did you mean {near[0]!r}?"
+    return question if len(names) > _FEW else f"{question} {listed}"

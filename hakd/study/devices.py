@@ -108,7 +108,7 @@ def _is_path(name: str) -> bool:
 
 
 def _unknown(name: str, known: Mapping[str, Any], where: str) -> NoReturn:
-    remedy = f"{did_you_mean(name, known)} A device file is given by its path"
+    remedy = f"{did_you_mean(name, known)}; or give the path of a device file"
     raise HakdError(f"unknown device {shown(name)}", where=where, remedy=remedy)
 
 
