@@ -2,10 +2,12 @@
 import sys
 import time
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
+from hakd.records.errors import HakdError
 from hakd.study.branches import closing_words, undecided_words
-from hakd.study.configuration import check_study
+from hakd.study.files import merged_configuration
+from hakd.study.schema import checked_study
 
 STARTED = time.time()
 
@@ -15,8 +17,14 @@ min_version("9.25")
 configfile: os.path.join(workflow.basedir, "config", "config.yaml")
 
 
-validate(config, os.path.join(workflow.basedir, "config", "schemas", "config.schema.yaml"))
-check_study(config, where=", ".join(map(str, workflow.configfiles)))
+try:  # the workflow's own file is the last of its list and the lowest layer
+    complete = checked_study(
+        merged_configuration(config, [*workflow.configfiles[-1:], *workflow.configfiles[:-1]])
+    )
+except HakdError as error:
+    sys.exit(f"error: {error}")
+config.clear()
+config.update(complete)
 
 
 include: "rules/common.smk"

@@ -61,6 +61,29 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     return content
 
 
+def spelling(path: Path, key: str) -> str | None:
+    """The value at a dotted key (an index in a list is a name too) as a file spells it, on one line; None if absent."""
+    try:
+        text = path.read_text()
+        node = yaml.compose(text, yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    while key and node is not None:
+        if isinstance(node, yaml.SequenceNode):
+            entries = [(str(index), value) for index, value in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            entries = [(str(name.value), value) for name, value in node.value]
+        else:
+            return None
+        name, node = max(
+            ((name, value) for name, value in entries if f"{key}.".startswith(f"{name}.")),
+            key=lambda entry: len(entry[0]),
+            default=("", None),
+        )
+        key = key[len(name) + 1 :]
+    return None if node is None else " ".join(text[node.start_mark.index : node.end_mark.index].split())
+
+
 def _bounded(content: object, path: Path) -> None:
     """Refuse what would keep a check, a message or a hash of it busy for ever.
 
