@@ -97,9 +97,9 @@ def merged_configuration(content: Mapping[str, Any], paths: Sequence[str | os.Pa
     Raises:
         HakdError: as `read_configuration`; also for a key given twice, which the engine lets pass.
     """
-    files, here = [Path(path) for path in paths], Path.cwd()
-    names = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in files]
-    found = _layered([(name, read_yaml(path)) for name, path in zip(names, files, strict=True)])
+    here = Path.cwd()
+    names = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in map(Path, paths)]
+    found = _layered([(name, read_yaml(Path(name))) for name in names])
     given = _beyond(content, found.content)
     layers = [*found.layers, *([(ARGUMENTS, given)] if given else [])]
     return Configuration(content, ", ".join(name for name, _ in layers), layers)
