@@ -2,11 +2,13 @@
 import sys
 import time
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
+from hakd.records.errors import HakdError
 from hakd.study.branches import closing_words, undecided_words
-from hakd.study.configuration import check_study
+from hakd.study.files import merged_configuration
 from hakd.study.ownership import own_study
+from hakd.study.schema import checked_study
 
 STARTED = time.time()
 
@@ -19,8 +21,14 @@ if workflow.is_main_process and not workflow.dryrun:
 configfile: os.path.join(workflow.basedir, "config", "config.yaml")
 
 
-validate(config, os.path.join(workflow.basedir, "config", "schemas", "config.schema.yaml"))
-check_study(config, where=", ".join(map(str, workflow.configfiles)))
+try:  # the workflow's own file is the last of its list and the lowest layer
+    complete = checked_study(
+        merged_configuration(config, [*workflow.configfiles[-1:], *workflow.configfiles[:-1]])
+    )
+except HakdError as error:
+    sys.exit(f"error: {error}")
+config.clear()
+config.update(complete)
 
 
 include: "rules/common.smk"

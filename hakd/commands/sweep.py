@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
         "kill, and a study that shares the store measures nothing twice.\n\n"
         "examples:\n"
         "  hakd sweep local mobilenet --mode map --out mobilenet.parquet\n"
-        "  hakd sweep pi4.yaml densenet --mode map --groups dense1 dense2 --out pi4.csv\n"
+        "  hakd sweep pi4.yaml densenet --mode map --groups block1.layer1 block2.layer1 --out pi4.csv\n"
         "  hakd sweep pi4 mobilenet --mode targets --level 0.5 0.25 --out pi4.parquet\n"
         "  hakd sweep pi5 mobilenet --prior pi4.parquet pi3.parquet --out pi5.parquet\n"
         "  hakd sweep pi4 torchvision.models:resnet18 --input 3,224,224 --out resnet18.parquet",

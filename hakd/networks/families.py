@@ -50,7 +50,8 @@ def network_spec(
     try:
         full_widths(spec)
     except ValueError as error:
-        raise HakdError(str(error), where=where, key=key) from None
+        problem, _, remedy = str(error).partition(": ")
+        raise HakdError(problem, where=where, key=key, remedy=remedy.capitalize()) from None
     return spec
 
 

@@ -10,6 +10,7 @@ from hakd.networks.families import build_graph, full_widths, network_spec
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
+from hakd.records.text import did_you_mean
 from hakd.study.fleets import check_fleets
 
 WHERE = "configuration"
@@ -42,22 +43,16 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
     for key in ("devices", "networks"):
         for name in config["run"][key]:
             if name not in config[key]:
-                known = ", ".join(config[key])
-                raise HakdError(
-                    f"unknown {key[:-1]} {name!r}",
-                    where=where,
-                    key=f"run.{key}",
-                    remedy=f"Add it to `{key}`, or use one of: {known}",
-                )
-        folded = [name.lower() for name in config[key]]
-        double = next((name for name in folded if folded.count(name) > 1), None)
-        if double:
-            raise HakdError(
-                f"two names differ in case only ({double!r})", where=where, key=key, remedy="Rename one"
-            )
+                remedy = f"{did_you_mean(name, config[key])} (or add it to `{key}`)"
+                raise HakdError(f"unknown {key[:-1]} {name!r}", where=where, key=f"run.{key}", remedy=remedy)
+        first: dict[str, str] = {}
+        for name in config[key]:
+            other = first.setdefault(name.lower(), name)
+            if other != name:
+                problem, place = f"{other!r} and {name!r} differ in case only", f"{key}.{name}"
+                raise HakdError(problem, where=where, key=place, remedy="Rename one")
     for name, settings_ in config["devices"].items():
-        # Refuses what could reach a command line, before any job starts.
-        Device.from_config(name, canonical(settings_))
+        _check_device(name, settings_, where)
     for name, settings_ in config["networks"].items():
         spec = network_spec(name, settings_, channels=3, num_classes=2, where=where)
         if name in config["run"]["networks"]:
@@ -72,6 +67,15 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
         texts = [level_text(value) for value in values]
         if len(set(texts)) < len(texts):
             raise HakdError("a value twice", where=where, key=key, remedy="Name each once")
+
+
+def _check_device(name: str, settings_: Mapping[str, Any], where: str) -> None:
+    """Refuse what could reach a command line, before any job starts."""
+    try:
+        Device.from_config(name, canonical(settings_))
+    except HakdError as error:
+        key = f"devices.{name}" if error.key in (None, name) else f"devices.{name}.{error.key}"
+        raise HakdError(error.problem, where=where, key=key, remedy=error.remedy) from None
 
 
 def _check_reach(spec: NetworkSpec, level: float, where: str) -> None:

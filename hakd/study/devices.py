@@ -15,9 +15,10 @@ from hakd.boards.device import Device
 from hakd.records.errors import HakdError
 from hakd.records.text import did_you_mean
 from hakd.study.configuration import canonical
-from hakd.study.files import read_configuration
+from hakd.study.files import Configuration, read_configuration
 from hakd.study.measuring import Measuring, device_from
-from hakd.study.schema import check_entry, place_of, shown
+from hakd.study.mistakes import place_of, shown
+from hakd.study.schema import check_entry
 from hakd.study.yaml_files import EXAMPLE, read_yaml
 
 
@@ -57,7 +58,7 @@ def find_devices(names: Sequence[str], config: Sequence[str | os.PathLike] = ())
         everything = found.registry("devices")
         if not everything:
             raise HakdError("no devices", where=found.where, key="devices", remedy=f"Add one: {EXAMPLE}")
-        return [_entry(name, everything[name], found.where, "devices.") for name in everything]
+        return [_entry(name, everything[name], found, "devices.") for name in everything]
     return [entry for name in names for entry in _named(name, config)]
 
 
@@ -80,26 +81,30 @@ def changed(entry: Entry, settings: Mapping[str, Any]) -> Entry:
     given = {key: value for key, value in settings.items() if value is not None}
     if not given:
         return entry
-    return replace(_entry(entry.device.name, {**entry.settings, **given}, entry.where), spelled=entry.spelled)
+    return replace(
+        _entry(entry.device.name, {**entry.settings, **given}, Configuration({}, entry.where)),
+        spelled=entry.spelled,
+    )
 
 
 def _named(name: str, config: Sequence[str | os.PathLike]) -> list[Entry]:
     """What one word of the command line stands for."""
     file, _, member = name.rpartition(":")
     if file and _is_path(file) and os.path.exists(file):
-        content = _device_file(file)
-        if member not in content:
-            _unknown(member, content, file)
-        return [replace(_entry(member, content[member], file), spelled=name)]
+        devices = _device_file(file)
+        if member not in devices.content:
+            _unknown(member, devices.content, file)
+        return [replace(_entry(member, devices.content[member], devices), spelled=name)]
     if _is_path(name):
-        found = [_entry(key, settings, name) for key, settings in _device_file(name).items()]
+        devices = _device_file(name)
+        found = [_entry(key, settings, devices) for key, settings in devices.content.items()]
         alone = len(found) == 1
         return [replace(one, spelled=name if alone else f"{name}:{one.device.name}") for one in found]
     known = read_configuration(config)
     registry = known.registry("devices")
     if name not in registry:
         _unknown(name, registry, known.where)
-    return [_entry(name, registry[name], known.where, "devices.")]
+    return [_entry(name, registry[name], known, "devices.")]
 
 
 def _is_path(name: str) -> bool:
@@ -112,27 +117,23 @@ def _unknown(name: str, known: Mapping[str, Any], where: str) -> NoReturn:
     raise HakdError(f"unknown device {shown(name)}", where=where, remedy=remedy)
 
 
-def _device_file(path: str) -> Mapping[str, Any]:
+def _device_file(path: str) -> Configuration:
     content = read_yaml(Path(path))
     if isinstance(content.get("devices"), Mapping):
         remedy = f"Use it as one: --config {path} and a device's name; a device file holds devices alone: {EXAMPLE}"
         raise HakdError("a configuration, not a device file", where=path, key="devices", remedy=remedy)
     if not content:
         raise HakdError("no devices", where=path, remedy=f"Write one: {EXAMPLE}")
-    return content
+    return Configuration(content, path, [(path, content)])
 
 
-def _entry(name: object, settings: object, where: str, prefix: str = "") -> Entry:
+def _entry(name: object, settings: object, config: Configuration, prefix: str = "") -> Entry:
     """Check one device by the schema, then by `Device`; errors name the file and the key in it."""
-    check_entry("devices", name, settings, where, prefix)
-    assert isinstance(name, str) and isinstance(settings, Mapping)
+    plain = canonical(check_entry("devices", name, settings, config, prefix))  # 10.0 rounds are 10
+    assert isinstance(name, str)
     try:
-        plain = canonical(settings)  # 10.0 rounds are 10
         device, measuring = device_from(name, plain)
     except HakdError as error:
         key = place_of(prefix, name, *([error.key] if error.key not in (None, name) else []))
-        raise HakdError(error.problem, where=where, key=key, remedy=error.remedy) from None
-    return Entry(device, measuring, plain, where, name)
-
-
-# --- the schema
+        raise config.blamed(HakdError(error.problem, key=key, remedy=error.remedy)) from None
+    return Entry(device, measuring, plain, config.where, name)

@@ -7,19 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from hakd.records.errors import HakdError
-from hakd.study.yaml_files import read_yaml
+from hakd.records.text import printable
+from hakd.study.yaml_files import read_yaml, spelling
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONFIG = Path("config", "config.yaml")
 STORE = "results/measurements"
+ARGUMENTS = "--config"  # the layer of the command line
+REFUSED = " is not accepted"  # what a message says of a value
+SHOWN = 60  # characters of a value in a message
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A study's configuration as far as it was needed: its content and the files it came from."""
+    """A study's configuration: its content, the names of what it was merged from, and each of them, the last on top."""
 
     content: Mapping[str, Any]
     where: str
+    layers: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
     def registry(self, key: str) -> Mapping[str, Any]:
         """`devices` or `networks`.
@@ -30,7 +35,7 @@ class Configuration:
         found = self.content.get(key) or {}
         if not isinstance(found, Mapping):
             remedy = f"Write `{key}:` and below it a name with its settings"
-            raise HakdError("is not a mapping of names", where=self.where, key=key, remedy=remedy)
+            raise HakdError("is not a mapping of names", where=self.holder(key), key=key, remedy=remedy)
         return found
 
     def store(self) -> str:
@@ -41,8 +46,32 @@ class Configuration:
         """
         found = self.content.get("store") or STORE
         if not isinstance(found, str):
-            raise HakdError("is not a path", where=self.where, key="store", remedy="Give a folder")
+            raise HakdError("is not a path", where=self.holder("store"), key="store", remedy="Give a folder")
         return found
+
+    def holder(self, key: str) -> str:
+        """The file at fault for what is wrong at a dotted key: the last that holds it, or else what is around it."""
+        steps = _steps(self.content, key)
+        value = _at(self.content, steps)
+        for name, layer in reversed(self.layers if steps else ()):
+            other = _at(layer, steps)
+            if other == value or (isinstance(value, Mapping) and isinstance(other, Mapping)):
+                return name
+        return self.where
+
+    def written(self, key: str) -> str | None:
+        """The value of a dotted key as its file spells it; None where no file holds it."""
+        holder = self.holder(key)
+        return spelling(Path(holder), key) if holder in dict(self.layers) and holder != ARGUMENTS else None
+
+    def blamed(self, error: HakdError) -> HakdError:
+        """The same error with the one file at fault for its key, and the value as that file spells it."""
+        where, problem = self.where, error.problem
+        if error.key:
+            where, value = self.holder(str(error.key)), self.written(str(error.key))
+            if value and problem.endswith(REFUSED):
+                problem = f"{printable(value, SHOWN)}{REFUSED}"
+        return HakdError(problem, where=where, key=error.key, remedy=error.remedy)
 
 
 def read_configuration(paths: Sequence[str | os.PathLike] = ()) -> Configuration:
@@ -55,10 +84,32 @@ def read_configuration(paths: Sequence[str | os.PathLike] = ()) -> Configuration
     """
     base = next((path for path in (CONFIG, CHECKOUT / CONFIG) if path.is_file()), None)
     files = [Path(path) for path in ([base] if base is not None else []) + list(paths)]
+    return _layered([(str(path), read_yaml(path)) for path in files])
+
+
+def merged_configuration(content: Mapping[str, Any], paths: Sequence[str | os.PathLike]) -> Configuration:
+    """A configuration that the workflow engine has merged, with its files read again to find mistakes in them.
+
+    Args:
+        content: what was merged; what no file holds came from the command line.
+        paths: of the files, the last on top.
+
+    Raises:
+        HakdError: as `read_configuration`; also for a key given twice, which the engine lets pass.
+    """
+    here = Path.cwd()
+    names = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in map(Path, paths)]
+    found = _layered([(name, read_yaml(Path(name))) for name in names])
+    given = _beyond(content, found.content)
+    layers = [*found.layers, *([(ARGUMENTS, given)] if given else [])]
+    return Configuration(content, ", ".join(name for name, _ in layers), layers)
+
+
+def _layered(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Configuration:
     content: dict[str, Any] = {}
-    for path in files:
-        content = _merged(content, read_yaml(path))
-    return Configuration(content, ", ".join(map(str, files)) or "configuration")
+    for _, layer in layers:
+        content = _merged(content, layer)
+    return Configuration(content, ", ".join(name for name, _ in layers) or "configuration", layers)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,3 +118,36 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         old = found.get(key)
         found[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return found
+
+
+def _beyond(whole: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a mapping is not in another."""
+    found = {}
+    for key, value in whole.items():
+        other = known.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            value = _beyond(value, other)
+            if not value:
+                continue
+        elif key in known and value == other:
+            continue
+        found[key] = value
+    return found
+
+
+def _steps(content: Any, key: str) -> list[Any]:
+    """The names in a dotted key as far as the content has them; names of devices may hold dots."""
+    steps: list[Any] = []
+    while isinstance(content, Mapping):
+        names = [name for name in content if f"{key}.".startswith(f"{name}.")]
+        if not names:
+            break
+        steps.append(max(names, key=lambda name: len(str(name))))
+        content, key = content[steps[-1]], key[len(str(steps[-1])) + 1 :]
+    return steps
+
+
+def _at(content: Any, steps: Sequence[Any]) -> Any:
+    for step in steps:
+        content = content.get(step) if isinstance(content, Mapping) else None
+    return content

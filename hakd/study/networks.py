@@ -27,17 +27,18 @@ def network_of(
     Raises:
         HakdError: neither, or settings that do not fit.
     """
-    registry = config.registry("networks")
+    registry, settings = config.registry("networks"), {}
     if name in registry:
-        check_entry("networks", name, registry[name], config.where, "networks.")
+        settings = check_entry("networks", name, registry[name], config, "networks.")
     elif name not in FAMILIES:
         remedy = did_you_mean(name, [*registry, *FAMILIES])
         raise HakdError(f"unknown network {name!r}", where=config.where, key="networks", remedy=remedy)
     data = config.content.get("data")
     images = IMAGES.get(str(data.get("name") if isinstance(data, Mapping) else None), OTHER_IMAGES)
-    return network_spec(
-        name, registry.get(name, {}), channels or images[0], classes or images[1], config.where
-    )
+    try:
+        return network_spec(name, settings, channels or images[0], classes or images[1], config.where)
+    except HakdError as error:
+        raise config.blamed(error) from None
 
 
 def spec_of(study: Mapping[str, Any], network: str) -> NetworkSpec:

@@ -3,68 +3,23 @@
 import functools
 import json
 import re
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
+from hakd.data.settings import SETTINGS
 from hakd.records.errors import HakdError
-from hakd.records.text import did_you_mean, printable
 from hakd.study.configuration import check_study
 from hakd.study.files import CHECKOUT, Configuration
+from hakd.study.mistakes import refuse_first
 
 SCHEMAS = (  # an installed package carries a copy
     CHECKOUT / "config" / "schemas" / "config.schema.yaml",
     Path(__file__).with_name("config.schema.yaml"),
 )
-_SHOWN = 60  # characters of a value in a message
-
-
-def shown(value: object) -> str:
-    """A value in a message."""
-    return printable(reprlib.repr(value), _SHOWN)
-
-
-def place_of(prefix: str, *names: object) -> str:
-    """The place of a value in its file, in a message."""
-    return prefix + ".".join(printable(name, _SHOWN) for name in names)
-
-
-def check_entry(registry: str, name: object, settings: object, where: str, prefix: str = "") -> None:
-    """Check one entry of `devices` or `networks` as the configuration's schema would.
-
-    Args:
-        registry: `devices` or `networks`.
-        name: of the entry.
-        settings: of the entry.
-        where: the file, for messages.
-        prefix: of the key in that file.
-
-    Raises:
-        HakdError: a name that is none, an unknown key, a value that does not fit.
-    """
-    from jsonschema import Draft202012Validator
-
-    if not isinstance(name, str):
-        remedy = "Put it in quotes, or choose another"
-        raise HakdError(f"the name {shown(name)} is not text", where=where, key=prefix or None, remedy=remedy)
-    if isinstance(settings, Mapping) and not all(isinstance(key, str) for key in settings):
-        raise HakdError("a key that is not text", where=where, key=place_of(prefix, name), remedy="Mend it")
-    schema = {**study_schema(), "required": []}
-    errors = Draft202012Validator(schema).iter_errors({registry: {name: settings}})
-    first = min(errors, key=lambda error: (len(error.absolute_path), str(error.absolute_path)), default=None)
-    if first is None:
-        return
-    place = list(first.absolute_path)[1:]
-    if not place:
-        _refuse_name(registry, name, first.schema, where)
-    key = place_of(prefix, *place)
-    if first.validator == "additionalProperties":
-        _refuse_unknown(first, where, key)
-    problem = "is missing" if first.validator == "required" else f"{shown(first.instance)} is not accepted"
-    raise HakdError(problem, where=where, key=key, remedy=_remedy(first))
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 @functools.cache
@@ -73,78 +28,90 @@ def study_schema() -> dict[str, Any]:
     path = next((path for path in SCHEMAS if path.is_file()), None)
     if path is None:
         raise HakdError("the schema is missing", where=SCHEMAS[0], remedy="Install hakd again")
-    return yaml.safe_load(path.read_text())
-
-
-def _refuse_name(registry: str, name: str, schema: Mapping[str, Any], where: str) -> NoReturn:
-    pattern = next(iter(schema.get("patternProperties", {})), "")
-    problem = f"{shown(name)} is no name for one"
-    raise HakdError(
-        problem, where=where, key=registry, remedy=f"Use names like {re.sub('[$^]', '', pattern)}"
-    )
-
-
-def _refuse_unknown(error: Any, where: str, key: str) -> NoReturn:
-    known = list(error.schema.get("properties", {}))
-    surplus = next(name for name in error.instance if name not in known)
-    raise HakdError(
-        f"unknown key {shown(surplus)}", where=where, key=key, remedy=did_you_mean(surplus, known)
-    )
-
-
-def _remedy(error: Any) -> str:
-    """What the schema says that the key takes."""
-    if error.validator == "required":
-        return f"Give {', '.join(name for name in error.validator_value if name not in error.instance)}"
-    if "enum" in error.schema:
-        return f"Use one of {', '.join(map(str, error.schema['enum']))}"
-    words = re.split(r"\. (?:Default - |Required)", error.schema.get("description", "see config/README.md"))[
-        0
-    ]
-    words = words.rstrip(".")
-    wanted = {"type": "a", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above"}
-    wanted |= {"minItems": "items, at least", "exclusiveMaximum": "below"}
-    if error.validator in wanted:
-        kind = {"integer": "whole number", "string": "text", "object": "mapping"}
-        value = kind.get(error.validator_value, error.validator_value)
-        return f"Give {wanted[error.validator]} {value}: {words}"
-    return f"Expected: {words}"
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # every job of a study reads it
+    return yaml.load(path.read_text(), loader)
 
 
 def checked_study(config: Configuration) -> dict[str, Any]:
-    """The configuration with the schema's defaults, checked as Snakemake checks it.
+    """The configuration with the schema's defaults, and with numbers where text stood for them.
+
+    What the workflow and the command line check is this.
 
     Raises:
-        HakdError: what the schema refuses, or `check_study`.
+        HakdError: what the schema refuses, or `check_study`; it names the file at fault.
     """
-    from jsonschema import Draft202012Validator
-
     schema = study_schema()
-    content = _completed(dict(config.content), schema)
-    first = min(
-        Draft202012Validator(schema).iter_errors(content),
-        key=lambda error: len(error.absolute_path),
-        default=None,
-    )
-    if first is not None:
-        key = ".".join(map(str, first.absolute_path)) or None
-        problem = " ".join(first.message.split())[:160]
-        raise HakdError(problem, where=config.where, key=key, remedy="See config/README.md")
-    check_study(content, config.where)
+    content = completed(config.content, schema)
+    refuse_first(content, schema, config, "")
+    content["data"] = completed(content["data"], _data_schema(content["data"]["name"]))
+    try:
+        check_study(content, config.where)
+    except HakdError as error:
+        raise config.blamed(error) from None
     return content
 
 
-def _completed(value: Any, schema: Mapping[str, Any]) -> Any:
-    """The value with the defaults of a schema, as `snakemake.utils.validate` sets them."""
+def check_entry(
+    registry: str, name: object, settings: object, config: Configuration, prefix: str = ""
+) -> dict[str, Any]:
+    """Check one entry of `devices` or `networks` as the configuration's schema would.
+
+    Args:
+        registry: `devices` or `networks`.
+        name: of the entry.
+        settings: of the entry.
+        config: what it stands in, for messages.
+        prefix: of the key in there.
+
+    Returns:
+        The settings, with numbers where text stood for them.
+
+    Raises:
+        HakdError: a name that is none, an unknown key, a value that does not fit.
+    """
+    schema = study_schema()["properties"][registry]
+    content = completed({name: settings}, schema, defaults=False)
+    refuse_first(content, schema, config, prefix, registry)
+    return content[name]
+
+
+def completed(value: Any, schema: Mapping[str, Any], defaults: bool = True) -> Any:
+    """A copy of the value with what its schema adds.
+
+    Args:
+        value: to copy.
+        schema: what it should fit.
+        defaults: set missing keys, as `snakemake.utils.validate` does.
+
+    Returns:
+        The copy. Text that spells a number is one where the schema wants a number: YAML 1.1 reads `5e-4` as text, and
+        Snakemake everything within `--config KEY={...}`.
+    """
+    if isinstance(value, str):
+        return _number(value, schema.get("type"))
+    if isinstance(value, list):
+        return [completed(one, schema.get("items", {}), defaults) for one in value]
     if not isinstance(value, Mapping):
         return value
-    made = dict(value)
-    for name, entry in schema.get("properties", {}).items():
-        if name not in made and "default" in entry:
+    made, known = dict(value), schema.get("properties", {})
+    for name, entry in known.items():
+        if defaults and name not in made and "default" in entry:
             made[name] = json.loads(json.dumps(entry["default"]))
-        if name in made:
-            made[name] = _completed(made[name], entry)
-    for entry in schema.get("patternProperties", {}).values():
-        known = schema.get("properties", {})
-        made = {name: one if name in known else _completed(one, entry) for name, one in made.items()}
-    return made
+    other: Mapping[str, Any] = next(iter(schema.get("patternProperties", {}).values()), {})
+    return {name: completed(one, known.get(name, other), defaults) for name, one in made.items()}
+
+
+def _number(text: str, kind: object) -> str | float | bool:
+    """The number (or truth value) that a text spells, where one is wanted; else the text."""
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind not in ("number", "integer") or not _NUMBER.fullmatch(text):
+        return text
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _data_schema(name: str) -> dict[str, Any]:
+    """The kinds of the settings of a data set, which the schema leaves to `hakd.data.settings`."""
+    kinds = {int: "integer", float: "number", bool: "boolean"}
+    return {"properties": {key: {"type": kinds.get(setting.kind)} for key, setting in SETTINGS[name].items()}}

@@ -15,6 +15,10 @@ LARGEST_NUMBER = 1 << 63
 EXAMPLE = "pi4: {transport: ssh, host: pi4.local, user: pi}"
 
 
+class _TwiceError(yaml.constructor.ConstructorError):
+    """A key given twice."""
+
+
 class _Loader(yaml.SafeLoader):
     """Plain data only; a key given twice is a mistake, not the last one's victory."""
 
@@ -23,9 +27,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
                 if (key_node.tag, key_node.value) in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key_node.value!r} twice", key_node.start_mark
-                    )
+                    raise _TwiceError(None, None, f"the key {key_node.value!r} twice", key_node.start_mark)
                 seen.add((key_node.tag, key_node.value))
         return super().construct_mapping(node, deep)
 
@@ -49,16 +51,40 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         content = yaml.load(raw.decode(), _Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        remedy = "Mend it"
+        twice = isinstance(error, _TwiceError)
+        remedy = "Write it once, with all that belongs below it" if twice else "Correct it"
         raise HakdError(f"not YAML ({_plain(error.problem)}{line})", where=path, remedy=remedy) from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise HakdError(f"not YAML ({_plain(error)})", where=path, remedy="Mend it") from None
+        raise HakdError(f"not YAML ({_plain(error)})", where=path, remedy="Correct it") from None
     if content is None:
         return {}
     _bounded(content, path)
     if not isinstance(content, Mapping):
         raise HakdError("is not a mapping", where=path, remedy=f"Write a name with its settings: {EXAMPLE}")
     return content
+
+
+def spelling(path: Path, key: str) -> str | None:
+    """The value at a dotted key (an index in a list is a name too) as a file spells it, on one line; None if absent."""
+    try:
+        text = path.read_text()
+        node = yaml.compose(text, yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    while key and node is not None:
+        if isinstance(node, yaml.SequenceNode):
+            entries = [(str(index), value) for index, value in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            entries = [(str(name.value), value) for name, value in node.value]
+        else:
+            return None
+        name, node = max(
+            ((name, value) for name, value in entries if f"{key}.".startswith(f"{name}.")),
+            key=lambda entry: len(entry[0]),
+            default=("", None),
+        )
+        key = key[len(name) + 1 :]
+    return None if node is None else " ".join(text[node.start_mark.index : node.end_mark.index].split())
 
 
 def _bounded(content: object, path: Path) -> None:

@@ -147,8 +147,11 @@ def test_images_of_a_folder_are_counted(capsys):
     ("changes", "message"),
     [
         ({"run": {**STUDY["run"], "devices": ["pi4"]}}, r"run\.devices: unknown device 'pi4'"),
-        ({"run": {**STUDY["run"], "levels": [2]}}, r"config\.yaml: run\.levels\.0: 2 is greater than"),
-        ({"surplus": 1}, r"config\.yaml: .*surplus.*See config/README"),
+        (
+            {"run": {**STUDY["run"], "levels": [2]}},
+            r"config\.yaml: run\.levels\.0: 2 is not accepted\. Give at most 1",
+        ),
+        ({"surplus": 1}, r"config\.yaml: unknown key 'surplus'\. Known: run, data"),
     ],
 )
 def test_mistakes_are_one_line(changes, message, capsys):

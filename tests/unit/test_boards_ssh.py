@@ -243,7 +243,7 @@ def test_reach_is_no_part_of_what_a_measurement_depends_on():
 
 def test_the_configuration_is_refused_before_any_job_starts(elsewhere):
     entry = {"transport": "ssh", "host": "pi4", "user": "pi\n"}
-    with pytest.raises(HakdError, match="device pi4: user"):
+    with pytest.raises(HakdError, match=r"devices\.pi4\.user"):
         check_study({**CONFIG, "devices": {**CONFIG["devices"], "pi4": entry}})
 
 
