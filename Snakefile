@@ -6,6 +6,7 @@ from snakemake.utils import min_version, validate
 
 from hakd.study.branches import closing_words, undecided_words
 from hakd.study.configuration import check_study
+from hakd.study.files import note_start
 
 STARTED = time.time()
 
@@ -17,6 +18,7 @@ configfile: os.path.join(workflow.basedir, "config", "config.yaml")
 
 validate(config, os.path.join(workflow.basedir, "config", "schemas", "config.schema.yaml"))
 check_study(config, where=", ".join(map(str, workflow.configfiles)))
+note_start(workflow.overwrite_workdir, workflow.configfiles)
 
 
 include: "rules/common.smk"

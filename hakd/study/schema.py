@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 import yaml
 
+from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
 from hakd.study.configuration import check_study
-from hakd.study.files import CHECKOUT, Configuration
+from hakd.study.files import Configuration
 
 SCHEMAS = (  # an installed package carries a copy
     CHECKOUT / "config" / "schemas" / "config.schema.yaml",
