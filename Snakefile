@@ -6,7 +6,7 @@ from snakemake.utils import min_version
 
 from hakd.records.errors import HakdError
 from hakd.study.branches import closing_words, undecided_words
-from hakd.study.files import merged_configuration
+from hakd.study.files import merged_configuration, note_start
 from hakd.study.ownership import own_study
 from hakd.study.schema import checked_study
 
@@ -29,6 +29,7 @@ except HakdError as error:
     sys.exit(f"error: {error}")
 config.clear()
 config.update(complete)
+note_start(workflow.overwrite_workdir, workflow.configfiles)
 
 
 include: "rules/common.smk"

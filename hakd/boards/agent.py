@@ -122,12 +122,47 @@ def cpu_fields():
     return fields
 
 
+def serial_number():
+    """Where the board's serial number comes from, and the number: the hardware's own, else the system's machine-id."""
+    for source, path in (
+        ("device-tree", "/proc/device-tree/serial-number"),
+        ("machine-id", "/etc/machine-id"),
+    ):
+        serial = slurp(path)
+        if serial:
+            return source, serial
+    return None, None
+
+
+def cpu_quota():
+    """CPUs that the control groups of this process let it use, v1 or v2; None without a limit.
+
+    Every group up to the root counts. A container's own group may be the root, or be named as seen from outside.
+    """
+    quotas = []
+    for line in (slurp("/proc/self/cgroup") or "").splitlines():
+        names, _, path = line.partition(":")[2].partition(":")
+        if names and "cpu" not in names.split(","):
+            continue
+        folder = "/sys/fs/cgroup/cpu" if names else "/sys/fs/cgroup"
+        for part in ["", *path.strip("/").split("/")]:
+            folder = os.path.join(folder, part)
+            if names:
+                limit, period = slurp(folder + "/cpu.cfs_quota_us"), slurp(folder + "/cpu.cfs_period_us")
+            else:
+                limit, _, period = (slurp(folder + "/cpu.max") or "").partition(" ")
+            limit_us, period_us = number_of(limit), number_of(period)  # none: max, or -1
+            if limit_us and period_us and limit_us > 0:
+                quotas.append(limit_us / period_us)
+    return min(quotas, default=None)
+
+
 def hardware():
     """What does not change while the board is the same board; part of its fingerprint."""
     fields = cpu_fields()
     part = " ".join(fields[name] for name in ("CPU implementer", "CPU part") if name in fields)
     # Two boards of one model are two devices: silicon, cooling and power supply differ.
-    serial = slurp("/proc/device-tree/serial-number") or slurp("/etc/machine-id")
+    serial = serial_number()[1]
     return {
         "machine": os.uname().machine,
         "cpu_model": fields.get("model name") or slurp("/proc/device-tree/model") or part or None,
@@ -182,6 +217,8 @@ def context(cpus):
         "uptime_s": number_of((slurp("/proc/uptime") or "").partition(" ")[0]),
         "wall_clock_s": time.time(),  # for people only: no measurement uses it
         "affinity": cpus,
+        "cpu_quota": cpu_quota(),
+        "serial_from": serial_number()[0],
         "agent": AGENT,
     }
 

@@ -29,14 +29,22 @@ REACH_KEYS = (
 # Keys of a device's entry in the configuration that say how it is measured; the study's, not the board layer's.
 MEASURING_KEYS = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+_ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")  # an interface of this machine, or its number
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,254}")
 _PATH = re.compile(r"/[A-Za-z0-9._/-]{1,1023}")
 _CLIENT_PATH = re.compile(r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/-]{0,1023}")
 _PATH_WORDS = "an absolute path of letters, digits, `.`, `_`, `-`"
 _CLIENT_PATH_WORDS = (
     "a path of letters, digits, `.`, `_`, `-`, from `/`, from `~/` or from the working directory"
 )
-_HOST_WORDS = "a host name, an alias of your ssh configuration or an IP address"
+_HOST_WORDS = (
+    "a host name, an alias of your ssh configuration or an IP address (`fe80::1%eth0`: with its interface)"
+)
+_USER_WORDS = (
+    "letters, digits, `.`, `_`, `-`, `+`, at most 255, a letter, digit or `_` first;"
+    " for any other give an alias of your ssh configuration as `host`"
+)
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ class Device:
         if not _is_host(self.host):
             self._refuse("host", f"Use {_HOST_WORDS}")
         if self.user is not None:
-            self._match("user", _USER, "small letters, digits, `_`, `-`, at most 32")
+            self._match("user", _USER, _USER_WORDS)
         if self.port is not None and not _is_port(self.port):
             self._refuse("port", "Give a whole number from 1 to 65535")
         for key in ("identity_file", "known_hosts"):
@@ -204,16 +212,19 @@ class Device:
 
 
 def _is_host(text: object) -> bool:
-    """A plain name or an address; a scope (`%eth0`) is no part of either, since ssh expands `%`."""
-    if not isinstance(text, str) or len(text) > 63 or "%" in text:
+    """A plain name or an address, a link-local one with its interface: `fe80::1%eth0`."""
+    if not isinstance(text, str):
         return False
-    if _NAME.fullmatch(text):
+    if _HOST.fullmatch(text):
         return True
+    address, percent, zone = text.partition("%")
+    if percent and not _ZONE.fullmatch(zone):
+        return False
     try:
-        ipaddress.ip_address(text)
+        ipaddress.IPv6Address(address)  # the others look like names
     except ValueError:
         return False
-    return text.isascii()
+    return address.isascii()
 
 
 def _is_port(value: object) -> bool:

@@ -213,7 +213,10 @@ def ssh_route(device: Device) -> SshRoute:
         told.setdefault(key, value)
     host, port = told.get("hostname", device.host), int(told.get("port", 22))
     alias = told.get("hostkeyalias", "none")
-    files = f"{told.get('userknownhostsfile', '')} {told.get('globalknownhostsfile', '')}".split()
+    # ssh prints paths without quotes; the project's are known.
+    project = ssh.project_known_hosts() if device.known_hosts is None else []
+    users = told.get("userknownhostsfile", "").removeprefix(" ".join(project))
+    files = [*project, *f"{users} {told.get('globalknownhostsfile', '')}".split()]
     return SshRoute(
         host,
         port,
@@ -233,8 +236,7 @@ def shown_keys(device: Device) -> list[HostKey]:
     assert device.host is not None
     with tempfile.TemporaryDirectory(prefix="hakd-pin-") as folder:
         file = Path(folder, "known_hosts")
-        quoted = str(file).replace("%", "%%").replace('"', '\\"')
-        options = (f'UserKnownHostsFile="{quoted}"', *_FETCHING)
+        options = (f"UserKnownHostsFile={ssh.quoted(str(file))}", *_FETCHING)
         done = _run([*ssh.flags(device, options), "-N", "--", device.host], FETCH_S)
         lines = file.read_text().splitlines() if file.is_file() else []
     keys = [key for key in map(parse, lines) if key is not None]

@@ -104,3 +104,13 @@ def read(path: Path) -> list[dict[str, Any]]:
         raise HakdError(
             f"damaged journal ({error})", where=path, remedy="Delete it; its points are measured again"
         ) from None
+
+
+def head(path: Path) -> dict[str, Any]:
+    """The first record of a journal, that of its session; empty where there is none yet or it is damaged."""
+    try:
+        with path.open("rb") as stream:
+            record = json.loads(stream.readline())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from hakd.boards import agent, packing, schema
+from hakd.boards.alike import check_alike, known_as
 from hakd.boards.connecting import Argv, connect, connect_again
 from hakd.boards.device import Device
 from hakd.boards.journal import Journal
@@ -89,8 +90,10 @@ class Board:
             "device": device.settings(),
             "identity": key,
             "context": context,
+            "known_as": known_as(device),
             "commit": commit(),
         }
+        check_alike(self._store.folder, self._head)
         return context
 
     def close(self) -> None:
@@ -312,6 +315,8 @@ class Board:
         if not records:
             return
         if self._head is not None:
+            # Once more: a board with the same identity may have begun in the meantime.
+            check_alike(self._store.folder, self._head)
             records, self._head = [self._head, *records], None
         self._journal.append(records)
         self._store.add(records)
@@ -370,7 +375,8 @@ def open_board(
         again: measure again whatever is asked for; what the store has of it does not count any more.
 
     Raises:
-        HakdError: no way to the board, no such Python, no agent, no engine, a held lock, too few CPUs.
+        HakdError: no way to the board, no such Python, no agent, no engine, a held lock, too few CPUs, measurements of
+            another board with the same machine-id.
     """
     board = Board(device, Path(store), transport, again)
     try:

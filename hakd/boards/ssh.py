@@ -13,10 +13,13 @@ from pathlib import Path
 from hakd.boards import agent
 from hakd.boards.device import Device, Jump, parse_jump
 from hakd.boards.lost import LinkLost
+from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
 from hakd.records.text import printable
 
-PROJECT_KNOWN_HOSTS = "config/known_hosts"  # from the working directory, like the store
+PROJECT_KNOWN_HOSTS = (
+    "config/known_hosts"  # of the working directory, where it is written, and of the checkout
+)
 # First on the command line: the first value of an option wins, over the user's configuration too.
 OPTIONS = (
     "BatchMode=yes",
@@ -44,18 +47,36 @@ def flags(device: Device, changes: tuple[str, ...] = ()) -> list[str]:
     found = _common(device, device.host, changes)
     if jump is not None:
         # Not -J: its inner ssh would take none of these options, and ask about unknown keys in the user's way.
-        inner = [
-            *_common(device, jump.host, ()),
-            *_login(jump.user, jump.port),
-            "-W",
-            "[%h]:%p",
-            "--",
-            jump.host,
-        ]
+        before = [*_common(device, jump.host, ()), *_login(jump.user, jump.port)]
+        inner = [*map(_literal, before), "-W", "[%h]:%p", "--", _literal(jump.host)]
         found += ["-o", f"ProxyCommand={shlex.join(inner)}"]
     if device.identity_file is not None:
         found += ["-o", "IdentitiesOnly=yes"]  # not for the jump host, which may want a key of ssh's own
     return found + _login(device.user, device.port)
+
+
+def _literal(word: str) -> str:
+    """A word in which ssh expands nothing: the `%` of a path or of an address with its interface."""
+    return word.replace("%", "%%")
+
+
+def quoted(path: str) -> str:
+    """A path as a value of ssh's options."""
+    text = _literal(path)
+    if re.fullmatch(r"[\w./~%+-]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def project_known_hosts() -> list[str]:
+    """The project's files of host keys that are there: of the working directory, then of the checkout.
+
+    A study may run in a folder of its own (`snakemake --directory`): what was pinned in the checkout counts there too.
+    """
+    here, checkout = Path(PROJECT_KNOWN_HOSTS), CHECKOUT / PROJECT_KNOWN_HOSTS
+    if here.exists() and checkout.exists() and here.samefile(checkout):
+        return [str(here)]
+    return [str(path) for path in (here, checkout) if path.exists()]
 
 
 def _users_known_hosts(host: str) -> str:
@@ -81,8 +102,9 @@ def _common(device: Device, host: str, changes: tuple[str, ...]) -> list[str]:
         words += ["-o", option]
     if device.known_hosts is not None:
         words += ["-o", f"UserKnownHostsFile={device.known_hosts}", "-o", "GlobalKnownHostsFile=none"]
-    elif Path(PROJECT_KNOWN_HOSTS).exists():
-        words += ["-o", f"UserKnownHostsFile={PROJECT_KNOWN_HOSTS} {_users_known_hosts(host)}"]
+    elif project := project_known_hosts():
+        files = " ".join(map(quoted, project))
+        words += ["-o", f"UserKnownHostsFile={files} {_users_known_hosts(host)}"]
     if device.identity_file is not None:
         words += ["-i", device.identity_file]
     return words

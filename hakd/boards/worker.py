@@ -277,7 +277,9 @@ class Worker:
         model = unpack(point["model"])
         empty = engine.prepare(engine.empty[0], pattern(self.numpy, engine.empty[1]))
         empty.call()
-        ctypes.CDLL(None).malloc_trim(0)
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl has none
+        if trim is not None:
+            trim(0)
         base = reset_peak()
         self.at(0)
         try:

@@ -20,7 +20,7 @@ LOCK_WAIT_S = 2.0  # the doctor does not wait
 # Stages in order, and the stage that an error of a session belongs to, by its key.
 BEFORE_HELLO = ("reach", "host key", "login", "agent", "python", "cpus", "lock", "engine")
 STATE = (
-    "processor", "instructions", "timed on", "governor", "clock", "temperature", "throttling", "memory",
+    "processor", "instructions", "timed on", "cpu quota", "governor", "clock", "temperature", "throttling", "memory",
     "wall clock", "load",
 )  # fmt: skip
 PROBES = ("call overhead", "noise", "verdict")
@@ -83,6 +83,7 @@ def examine(entry: Entry) -> Report:
             open_board(hasty, Path(folder)) as board,
         ):
             here_s = time.time()
+            report.fingerprint = board.fingerprint
             _opened(report, device)
             look_at_state(report, device, board.context, here_s)
             _look_at_noise(report, board, entry)

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hakd.records.text import printable
-from hakd.study.devices import respell
+from hakd.study.spelling import respelled
 
 OK, NOTE, WARN, FAIL, SKIPPED = "ok", "note", "warn", "FAIL", "-"
 STATUSES = (OK, NOTE, WARN, FAIL, SKIPPED)
@@ -40,15 +40,19 @@ class Finding:
 
 @dataclass
 class Report:
-    """All findings on a device, in the order of the examination; `spelled` is how the command line names it."""
+    """All findings on a device, in the order of the examination.
+
+    `spelled` is how the command line names it, `fingerprint` what its measurements are kept under; None: not reached.
+    """
 
     device: str
     spelled: str
     findings: list[Finding] = field(default_factory=list)
+    fingerprint: str | None = None
 
     def add(self, status: str, what: str, value: object, remedy: str = "") -> None:
         """Note a finding."""
-        self.findings.append(Finding(status, what, str(value), respell(remedy, self.device, self.spelled)))
+        self.findings.append(Finding(status, what, str(value), respelled(remedy, self.device, self.spelled)))
 
     def skip(self, *stages: str) -> None:
         """Note what could not be examined."""
@@ -80,4 +84,5 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """For machines."""
         findings = [asdict(found) for found in self.findings]
-        return {"device": self.device, "fit": self.fit, "verdict": self.verdict(), "findings": findings}
+        about = {"device": self.device, "fingerprint": self.fingerprint}
+        return {**about, "fit": self.fit, "verdict": self.verdict(), "findings": findings}

@@ -23,6 +23,10 @@ ISA = {
 # Bits of the Raspberry Pi's `vcgencmd get_throttled`; 16 higher: it has happened since the start.
 THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
 _POWER = "Use a power supply and a cable that hold 5.1 V under load"
+_QUOTA = (
+    "Start the container without a limit of CPU time (Docker: no --cpus, but --cpuset-cpus; Kubernetes: no CPU limit;"
+    " systemd: no CPUQuota)"
+)
 _COOL = "Cool it: a heat sink or a fan; wait until it is cold"
 
 
@@ -43,6 +47,7 @@ def look_at_state(report: Report, device: Device, context: Mapping[str, Any], he
     report.add(OK, "engine", f"{device.engine} {told.text('engine_version')}, numpy {numpy}")
     _processor(report, told)
     _timed_cpus(report, told)
+    _quota(report, told, device.threads)
     _governor(report, told)
     _clock(report, told)
     _heat(report, told)
@@ -113,6 +118,19 @@ def _timed_cpus(report: Report, told: BoardState) -> None:
         report.add(NOTE, "timed on", f"{text}: the agent shares them", remedy)
     else:
         report.add(OK, "timed on", text)
+
+
+def _quota(report: Report, told: BoardState, threads: int) -> None:
+    """A control group that has used up its share of a period (100 ms) is stopped for the rest of it."""
+    quota, cpus = told.number("cpu_quota"), told.number("cpus")
+    if quota is None:
+        report.add(*((OK, "cpu quota", "none") if "cpu_quota" in told else (NOTE, "cpu quota", NOT_TOLD)))
+        return
+    text = f"{quota:.3g} CPU{'s' * (quota != 1)} for {threads} thread{'s' * (threads > 1)} and the agent"
+    if quota > threads or (cpus is not None and quota >= cpus):
+        report.add(OK, "cpu quota", text)
+    else:
+        report.add(WARN, "cpu quota", f"{text}: the kernel stops them in mid-burst", _QUOTA)
 
 
 def _governor(report: Report, told: BoardState) -> None:

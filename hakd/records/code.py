@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def script_digest(script: str, skip: Iterable[str] = ()) -> str:
@@ -73,7 +73,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _path(name: str) -> Path:
-    base = _ROOT.joinpath(*name.split("."))
+    base = CHECKOUT.joinpath(*name.split("."))
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
 
 

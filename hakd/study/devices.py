@@ -5,7 +5,7 @@ by the configuration's own schema, whose errors name file and key, and by `Devic
 """
 
 import os
-import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +15,11 @@ from hakd.boards.device import Device
 from hakd.records.errors import HakdError
 from hakd.records.text import did_you_mean
 from hakd.study.configuration import canonical
-from hakd.study.files import Configuration, read_configuration
+from hakd.study.files import Configuration, as_options, read_configuration
 from hakd.study.measuring import Measuring, device_from
 from hakd.study.mistakes import place_of, shown
 from hakd.study.schema import check_entry
+from hakd.study.spelling import respell
 from hakd.study.yaml_files import EXAMPLE, read_yaml
 
 
@@ -34,13 +35,7 @@ class Entry:
 
     def respelled(self, error: HakdError) -> HakdError:
         """The same error with a remedy that can be copied: `hakd pin FILE:NAME` for a device of a file."""
-        remedy = respell(error.remedy or "", self.device.name, self.spelled) or None
-        return HakdError(error.problem, where=error.where, key=error.key, remedy=remedy)
-
-
-def respell(text: str, name: str, spelled: str) -> str:
-    """`hakd pin NAME` as it has to be typed."""
-    return re.sub(rf"(?<=`hakd pin ){re.escape(name)}(?![\w.-])", lambda match: spelled, text)
+        return respell(error, self.device.name, self.spelled)
 
 
 def find_devices(names: Sequence[str], config: Sequence[str | os.PathLike] = ()) -> list[Entry]:
@@ -58,7 +53,7 @@ def find_devices(names: Sequence[str], config: Sequence[str | os.PathLike] = ())
         everything = found.registry("devices")
         if not everything:
             raise HakdError("no devices", where=found.where, key="devices", remedy=f"Add one: {EXAMPLE}")
-        return [_entry(name, everything[name], found, "devices.") for name in everything]
+        return [_configured(name, found, config) for name in everything]
     return [entry for name in names for entry in _named(name, config)]
 
 
@@ -94,17 +89,23 @@ def _named(name: str, config: Sequence[str | os.PathLike]) -> list[Entry]:
         devices = _device_file(file)
         if member not in devices.content:
             _unknown(member, devices.content, file)
-        return [replace(_entry(member, devices.content[member], devices), spelled=name)]
+        return [replace(_entry(member, devices.content[member], devices), spelled=shlex.quote(name))]
     if _is_path(name):
         devices = _device_file(name)
         found = [_entry(key, settings, devices) for key, settings in devices.content.items()]
-        alone = len(found) == 1
-        return [replace(one, spelled=name if alone else f"{name}:{one.device.name}") for one in found]
+        words = [name if len(found) == 1 else f"{name}:{one.device.name}" for one in found]
+        return [replace(one, spelled=shlex.quote(word)) for one, word in zip(found, words, strict=True)]
     known = read_configuration(config)
     registry = known.registry("devices")
     if name not in registry:
         _unknown(name, registry, known.where)
-    return [_entry(name, registry[name], known, "devices.")]
+    return [_configured(name, known, config)]
+
+
+def _configured(name: str, known: Configuration, config: Sequence[str | os.PathLike]) -> Entry:
+    """A device of the configuration."""
+    entry = _entry(name, known.registry("devices")[name], known, "devices.")
+    return replace(entry, spelled=f"{name}{as_options(config)}")
 
 
 def _is_path(name: str) -> bool:

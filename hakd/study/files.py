@@ -1,16 +1,18 @@
 """A study's configuration as the command line reads it: its files laid over one another."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
 from hakd.records.text import printable
+from hakd.study.spelling import AFTER, BEFORE
 from hakd.study.yaml_files import read_yaml, spelling
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 CONFIG = Path("config", "config.yaml")
 STORE = "results/measurements"
 ARGUMENTS = "--config"  # the layer of the command line
@@ -82,8 +84,7 @@ def read_configuration(paths: Sequence[str | os.PathLike] = ()) -> Configuration
     Raises:
         HakdError: a file that is missing, no YAML or no mapping.
     """
-    base = next((path for path in (CONFIG, CHECKOUT / CONFIG) if path.is_file()), None)
-    files = [Path(path) for path in ([base] if base is not None else []) + list(paths)]
+    files = [*_default(), *map(Path, paths)]
     return _layered([(str(path), read_yaml(path)) for path in files])
 
 
@@ -110,6 +111,31 @@ def _layered(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Configuration:
     for _, layer in layers:
         content = _merged(content, layer)
     return Configuration(content, ", ".join(name for name, _ in layers) or "configuration", layers)
+
+
+def _default() -> list[Path]:
+    """The configuration that is there without any option: of the working directory, else of the checkout."""
+    return [path for path in (CONFIG, CHECKOUT / CONFIG) if path.is_file()][:1]
+
+
+def as_options(paths: Sequence[str | os.PathLike]) -> str:
+    """Configuration files as the command line takes them."""
+    return "".join(f" --config {shlex.quote(str(path))}" for path in paths)
+
+
+def note_start(directory: object, paths: Sequence[str | os.PathLike]) -> None:
+    """Note for the jobs of a study, which inherit the environment, how `hakd` is called for its devices.
+
+    A remedy that names a command has to work where the study was started, whatever folder its jobs run in.
+
+    Args:
+        directory: of `snakemake --directory`; None without it.
+        paths: configuration files as Snakemake has them: those of its command line, then the workflow's.
+    """
+    *given, own = map(Path, paths)
+    other = [path for path in (own, *given) if not any(path.samefile(base) for base in _default())]
+    os.environ[BEFORE] = "" if directory is None else f"cd {shlex.quote(os.getcwd())} && "
+    os.environ[AFTER] = as_options(other)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

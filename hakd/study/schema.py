@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from hakd.data.settings import SETTINGS
+from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
 from hakd.study.configuration import check_study
-from hakd.study.files import CHECKOUT, Configuration
+from hakd.study.files import Configuration
 from hakd.study.mistakes import refuse_first
 
 SCHEMAS = (  # an installed package carries a copy

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hakd.records.code import CHECKOUT
 from hakd.records.files import write_bytes
-from hakd.study.files import CHECKOUT
 from hakd.study.schema import study_schema
 
 README = CHECKOUT / "config" / "README.md"

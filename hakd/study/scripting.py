@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from hakd.records.errors import HakdError
 from hakd.study.ownership import join_study
+from hakd.study.spelling import respell_in_study
 
 logger = logging.getLogger("hakd")
 
@@ -35,8 +36,9 @@ def reporting(log: object, threads: int = 1) -> Iterator[None]:
     try:
         yield
     except HakdError as error:
-        logger.error("error: %s", error)
-        print(f"error: {error}", file=sys.stderr)
+        text = f"error: {respell_in_study(error)}"
+        logger.error("%s", text)
+        print(text, file=sys.stderr)
         sys.exit(1)
     except Exception:
         logger.error("%s", traceback.format_exc())

@@ -28,6 +28,13 @@ def sshd(tmp_path: Path, nothing_left: None) -> Iterator[Sshd]:
 
 
 @pytest.fixture
+def gate(tmp_path: Path, nothing_left: None) -> Iterator[Sshd]:
+    """A second board on the loopback address, or the one to jump through."""
+    with system_part(), Sshd(tmp_path / "gate") as board:
+        yield board
+
+
+@pytest.fixture
 def lab(tmp_path: Path, nothing_left: None) -> Iterator[Lab]:
     """A network of the test's own, for boards in namespaces."""
     with system_part(), Lab(tmp_path / "lab") as lab:

@@ -17,8 +17,8 @@ from hakd.boards import open_board
 from hakd.doctor import Report, examine, examine_all
 from hakd.doctor.examine import PROBES, STATE
 from hakd.doctor.findings import FAIL, NOTE, OK, SKIPPED, WARN
+from hakd.records.code import CHECKOUT
 from hakd.study.devices import find_device, find_devices
-from hakd.study.files import CHECKOUT
 from tests.boards.rigs.needs import wait_until
 from tests.boards.skipping import system_part
 
@@ -50,6 +50,7 @@ def check_sick(report: Report, stage: str, passed: tuple[str, ...]) -> None:
     assert {found[what] for what in (*STATE, *PROBES)} == {SKIPPED}
     assert len(report.findings) == len(found)
     assert not report.fit and report.verdict() == f"board is unfit: {stage}"
+    assert report.to_dict()["fingerprint"] is None
 
 
 def test_this_machine_is_examined_whole(local, tmp_path):
@@ -66,6 +67,8 @@ def test_this_machine_is_examined_whole(local, tmp_path):
     assert 0.2 < float(told(report, "call overhead").split()[0]) < 500
     assert "residual p95" in told(report, "noise")
     assert not list(tmp_path.glob("results*"))  # the probe's bursts were thrown away
+    with open_board(found.device, tmp_path / "store") as board:
+        assert report.to_dict()["fingerprint"] == board.fingerprint
 
 
 def test_a_board_behind_ssh_is_examined_whole(sshd, tmp_path):

@@ -19,10 +19,10 @@ from hakd.cli import main
 from hakd.commands.common import FINDING, FINE, USAGE
 from hakd.explaining.groups import WidthGroups
 from hakd.explaining.own_network import exported
+from hakd.records.code import CHECKOUT
 from hakd.records.tables import read_table
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.mapping import budget, changes
-from hakd.study.files import CHECKOUT
 
 pytestmark = [  # the warning is of torch's older exporter
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

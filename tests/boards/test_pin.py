@@ -2,11 +2,11 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,9 @@ import yaml
 from hakd.boards.device import Device
 from hakd.boards.host_keys import parse, shown_keys
 from hakd.boards.pinning import pin
+from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
-from hakd.study.files import CHECKOUT
 from tests.boards.rigs import Sshd
-from tests.boards.skipping import system_part
 
 pytestmark = pytest.mark.beside
 
@@ -32,8 +31,7 @@ def fingerprint(board: Sshd) -> str:
 
 def project_device(board: Sshd, **changes) -> Device:
     """The board as a device without a known_hosts file of its own."""
-    settings = {key: value for key, value in board.device().items() if key != "known_hosts"}
-    return Device.from_config("board", {**settings, **changes})
+    return Device.from_config("board", {**board_entry(board), **changes})
 
 
 @pytest.fixture
@@ -43,13 +41,6 @@ def project(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder / "config" / "known_hosts"
-
-
-@pytest.fixture
-def gate(tmp_path, nothing_left) -> Iterator[Sshd]:
-    """A second sshd, to jump through."""
-    with system_part(), Sshd(tmp_path / "gate") as board:
-        yield board
 
 
 def pinned(device: Device, answer: str | None = None, **more) -> list[str]:
@@ -179,41 +170,109 @@ def test_nobody_there(sshd, project):
 # --- at a terminal
 
 
-@pytest.fixture
-def at_terminal(sshd, project) -> Callable[[bytes], tuple[int, str]]:
-    """Runs `hakd pin` at a pseudo-terminal and types an answer when it is asked; (status, what was shown)."""
-    content = {key: value for key, value in sshd.device().items() if key != "known_hosts"}
-    Path("board.yaml").write_text(yaml.safe_dump({"board": content}))
-
-    def typed(answer: bytes) -> tuple[int, str]:
-        master, slave = pty.openpty()
-        command = [sys.executable, "-m", "hakd", "pin", "board.yaml"]
-        about = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-        process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=about, start_new_session=True
-        )
-        os.close(slave)
-        shown, deadline = b"", time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if not select.select([master], [], [], 0.2)[0]:
-                continue
-            try:
-                shown += os.read(master, 4096)
-            except OSError:
-                break
-            if shown.rstrip().endswith(b"fingerprint]") and answer:
-                os.write(master, answer)
-                answer = b""
-        os.close(master)
-        return process.wait(10), shown.decode()
-
-    return typed
+def at_terminal(command: str, answer: bytes) -> tuple[int, str]:
+    """Run a command of the shell at a pseudo-terminal and type an answer when it asks; (status, what was shown)."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        ["sh", "-c", command],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=with_hakd(),
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown, deadline = b"", time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if not select.select([master], [], [], 0.2)[0]:
+            continue
+        try:
+            shown += os.read(master, 4096)
+        except OSError:
+            break
+        if shown.rstrip().endswith(b"fingerprint]") and answer:
+            os.write(master, answer)
+            answer = b""
+    os.close(master)
+    return process.wait(10), shown.decode()
 
 
-def test_at_a_terminal_it_asks(at_terminal, sshd, project):
-    status, shown = at_terminal(b"no\n")
+def with_hakd() -> dict[str, str]:
+    """An environment with `hakd` of this checkout."""
+    program = Path("bin", "hakd").absolute()
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m hakd "$@"\n')
+    program.chmod(0o755)
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+def board_entry(board: Sshd) -> dict:
+    """The board's entry in a configuration, without a known_hosts file of its own."""
+    return {key: value for key, value in board.device().items() if key != "known_hosts"}
+
+
+def test_at_a_terminal_it_asks(sshd, project):
+    Path("board.yaml").write_text(yaml.safe_dump({"board": board_entry(sshd)}))
+    status, shown = at_terminal("hakd pin board.yaml", b"no\n")
     assert status == 1 and "error: device board" in shown and not project.exists()
-    status, shown = at_terminal(b"yes\n")
+    status, shown = at_terminal("hakd pin board.yaml", b"yes\n")
     assert status == 0 and fingerprint(sshd) in shown and "Pinned in config/known_hosts" in shown
-    status, shown = at_terminal(b"")
+    status, shown = at_terminal("hakd pin board.yaml", b"")
     assert status == 0 and "Nothing to do" in shown
+
+
+# --- the remedy, typed as it is printed
+
+RULE = """
+rule look:
+    output:
+        "looked",
+    log:
+        "look.log",
+    params:
+        device=config["devices"]["board"],
+    script:
+        "look.py"
+"""
+SCRIPT = """
+from pathlib import Path
+from hakd.boards import Device, open_board
+from hakd.study.scripting import reporting
+with reporting(snakemake.log):
+    with open_board(Device.from_config("board", snakemake.params.device), Path("store")) as board:
+        Path(snakemake.output[0]).write_text(board.fingerprint)
+"""
+
+
+def test_the_remedy_of_a_study_in_another_folder_works_where_the_study_was_started(sshd, project):
+    """The device stands in a file of the command line, its keys are sought in the study's folder."""
+    head = (CHECKOUT / "Snakefile").read_text().split("include:")[0]
+    Path("Snakefile").write_text(head.replace("workflow.basedir", repr(str(CHECKOUT))) + RULE)
+    Path("look.py").write_text(SCRIPT)
+    content = {"devices": {"board": board_entry(sshd)}, "run": {"devices": ["board"]}}
+    Path("my boards.yaml").write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "snakemake", "look", "--cores", "1", "--directory", "../a run"]
+    command += ["--configfile", "my boards.yaml"]
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(command, env=with_hakd(), capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    status, said = run()
+    assert status == 1 and "device board: known_hosts: its host key is unknown" in said
+    remedy = re.findall(r"fingerprint with `(.*)`$", said, re.MULTILINE)[0]
+    status, shown = at_terminal(remedy, b"yes\n")
+    assert status == 0 and "Pinned in config/known_hosts" in shown and not project.exists()
+    status, said = run()
+    assert status == 0, said
+    assert len(Path("../a run/looked").read_text()) == 16
+
+
+def test_the_remedy_of_a_command_names_its_configuration_files(sshd, project):
+    Path("more.yaml").write_text(yaml.safe_dump({"devices": {"board": board_entry(sshd)}}))
+    command = ["hakd", "sweep", "board", "mobilenet", "--config", "more.yaml", "--out", "t.parquet"]
+    done = subprocess.run(command, env=with_hakd(), capture_output=True, text=True)
+    (remedy,) = re.findall(r"fingerprint with `(.*)`", done.stderr)
+    assert at_terminal(remedy, b"yes\n")[0] == 0
+    (line,) = project.read_text().splitlines()
+    assert parse(line).fingerprint == fingerprint(sshd)

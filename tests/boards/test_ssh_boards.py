@@ -3,11 +3,13 @@
 import itertools
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
 from hakd.boards import open_board
 from hakd.boards.device import Device
+from hakd.records.errors import HakdError
 from tests.boards.cases import Case
 from tests.boards.points import QUICK, pointwise
 from tests.boards.skipping import system_part
@@ -95,6 +97,28 @@ def test_boards_of_one_kind_are_different_devices(lab, tmp_path):
     about = sorted((s["context"]["host"], s["context"]["temperature_c"]) for s in sessions)
     assert about == [("board1", 41.5), ("board2", 63.0)]
     assert len(cases[0].bursts()) == 240
+
+
+def test_boards_with_one_machine_id_do_not_share_their_measurements(sshd, gate, tmp_path):
+    """As two of one SD image: only their host keys differ. Nothing of the second is measured, nothing answered."""
+    store, points = tmp_path / "store", [pointwise(8)]
+    first, second = (Device.from_config(board.folder.name, board.device()) for board in (sshd, gate))
+    with open_board(first, store) as board:
+        board.measure(points, QUICK, progress=False)
+    with pytest.raises(HakdError, match=r"^device gate: host: has the machine-id of another board.*epoch: 2"):
+        open_board(second, store).__enter__()
+    with open_board(first, store) as board:
+        assert board.measure(points, QUICK, progress=False) and board.timed == 0
+    # Both open before either has measured: the later one is refused when it begins.
+    other = tmp_path / "other"
+    with open_board(first, other) as one, pytest.raises(HakdError, match="device gate: host"):  # noqa: PT012, SIM117
+        with open_board(second, other) as two:
+            one.measure(points, QUICK, progress=False)
+            two.measure(points, QUICK, progress=False)
+    assert len(list(other.glob("*/*.jsonl"))) == 1
+    with open_board(replace(second, epoch=2), store) as board:  # the way out that the error names
+        board.measure(points, QUICK, progress=False)
+        assert board.timed > 0
 
 
 def test_the_session_record_has_no_key_or_path_of_this_machine(sshd, tmp_path):

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from hakd.boards.journal import read
+from hakd.records.code import CHECKOUT
 from hakd.records.tables import read_table
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.mapping import budget
-from hakd.study.files import CHECKOUT
 from tests.boards.rigs.needs import wait_for_bursts
 
 NETWORKS = {

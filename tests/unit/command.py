@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hakd.study.files import CHECKOUT
+from hakd.records.code import CHECKOUT
 
 HEAVY = ("torch", "pandas", "scipy", "numpy", "onnx", "yaml", "jsonschema", "hakd.boards")
 LOADED = """

@@ -1,5 +1,7 @@
 """The ssh transport: nothing but checked words on its command line, and clear errors for what ssh says."""
 
+import contextlib
+import ipaddress
 import pickle
 import re
 import shlex
@@ -15,6 +17,7 @@ from hakd.boards.device import REACH_KEYS, SSH_KEYS, parse_jump
 from hakd.boards.lost import LinkLost
 from hakd.records.errors import HakdError
 from hakd.study.configuration import check_study
+from hakd.study.schema import check_entry
 from tests.unit.studies import CONFIG
 
 TEXT_FIELDS = ("host", "user", "identity_file", "known_hosts", "jump", "python", "lock_path")
@@ -45,9 +48,20 @@ HOSTILE = [
     "#",
     "!id",
     "a\tb",
-    "fe80::1%eth0",
     "board\u2028",
+    "pi4%eth0",
+    "10.0.0.7%eth0",
+    "fe80::1%",
+    "fe80::1%-o",
+    "fe80::1%eth0%eth1",
+    "fe80::1%$(id)",
+    "a" * 300 + "%",
 ]
+# What OpenSSH takes for a host and a user.
+NAMES = {
+    "host": ["fe80::1%eth0", "FE80::1%br-lan.7", f"{'board.' * 41}lab.net", "John-s.board"],
+    "user": ["john.doe", "JohnDoe", "1000", "_apt", "build+arm", "a" * 200],
+}
 PLAIN = {
     "host": "127.0.0.1",
     "user": "pi",
@@ -67,8 +81,9 @@ def board(**changes) -> Device:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """A working directory with the key file that PLAIN names."""
+    """A working directory with the key file that PLAIN names; nothing is pinned in the checkout."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ssh, "CHECKOUT", tmp_path / "checkout")
     Path("keys").mkdir()
     Path("keys/id").touch()
 
@@ -98,7 +113,7 @@ def test_no_field_puts_anything_special_on_a_command_line(field, value):
         assert error.key == field
         return
     words = [*_words(ssh.flags(device)), device.host, device.lock_path]
-    assert not any(set(word) & SPECIAL for word in words if word not in _CONSTANTS)
+    assert not any(set(_address(word)) & SPECIAL for word in words if word not in _CONSTANTS)
     assert not any(
         word.startswith("-") for word in (device.host, device.user, device.python, device.lock_path)
     )
@@ -106,14 +121,23 @@ def test_no_field_puts_anything_special_on_a_command_line(field, value):
     assert ssh.remote_command(device) == f"exec {head[1]} -u -c '{boot}'" and not set(head[1]) & SPECIAL
 
 
+def _address(word: str) -> str:
+    """A word; an IPv6 address without its interface."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.IPv6Address(word)).partition("%")[0]
+    return word
+
+
 def _words(flags: list[str]) -> list[str]:
-    """All words, those of the jump host's command too."""
+    """All words, those of the jump host's command too, as the ssh of the jump host gets them."""
     found = []
     for word in flags:
         if word.startswith("ProxyCommand="):
             inner = shlex.split(word.removeprefix("ProxyCommand="))
             assert shlex.join(inner) == word.removeprefix("ProxyCommand=")
-            found += inner
+            at = inner.index("[%h]:%p")
+            assert "%" not in "".join([*inner[:at], *inner[at + 1 :]]).replace("%%", "")
+            found += [word.replace("%%", "%") for word in inner]
         else:
             found.append(word.split("=", 1)[-1] if "=" in word else word)
     return [word.split("=", 1)[-1] for word in found]
@@ -145,6 +169,42 @@ def test_ports_out_of_range_are_refused(value):
 @pytest.mark.parametrize("host", ["::1", "fe80::1", "192.168.1.7", "pi4", "pi-4.lab.example"])
 def test_names_and_addresses_are_hosts(host):
     assert ssh.command(board(host=host))[-3:-1] == ["--", host]
+
+
+def understood(argv: list[str]) -> dict[str, str]:
+    """What the real ssh makes of a command line."""
+    argv = [word for word in argv if word not in ("-W", *_CONSTANTS)]
+    done = subprocess.run([argv[0], "-G", *argv[1:]], capture_output=True, text=True, check=True)
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+
+
+def jump_command(argv: list[str]) -> list[str]:
+    """The command line of the jump host's ssh, as the shell gets it."""
+    (proxy,) = [word.removeprefix("ProxyCommand=") for word in argv if word.startswith("ProxyCommand=")]
+    return shlex.split(proxy.replace("%%", "%"))
+
+
+@pytest.mark.parametrize("host", NAMES["host"])
+def test_hosts_that_openssh_takes_reach_it_as_they_are(host):
+    check_entry("devices", "pi4", {"transport": "ssh", "host": host}, "f")
+    assert understood(ssh.command(board(host=host)))["hostname"].lower() == host.lower()
+    address = f"[{host}]" if ":" in host else host
+    assert understood(jump_command(ssh.command(board(jump=address))))["hostname"].lower() == host.lower()
+
+
+@pytest.mark.parametrize("user", NAMES["user"])
+def test_users_that_openssh_takes_reach_it_as_they_are(user):
+    settings = {"transport": "ssh", "host": "pi4.lab", "user": user, "jump": f"{user}@gate.lab"}
+    check_entry("devices", "pi4", settings, "f")
+    argv = ssh.command(Device.from_config("pi4", settings))
+    assert understood(argv)["user"] == understood(jump_command(argv))["user"] == user
+
+
+@pytest.mark.parametrize("field", ["host", "jump"])
+def test_names_beyond_what_a_host_can_be_are_refused(field):
+    assert board(**{field: "a" * 253})
+    with pytest.raises(HakdError, match=field):
+        board(**{field: "a" * 254})
 
 
 @pytest.mark.parametrize("key", SSH_KEYS)
@@ -221,6 +281,22 @@ def test_the_project_s_known_hosts_count_beside_the_user_s_own():
     first, *others = option.removeprefix("UserKnownHostsFile=").split()
     assert first == ssh.PROJECT_KNOWN_HOSTS and any(path.endswith("/.ssh/known_hosts") for path in others)
     assert "UserKnownHostsFile=keys/known_hosts" in ssh.flags(board(known_hosts="keys/known_hosts"))
+
+
+def test_what_is_pinned_in_the_checkout_counts_in_every_folder(tmp_path, monkeypatch):
+    """`snakemake --directory` runs elsewhere; ssh has to read the path as it is, and the jump host's ssh too."""
+    checkout = tmp_path / 'a "new" 100%h' / "config" / "known_hosts"
+    checkout.parent.mkdir(parents=True)
+    checkout.touch()
+    monkeypatch.setattr(ssh, "CHECKOUT", checkout.parents[1])
+    argv = ssh.command(board(jump="gate.lab"))
+    for words in (argv, jump_command(argv)):
+        assert understood(words)["userknownhostsfile"].startswith(f"{checkout} ")
+    Path("config").mkdir()
+    Path(ssh.PROJECT_KNOWN_HOSTS).touch()
+    assert ssh.project_known_hosts() == [ssh.PROJECT_KNOWN_HOSTS, str(checkout)]
+    monkeypatch.chdir(checkout.parents[1])
+    assert ssh.project_known_hosts() == [ssh.PROJECT_KNOWN_HOSTS]  # one file, named once
 
 
 def test_a_missing_key_file_is_one_error():

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import itertools
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -259,3 +260,83 @@ def test_missing_files_of_the_board_are_null_not_errors(monkeypatch):
     state = agent.context([0])
     assert state["governor"] is None and state["clock_mhz"] is None and state["temperature_c"] is None
     assert agent.hardware()["cpu_model"] is None
+
+
+QUOTAS = {
+    "no groups": ({}, None),
+    "v2, no limit": ({"self": "0::/user.slice", "/user.slice/cpu.max": "max 100000"}, None),
+    "v2, a container that is the root": ({"self": "0::/", "/cpu.max": "50000 100000"}, 0.5),
+    "v2, the group above": (
+        {
+            "self": "0::/a.slice/b.scope",
+            "/a.slice/cpu.max": "150000 100000",
+            "/a.slice/b.scope/cpu.max": "max 100000",
+        },
+        1.5,
+    ),
+    "v1": (
+        {
+            "self": "5:cpuset:/x\n4:cpuacct,cpu:/docker/1f\n0::/",
+            "/cpu/docker/1f/cpu.cfs_quota_us": "200000",
+            "/cpu/docker/1f/cpu.cfs_period_us": "100000",
+            "/cpu/cpu.cfs_quota_us": "-1",
+            "/cpu/cpu.cfs_period_us": "100000",
+        },
+        2.0,
+    ),
+    "v1, a container that sees the name from outside": (
+        {"self": "4:cpu:/docker/1f", "/cpu/cpu.cfs_quota_us": "25000", "/cpu/cpu.cfs_period_us": "50000"},
+        0.5,
+    ),
+    "of other controllers": (
+        {"self": "4:cpuset:/x\n3:name=systemd:/x", "/cpu/x/cpu.cfs_quota_us": "1"},
+        None,
+    ),
+    "nonsense": ({"self": "0\n\n::\n4:cpu", "/cpu.max": "1 2 3", "/cpu/cpu.cfs_quota_us": "a"}, None),
+}
+
+
+@pytest.mark.parametrize("case", QUOTAS)
+def test_the_quota_of_the_agent_s_control_groups_is_found(monkeypatch, case):
+    files, expected = QUOTAS[case]
+    paths = {
+        "/proc/self/cgroup" if name == "self" else f"/sys/fs/cgroup{name}": text
+        for name, text in files.items()
+    }
+    monkeypatch.setattr(agent, "slurp", lambda path: paths.get(os.path.normpath(path)))
+    assert agent.cpu_quota() == expected == agent.context([0])["cpu_quota"]
+
+
+def test_where_the_serial_number_comes_from_is_said(monkeypatch):
+    files = {"/etc/machine-id": "1f", "/proc/device-tree/serial-number": "10000000abcdef"}
+    monkeypatch.setattr(agent, "slurp", files.get)
+    own, said = agent.hardware()["serial"], agent.context([0])["serial_from"]
+    del files["/proc/device-tree/serial-number"]
+    assert (said, agent.context([0])["serial_from"]) == ("device-tree", "machine-id")
+    assert agent.hardware()["serial"] not in (own, None)
+
+
+def test_memory_is_measured_with_a_c_library_that_has_no_malloc_trim(monkeypatch):
+    """musl, of Alpine Linux, has none; glibc's is called."""
+
+    class Engine:
+        empty = (b"", (1,))
+
+        def prepare(self, model, images):
+            return self
+
+        def call(self):
+            return None
+
+        def output(self):
+            return np.ones(1, np.float32)
+
+    job = {"points": [{"key": "a", "model": packing.pack(b""), "shape": [1]}], "cpus": [0]}
+    trimmed: list[int] = []
+    for library in (SimpleNamespace(), SimpleNamespace(malloc_trim=trimmed.append)):
+        monkeypatch.setattr(worker.ctypes, "CDLL", lambda name, library=library: library)
+        weighing = worker.Worker.__new__(worker.Worker)
+        weighing.__dict__.update(job=job, numpy=np, progress=bytearray(16), step=0, lines=[])
+        weighing.weigh(Engine())
+        assert '"t": "memory"' in weighing.lines[-1]
+    assert trimmed == [0]

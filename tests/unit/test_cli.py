@@ -8,7 +8,7 @@ import pytest
 
 from hakd import __version__
 from hakd.cli import FINDING, FINE, USAGE, main, parser
-from hakd.study.files import CHECKOUT
+from hakd.records.code import CHECKOUT
 from tests.unit.command import HEAVY, loaded, run
 
 COMMANDS = ("doctor", "pin", "plan", "sweep", "staircase", "export-table", "import-table", "recheck", "store")

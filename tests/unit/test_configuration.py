@@ -128,7 +128,7 @@ def test_code_digest_sees_code_and_what_it_imports(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("")
     (package / "a.py").write_text('"""Doc."""\nfrom hakd import b\n\ndef f():\n    return b.x\n')
     (package / "b.py").write_text("x = 1\n")
-    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    monkeypatch.setattr(module, "CHECKOUT", tmp_path)
 
     def now(**options):
         module._read.cache_clear()

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from hakd.boards import ssh
 from hakd.boards.device import SSH_KEYS, Device
+from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
-from hakd.study.devices import changed, find_device, find_devices, respell
-from hakd.study.files import CHECKOUT, Configuration, read_configuration
+from hakd.study.devices import changed, find_device, find_devices
+from hakd.study.files import Configuration, read_configuration
 from hakd.study.schema import check_entry
+from hakd.study.spelling import respelled
 from hakd.study.yaml_files import read_yaml
 
 # Started processes, noted by the interpreter itself.
@@ -51,11 +53,11 @@ HOSTILE = (
     "",
 )
 PLAIN = {
-    "host": r"[A-Za-z0-9:][A-Za-z0-9:._-]{0,62}",
-    "user": r"[a-z_][a-z0-9_-]{0,31}",
+    "host": r"[A-Za-z0-9:][A-Za-z0-9:._-]{0,252}(%[A-Za-z0-9._-]+)?",
+    "user": r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,254}",
     "identity_file": r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/-]*",
     "known_hosts": r"(~/)?[A-Za-z0-9._/][A-Za-z0-9._/-]*",
-    "jump": r"[A-Za-z0-9_\[][A-Za-z0-9@:.\[\]_-]*",
+    "jump": r"[A-Za-z0-9_\[][A-Za-z0-9@:.\[\]_%+-]*",
     "python": r"/[A-Za-z0-9._/-]+",
     "lock_path": r"/[A-Za-z0-9._/-]+",
 }
@@ -142,9 +144,20 @@ def test_settings_of_the_command_line_are_checked_like_the_others(write):
 
 def test_remedies_name_the_file():
     text = "run `hakd pin pi4`; or `hakd pin pi4 --replace`, not `hakd pin pi4b` nor hakd pin pi4"
-    assert respell(text, "pi4", "f.yaml:pi4") == (
+    assert respelled(text, "pi4", "f.yaml:pi4") == (
         "run `hakd pin f.yaml:pi4`; or `hakd pin f.yaml:pi4 --replace`, not `hakd pin pi4b` nor hakd pin pi4"
     )
+
+
+def test_remedies_can_be_typed_as_they_are(elsewhere, write):
+    """Configuration files of the command line are named again, and names with spaces stand in quotes."""
+    more, boards = write({"devices": {"other": {}}}, "more.yaml"), write({"a": {}, "b": {}}, "my boards.yaml")
+    error = HakdError("no key", where="device other", remedy="Run `hakd pin other --replace`")
+    for entry in (find_device("other", [more]), find_devices([], [more])[-1]):
+        assert entry.respelled(error).remedy == f"Run `hakd pin other --config {more} --replace`"
+    assert find_device("pi4").spelled == "pi4"
+    assert [entry.spelled for entry in find_devices([boards])] == [f"'{boards}:a'", f"'{boards}:b'"]
+    assert find_device(f"{boards}:b").spelled == f"'{boards}:b'"
 
 
 # --- mistakes

@@ -25,6 +25,7 @@ PI = {
     "isa_flags": ["fp", "asimd", "evtstrm", "crc32", "cpuid"],
     "cpus": 4,
     "affinity": [3],
+    "cpu_quota": None,
     "governor": "performance",
     "clock_mhz": 1800.0,
     "clock_min_mhz": 600.0,
@@ -73,6 +74,9 @@ def test_a_healthy_board_has_nothing_but_good_marks():
         ({"wall_clock_s": 1000.0 - 5 * 365.25 * 86400}, "wall clock", NOTE, "5 years behind this machine", ""),
         ({"wall_clock_s": 1000.0 + 7000}, "wall clock", NOTE, "117 minutes ahead of", ""),
         ({"affinity": [0, 1, 2, 3]}, "timed on", NOTE, "CPU 0, 1, 2, 3 of 4", "fewer `threads`"),
+        ({"cpu_quota": 0.5}, "cpu quota", WARN, "0.5 CPUs for 1 thread and the agent: the ", "--cpuset-cpus"),
+        ({"cpu_quota": 1.0}, "cpu quota", WARN, "1 CPU for 1 thread and the agent", "systemd: no CPUQuota"),
+        ({"cpu_quota": 1.5}, "cpu quota", OK, "1.5 CPUs for 1 thread and the agent", ""),
         ({"isa_flags": ["fp"]}, "instructions", WARN, "none that count (without NEON", ""),
         ({"machine": "armv7l", "isa_flags": ["neon", "vfpv4"]}, "instructions", OK, "NEON, VFPv4", ""),
         ({"machine": "x86_64", "isa_flags": ["avx2", "avx512f"]}, "instructions", OK, "AVX2, AVX-512 (without", ""),
@@ -84,6 +88,13 @@ def test_each_ailment_has_its_mark_and_its_remedy(changes, what, status, words, 
     assert found[what].status == status and words in found[what].value
     assert remedy in found[what].remedy and bool(remedy) == bool(found[what].remedy)
     assert {one.status for name, one in found.items() if name != what} == {OK}
+
+
+def test_a_quota_of_all_cpus_is_none():
+    report = Report("box", "box")
+    look_at_state(report, Device("box", threads=4), {**PI, "cpu_quota": 4.0}, here_s=1000.0)
+    (found,) = [finding for finding in report.findings if finding.what == "cpu quota"]
+    assert (found.status, found.value) == (OK, "4 CPUs for 4 threads and the agent")
 
 
 def test_bits_of_the_firmware_are_told_in_words():

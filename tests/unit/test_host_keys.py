@@ -10,8 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hakd.boards import ssh
 from hakd.boards.device import Device
-from hakd.boards.host_keys import HostKey, edited, holder, keys_in, others, parse, ssh_route, write_keys
+from hakd.boards.host_keys import (
+    HostKey,
+    edited,
+    holder,
+    keys_in,
+    known_keys,
+    others,
+    parse,
+    ssh_route,
+    write_keys,
+)
 from hakd.records.errors import HakdError
 
 
@@ -150,6 +161,7 @@ def test_a_place_that_cannot_be_written_is_one_error(tmp_path):
 
 def test_the_way_is_the_one_ssh_would_take(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ssh, "CHECKOUT", tmp_path)
     device = Device("b", "ssh", host="Board.lab", user="pi", port=2222, known_hosts=str(tmp_path / "kh"))
     found = ssh_route(device)
     assert (found.host.lower(), found.port, found.user, found.direct) == ("board.lab", 2222, "pi", True)
@@ -158,3 +170,22 @@ def test_the_way_is_the_one_ssh_would_take(tmp_path, monkeypatch):
     (tmp_path / "config").mkdir()
     Path("config/known_hosts").write_text("")
     assert ssh_route(Device("b", "ssh", host="board.lab")).files[0] == "config/known_hosts"
+
+
+@pytest.mark.parametrize("host", ["fe80::1%lo", "FE80:0::1%lo", f"{'board.' * 41}lab.net", "John-s.board"])
+@pytest.mark.parametrize("port", [22, 2222])
+def test_any_name_is_looked_up_as_ssh_writes_it(tmp_path, monkeypatch, host, port):
+    """A key that is written for a host is found again, by ssh-keygen and by us, whatever folder it lies in."""
+    checkout = tmp_path / "a b%h"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ssh, "CHECKOUT", checkout)
+    plain = "fe80::1%lo" if host.lower().startswith("fe80") else host.lower()
+    name = plain if port == 22 else f"[{plain}]:{port}"
+    write_keys(checkout / ssh.PROJECT_KNOWN_HOSTS, name, [OLD])
+    write_keys(Path(ssh.PROJECT_KNOWN_HOSTS), name, [NEW])
+    route = ssh_route(Device("b", "ssh", host=host, port=port, user="john.doe"))
+    assert (route.name, route.port, route.user, route.direct) == (name, port, "john.doe", True)
+    assert [(file, one.key) for file, one in known_keys(route)] == [
+        ("config/known_hosts", NEW.key),
+        (f"{checkout}/config/known_hosts", OLD.key),
+    ]

@@ -8,7 +8,8 @@ from snakemake.cli import get_argument_parser
 
 from hakd.cli import COMMANDS, parser
 from hakd.networks.families import full_widths
-from hakd.study.files import CHECKOUT, read_configuration
+from hakd.records.code import CHECKOUT
+from hakd.study.files import read_configuration
 from hakd.study.networks import network_of
 
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "config" / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
