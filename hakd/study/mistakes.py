@@ -141,9 +141,8 @@ def _remedy(error: Any, value: str, description: str) -> str:
     """What the schema says that the key takes."""
     known = error.schema.get("enum")
     if known:
-        near = did_you_mean(error.instance, known) if isinstance(error.instance, str) else ""
-        near = f"{near} " if near.startswith("Did") else ""
-        return f"{near}Use one of {', '.join(map(str, known))}"
+        question, asks, _ = did_you_mean(error.instance, known).partition("?")
+        return f"{f'{question}? ' if asks else ''}Use one of {', '.join(map(str, known))}"
     kind, words = error.validator_value, _words(description)
     if error.validator == "type" and kind == "array" and isinstance(error.instance, str | int | float):
         return f"Write [{value}]: {words}"
