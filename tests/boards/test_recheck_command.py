@@ -16,6 +16,7 @@ from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.files import write_json
 from hakd.records.tables import read_table, write_table
+from hakd.staircase.ratio import Ratio
 from hakd.study.devices import find_device
 from tests.boards.virtual_tables import GROUPS, MODEL, swept_project, write_device
 
@@ -133,14 +134,16 @@ def test_pairs_and_verdicts():
     assert all(pair.after - pair.before == 1 for pair in pairs if pair.step)
     pair = RatioCheck((1.0, "a"), 16, 17, 1.2, 0.02, True)
     states = {
-        (1.2, 1.19, 1.21): "holds",
-        (1.0, 0.99, 1.01): "STALE",
-        (1.3, 1.26, 1.34): "STALE",
-        (1.1, 0.9, 1.25): "unclear",
+        Ratio(1.2, 1.19, 1.21): "holds",
+        Ratio(1.0, 0.99, 1.01): "STALE",
+        Ratio(1.3, 1.26, 1.34): "STALE",
+        Ratio(1.1, 0.9, 1.25): "unclear",
         None: "unclear",
     }
     assert {now: Verdict(pair, now).state for now in states} == states
-    assert Verdict(pair, (1.0, 0.99, 1.01)).words == "step 16->17: +20.0% then, +0.0% now (-1.0% to +1.0%)"
+    assert (
+        Verdict(pair, Ratio(1.0, 0.99, 1.01)).words == "step 16->17: +20.0% then, +0.0% now (-1.0% to +1.0%)"
+    )
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):
