@@ -4,7 +4,7 @@ import time
 
 from snakemake.utils import min_version, validate
 
-from hakd.study.branches import closing_words, undecided_words
+from hakd.study.closing import failure_words, success_words
 from hakd.study.configuration import check_study
 
 STARTED = time.time()
@@ -55,8 +55,8 @@ rule all:
 
 
 onsuccess:
-    sys.stderr.write(undecided_words(config))
+    sys.stderr.write(success_words(config, STARTED))
 
 
 onerror:
-    sys.stderr.write(closing_words(config, STARTED))
+    sys.stderr.write(failure_words(config, STARTED))

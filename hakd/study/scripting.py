@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 
@@ -30,8 +31,10 @@ def reporting(log: object, threads: int = 1) -> Iterator[None]:
     logger.addHandler(terminal)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(max(1, threads))
+    began = time.monotonic()
     try:
         yield
+        logger.info("done in %.1f s", time.monotonic() - began)  # read by hakd.study.logs
     except HakdError as error:
         logger.error("error: %s", error)
         print(f"error: {error}", file=sys.stderr)

@@ -195,6 +195,13 @@ def test_plots_have_their_pages(finished):
         assert "tiny" in text and "local" in text
 
 
+def test_the_last_words_say_where_the_results_are_and_where_the_time_went(finished):
+    words = finished.output.split("(100%) done")[-1]
+    for name in ("pareto.pdf", "staircases.pdf", "summary.csv"):
+        assert f"  {finished.directory}/results/{name}: " in words
+    assert re.search(r"^Time by rule \(number of jobs\): .*\bsweep \d+ \w+ \(1\)", words, re.MULTILINE), words
+
+
 def test_the_report_holds_the_plots_and_the_table(copied):
     done = copied.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stdout[-2000:]
@@ -294,6 +301,8 @@ def test_a_checkpoint_of_another_network_is_refused(copied):
     done = copied.snakemake("results/tiny/fisher/trajectory.csv")
     assert done.returncode != 0
     assert "not a readable checkpoint" in done.stdout and str(teacher.name) in done.stdout
+    words = done.stdout.split("These jobs failed:")[1]  # every error once more, at the end
+    assert "not a readable checkpoint" in words and str(copied.directory) in words
     assert "Traceback" not in done.stdout.split("Error in rule")[1].split("Logfile")[0]
 
 
