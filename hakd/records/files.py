@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.provenance import provenance
 
 
@@ -58,20 +58,20 @@ def read_json(path: str | os.PathLike, kind: str, version: int = 1) -> dict[str,
     try:
         content = json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise HakdError("no such file", where=path, remedy="Run the rule that makes it") from None
+        raise HakdError("no such file", where=path, remedy=make_again(path)) from None
     except OSError as error:
-        raise HakdError(f"cannot read ({error.strerror})", where=path, remedy="Give the right file") from None
+        raise HakdError(f"cannot read ({error.strerror})", where=path, remedy=make_again(path)) from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise HakdError(f"not JSON ({error})", where=path, remedy="Delete it and run again") from None
+        raise HakdError(f"not JSON ({error})", where=path, remedy=make_again(path)) from None
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
-        raise HakdError(f"is {found!r}, not {kind!r}", where=path, key="kind", remedy="Give the right file")
+        raise HakdError(f"is {found!r}, not {kind!r}", where=path, key="kind", remedy=make_again(path))
     if content.get("format") != version:
         raise HakdError(
             f"format {content.get('format')}, this program reads {version}",
             where=path,
             key="format",
-            remedy="Delete it and run again with one version of hakd",
+            remedy=make_again(path),
         )
     return content
 

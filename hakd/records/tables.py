@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hakd.records.columns import DTYPES, KEYS, TABLES, Column
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import atomic
 from hakd.records.provenance import provenance
 
@@ -85,14 +85,14 @@ def read_table(path: str | os.PathLike, kind: str) -> tuple[pd.DataFrame, dict[s
     if kind not in TABLES:
         raise HakdError(f"no such kind of table: {kind!r}", where=path, remedy=f"Known: {', '.join(TABLES)}")
     if not Path(path).is_file():
-        raise HakdError("no such file", where=path, remedy="Run the rule that makes it")
+        raise HakdError("no such file", where=path, remedy=make_again(path))
     if suffix == ".csv":
         return check_table(kind, _read_csv(path, kind), where=path), {}
     try:
         arrow = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         text = str(error).splitlines()[0]
-        raise HakdError(f"no Parquet file ({text})", where=path, remedy="Delete it and run again") from None
+        raise HakdError(f"no Parquet file ({text})", where=path, remedy=make_again(path)) from None
     metadata = _metadata(arrow, path, kind)
     return check_table(kind, arrow.to_pandas(), where=path), metadata
 
@@ -119,7 +119,7 @@ def check_table(kind: str, frame: pd.DataFrame, where: object = None) -> pd.Data
         double = frame.columns[frame.columns.duplicated()][0]
         raise HakdError(f"column twice in a {kind} table", where=where, key=double)
     if frame.empty:
-        raise HakdError(f"a {kind} table without rows", where=where, remedy="Run the rule that makes it")
+        raise HakdError(f"a {kind} table without rows", where=where, remedy=make_again(where))
     frame = frame.reset_index(drop=True)
     made = pd.DataFrame({column.name: _checked(frame[column.name], column, where) for column in columns})
     key = list(KEYS[kind])
@@ -144,19 +144,19 @@ def _metadata(arrow: pa.Table, path: str | os.PathLike, kind: str) -> dict[str, 
     header = (arrow.schema.metadata or {}).get(_METADATA_KEY)
     if header is None:
         raise HakdError(
-            "a Parquet file that hakd did not write", where=path, key="metadata", remedy="Give the right file"
+            "a Parquet file that hakd did not write", where=path, key="metadata", remedy=make_again(path)
         )
     content = json.loads(header)
     if content.get("kind") != kind:
         raise HakdError(
-            f"is {content.get('kind')!r}, not {kind!r}", where=path, key="kind", remedy="Give the right file"
+            f"is {content.get('kind')!r}, not {kind!r}", where=path, key="kind", remedy=make_again(path)
         )
     if content.get("format") != FORMAT:
         raise HakdError(
             f"format {content.get('format')}, this program reads {FORMAT}",
             where=path,
             key="format",
-            remedy="Delete it and run again with one version of hakd",
+            remedy=make_again(path),
         )
     return content
 
@@ -166,7 +166,7 @@ def _read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
     except (ValueError, UnicodeDecodeError) as error:
-        raise HakdError(f"not a CSV table ({error})", where=path, remedy="Delete it and run again") from None
+        raise HakdError(f"not a CSV table ({error})", where=path, remedy=make_again(path)) from None
     for column in TABLES[kind]:
         if column.name in frame.columns:
             frame[column.name] = _from_text(frame[column.name], column, path)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import SWEEP_AGAIN, HakdError
 from hakd.staircase.estimate import Estimate, Estimates
 from hakd.staircase.ratio import Ratio
 
@@ -61,7 +61,7 @@ class Curve:
             raise HakdError(
                 "a curve needs ascending widths with a positive latency each",
                 key=self.group,
-                remedy="Sweep the network again",
+                remedy=SWEEP_AGAIN,
             )
 
     @property
@@ -112,9 +112,7 @@ class Curve:
         try:
             return self.widths.index(width)
         except ValueError:
-            raise HakdError(
-                f"width {width} was not timed", key=self.group, remedy="Sweep the network again"
-            ) from None
+            raise HakdError(f"width {width} was not timed", key=self.group, remedy=SWEEP_AGAIN) from None
 
     def at(self, width: int) -> float:
         """Latency in milliseconds at a measured width."""

@@ -304,6 +304,27 @@ def test_a_checkpoint_of_another_network_is_refused(copied):
     words = done.stdout.split("These jobs failed:")[1]  # every error once more, at the end
     assert "not a readable checkpoint" in words and str(copied.directory) in words
     assert "Traceback" not in done.stdout.split("Error in rule")[1].split("Logfile")[0]
+    # Its remedy, as printed.
+    remedy = re.search(r"`(-R) (\S+)` at its end", words)
+    assert copied.run("results/tiny/fisher/trajectory.csv", *remedy.groups()) == {"teacher": 1, "prune": 1}
+
+
+def test_every_file_that_can_be_damaged_can_be_made_again(foreseen):
+    rules = {
+        "results/data/train.npz": "data",
+        "results/tiny/fisher/0.8.safetensors": "prune",
+        "results/tiny/widths/0.8.json": "widths",
+        "results/tiny/latency/local.parquet": "sweep",
+        "results/tiny/deep_compression/0.5-0.hakdc": "deep_compression",
+        "results/tiny/teacher/0.onnx": "export",
+        "results/candidates/tiny/baselines.json": "baselines",
+        "results/devices/local/benchmark.json": "benchmark",
+        "results/devices/local/predictions.parquet": "score",
+    }
+    # What an error says of them: `hakd.records.errors.make_again`.
+    plan = foreseen.planned("--forcerun", *rules)
+    assert set(rules.values()) <= set(plan)
+    assert plan["export"] >= 1
 
 
 def test_an_engine_interpreter_that_is_not_there_is_one_clear_error(copied):
