@@ -75,19 +75,10 @@ def write_all(splits: Sequence[Stored], directory: str | os.PathLike) -> None:
     Raises:
         HakdError: the directory cannot be written to.
     """
-    try:
-        with contextlib.ExitStack() as stack:
-            paths = [
-                stack.enter_context(atomic(Path(directory) / f"{stored.split}.npz")) for stored in splits
-            ]
-            for stored, path in zip(splits, paths, strict=True):
-                _write(stored, path)
-    except OSError as error:
-        raise HakdError(
-            f"cannot be written ({error.strerror or error})",
-            where=directory,
-            remedy="Make room or choose another folder",
-        ) from None
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(atomic(Path(directory) / f"{stored.split}.npz")) for stored in splits]
+        for stored, path in zip(splits, paths, strict=True):
+            _write(stored, path)
 
 
 def _write(stored: Stored, path: Path) -> None:

@@ -20,6 +20,7 @@ from hakd.latency_tables.parts import parts_of
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
+from hakd.records.text import counted
 from hakd.staircase.curve_rows import curve_of
 from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
 from hakd.staircase.mapping import changes
@@ -162,7 +163,7 @@ def recheck(
     with open_board(entry.device, Path(store)) as board:
         say(_then_and_now(about, board))
         verdicts, bursts = _time(board, entry, pairs, points)
-        say(f"{len(points)} points, {len(pairs)} ratios, {_scale(frame, bursts)}")
+        say(f"{counted(len(points), 'point')}, {counted(len(pairs), 'ratio')}, {_scale(frame, bursts)}")
     return _report(verdicts, choices, where, say)
 
 
@@ -268,7 +269,7 @@ def _report(
             move = f"{choice['group']} {choice['width_from']} -> {choice['width_to']}"
             say(f"  stale choice: {choice['method']} at level {choice['level']:g}: {move}")
     if not bad:
-        say(f"All {len(by_curve)} curves hold.")
+        say("The only curve holds." if len(by_curve) == 1 else f"All {len(by_curve)} curves hold.")
         return True
     words = [f"{stale} of {len(by_curve)} curves are stale"] if stale else []
     words += [f"{unclear} unclear (raise `benchmark_processes` or `rounds` of the device)"] if unclear else []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hakd.records.errors import SWEEP_AGAIN, HakdError
+from hakd.records.text import counted
 from hakd.staircase.estimate import Estimate, Estimates
 from hakd.staircase.ratio import Ratio
 
@@ -99,7 +100,7 @@ class Curve:
         worst = 2**0.5 * max(self._halves())
         times = (worst / np.log1p(self.tolerance)) ** 2
         return (
-            f"{known}; {vague} of {len(self.widths)} widths known to +-{np.expm1(worst):.1%} only, "
+            f"{known}; {vague} of {counted(len(self.widths), 'width')} known to +-{np.expm1(worst):.1%} only, "
             f"{times:.1f} times the processes would do"
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
+from hakd.records.text import counted
 from hakd.study.branches import trouble
 from hakd.study.configuration import level_text
 from hakd.study.fleets import waiting_for
@@ -38,7 +39,7 @@ def failure_words(config: Mapping[str, Any], since: float) -> str:
     if errors:
         waiting = waiting_for(config, errors)
         lines += [
-            f"{len(errors)} of {len(devices)} devices failed; what they have measured is kept:",
+            f"{len(errors)} of {counted(len(devices), 'device')} failed; what they have measured is kept:",
             *(f"  {text}" for text in dict.fromkeys(errors.values())),
             *(f"  {device} waits for its fleet: {', '.join(fleets)}" for device, fleets in waiting.items()),
         ]
@@ -148,7 +149,9 @@ def _undecided_on(config: Mapping[str, Any], device: str) -> list[str]:
     lines = []
     if open_:
         which = _short(", ".join(sorted(open_)))
-        lines.append(f"  {device}: {len(open_)} of {len(choices)} widths not decided for sure: {which}")
+        lines.append(
+            f"  {device}: {len(open_)} of {counted(len(choices), 'width')} not decided for sure: {which}"
+        )
     if verified:
         lines.append(f"  {device}: could not be verified, what was there before stays: {', '.join(verified)}")
     summary = Path(f"results/devices/{device}/benchmark.json")
@@ -156,7 +159,7 @@ def _undecided_on(config: Mapping[str, Any], device: str) -> list[str]:
         rows = _content(summary, "benchmark", "rows", [])
         vague = sum(not row["trusted"] for row in rows)
         if vague:
-            lines.append(f"  {device}: {vague} of {len(rows)} end-to-end latencies are not known well enough")
+            lines.append(f"  {device}: end-to-end latencies not known well enough: {vague} of {len(rows)}")
     return lines
 
 

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hakd.study.logs import seconds_by_rule
 
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import logging, sys
 from hakd.records.errors import HakdError
@@ -27,7 +30,7 @@ def run(
     path = tmp_path / log
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.replace("{end}", end), path],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
@@ -61,3 +64,34 @@ def test_a_job_that_succeeds_says_how_long_it_took_for_the_last_words_of_the_stu
     assert done.returncode == 0 and re.fullmatch(r"done in \d+\.\d s", lines[-1])
     monkeypatch.chdir(tmp_path)
     assert list(seconds_by_rule(0)) == ["student"] and 0 <= seconds_by_rule(0)["student"][0] < 10
+
+
+def test_ctrl_c_leaves_no_traceback_and_is_no_error_of_the_job(tmp_path):
+    done, lines = run(tmp_path, "raise KeyboardInterrupt")
+    assert (done.returncode, lines[-1]) == (130, "interrupted")
+    assert done.stderr.splitlines() == ["warning: device pi: waiting for the board"]
+
+
+def test_a_full_disk_is_one_line_with_its_path(tmp_path):
+    done, lines = run(tmp_path, 'raise OSError(28, "No space left on device", "/x/y")')
+    assert done.returncode == 1
+    line = "error: /x/y: cannot write (No space left on device). Make room, then run the same command again"
+    assert done.stderr.splitlines()[1:] == [line] and lines[-1] == line
+
+
+def test_a_log_that_cannot_be_written_does_not_hide_the_error():
+    script = SCRIPT.replace("{end}", 'raise HakdError("no answer", where="device pi")')
+    done = subprocess.run(
+        [sys.executable, "-c", script, "/dev/full"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stderr.splitlines() == [
+        "warning: device pi: waiting for the board",
+        "error: device pi: no answer",
+    ]
+
+
+@pytest.mark.parametrize("where", ["'results/a.json'", "Path('b.json')", "'pyproject.toml'"])
+def test_an_error_says_the_whole_path_as_the_study_may_be_in_another_folder(tmp_path, where):
+    done, _ = run(tmp_path, f"from pathlib import Path; raise HakdError('not JSON', where={where})")
+    path = where.strip("Path()'")
+    assert done.stderr.splitlines()[1:] == [f"error: {ROOT}/{path}: not JSON"]
