@@ -159,7 +159,7 @@ def _undecided_on(config: Mapping[str, Any], device: str) -> list[str]:
         rows = _content(summary, "benchmark", "rows", [])
         vague = sum(not row["trusted"] for row in rows)
         if vague:
-            lines.append(f"  {device}: end-to-end latencies not known well enough: {vague} of {len(rows)}")
+            lines.append(f"  {device}: {vague} of {len(rows)} end-to-end latencies not known well enough")
     return lines
 
 
