@@ -348,6 +348,8 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     process.wait(60)
     assert not target.exists() and kept.exists()
+    log = (tmp_path / "results" / "logs" / "teacher" / "tiny-0.log").read_text()
+    assert log.endswith("interrupted\n") and "Traceback" not in log
     study.run(target.relative_to(tmp_path).as_posix())
     epochs = pd.read_csv(target.with_suffix(".csv"))
     assert list(epochs["epoch"]) == list(range(1, 41))
