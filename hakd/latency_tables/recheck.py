@@ -164,7 +164,7 @@ def recheck(
         say(_then_and_now(about, board))
         verdicts, bursts = _time(board, entry, pairs, points)
         say(f"{counted(len(points), 'point')}, {counted(len(pairs), 'ratio')}, {_scale(frame, bursts)}")
-    return _report(verdicts, choices, where, say)
+    return _report(verdicts, choices, say)
 
 
 def known_points(spec: NetworkSpec, where: object) -> PointsOf:
@@ -245,7 +245,7 @@ def _scale(frame: pd.DataFrame, bursts: Mapping[str, Sequence[Burst]]) -> str:
 
 
 def _report(
-    verdicts: Sequence[Verdict], choices: Sequence[Mapping[str, Any]], where: str, say: Callable[[str], None]
+    verdicts: Sequence[Verdict], choices: Sequence[Mapping[str, Any]], say: Callable[[str], None]
 ) -> bool:
     by_curve: dict[tuple[float | None, str], list[Verdict]] = {}
     for verdict in verdicts:
@@ -274,8 +274,8 @@ def _report(
     words = [f"{stale} of {len(by_curve)} curves are stale"] if stale else []
     words += [f"{unclear} unclear (raise `benchmark_processes` or `rounds` of the device)"] if unclear else []
     remedy = (
-        f": measure again (`hakd sweep --again`; in a study `hakd store forget` its sweep and delete {where}), "
-        "then choose again"
+        ": measure again (`hakd sweep --again`; in a study `hakd store forget` its sweep and give the study's command"
+        " `-R sweep` at its end), then choose again"
         if stale
         else ""
     )

@@ -82,6 +82,7 @@ def test_what_is_stale_is_what_the_formula_says(model, tmp_path, capsys):
     assert " when the table was made, onnxruntime virtual-1 (fingerprint " in said
     assert {group for group in GROUPS if re.search(rf"level 1 {group} +STALE ", said)} == wrong
     assert f"{len(wrong)} of 2 curves are stale: measure again" in said and "unclear" not in said
+    assert "`-R sweep` at its end" in said  # a table that is deleted is not missed by a finished study
 
 
 def test_an_engine_that_is_faster_throughout_changes_no_choice(tmp_path, capsys):
