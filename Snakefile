@@ -5,7 +5,7 @@ import time
 from snakemake.utils import min_version
 
 from hakd.records.errors import HakdError
-from hakd.study.branches import closing_words, undecided_words
+from hakd.study.closing import failure_words, success_words
 from hakd.study.files import merged_configuration, note_start
 from hakd.study.ownership import own_study
 from hakd.study.schema import checked_study
@@ -68,8 +68,8 @@ rule all:
 
 
 onsuccess:
-    sys.stderr.write(undecided_words(config))
+    sys.stderr.write(success_words(config, STARTED))
 
 
 onerror:
-    sys.stderr.write(closing_words(config, STARTED))
+    sys.stderr.write(failure_words(config, STARTED))

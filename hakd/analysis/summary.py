@@ -12,7 +12,7 @@ import pandas as pd
 
 from hakd.analysis.comparison import compare, student_interval
 from hakd.records.columns import SUMMARY
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, run_again
 from hakd.records.tables import check_table
 
 __all__ = [
@@ -231,9 +231,7 @@ def _same_candidates(described: pd.Series, timed: pd.Series, where: str) -> None
         (sorted(set(timed) - set(described)), "timed, but described nowhere"),
     ):
         if names:
-            raise HakdError(
-                problem, where=where, key=names[0], remedy="Run the benchmark of this device again"
-            )
+            raise HakdError(problem, where=where, key=names[0], remedy=run_again("benchmark"))
 
 
 def _accuracies(described: pd.DataFrame, predictions: pd.DataFrame, where: str) -> dict[str, float]:

@@ -205,7 +205,7 @@ def ssh_route(device: Device) -> SshRoute:
             f"ssh does not accept its configuration ({_last(done.stderr)})",
             where=f"device {device.name}",
             key="host",
-            remedy="Mend ~/.ssh/config",
+            remedy="Correct ~/.ssh/config, or its owner and permissions",
         )
     told: dict[str, str] = {}
     for line in done.stdout.splitlines():

@@ -45,7 +45,11 @@ def pack_point(point: Point, check: bool = True) -> Packed:
 
         expected = numpy.ascontiguousarray(point.reference(board_input(point.input_shape)), dtype="<f4")
         if not numpy.isfinite(expected).all():
-            raise HakdError("the reference output is not finite", where=point.label, remedy="Mend the model")
+            raise HakdError(
+                "the reference output is not finite",
+                where=point.label,
+                remedy="Give a model whose outputs are finite",
+            )
         packed["reference"] = {"shape": list(expected.shape), "data": pack(expected.tobytes())}
     return packed
 

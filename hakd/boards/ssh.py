@@ -207,7 +207,7 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         r"Bad configuration option|Bad owner or permissions|bad configuration options",
         "ssh does not accept your ssh configuration",
         "host",
-        "Mend it",
+        "Correct ~/.ssh/config, or its owner and permissions; `ssh -G {name}` shows what ssh reads",
     ),
 )
 # Said before the agent's first word, these mean that sshd had no room (MaxStartups) or only starts: worth a retry.

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, run_again
 
 Widths = Mapping[str, int]
 MacsOf = Callable[[dict[str, int]], int]
@@ -27,7 +27,7 @@ def round_to(widths: Widths, full: Widths, multiple: int = 16) -> dict[str, int]
             raise HakdError(
                 f"a width of {width} channels of {full.get(group, 0)}",
                 key=group,
-                remedy="Prune again: the widths do not fit the network",
+                remedy=run_again("prune"),
             )
     return {group: min(-(-width // multiple) * multiple, full[group]) for group, width in widths.items()}
 

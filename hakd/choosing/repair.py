@@ -16,7 +16,7 @@ from typing import Any
 
 from hakd.choosing.fresh import Fresh
 from hakd.choosing.snap import Choice
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, run_again
 from hakd.staircase.ratio import SAME, Ratio, plain
 
 TimeFresh = Callable[[dict[str, int]], Fresh | None]
@@ -183,7 +183,9 @@ def _check(twin: Mapping[str, int], moves: Sequence[Move], limit: float, max_tim
             )
         if not (math.isfinite(move.saliency) and math.isfinite(move.cost_ms)):
             raise HakdError(
-                "saliency and cost of a move must be finite numbers", key=move.group, remedy="Prune again"
+                "saliency and cost of a move must be finite numbers",
+                key=move.group,
+                remedy=run_again("prune"),
             )
     if not limit > 0 or max_timings < 1:
         raise HakdError("a positive limit and at least one timing are needed", key="verify")

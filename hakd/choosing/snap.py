@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import SWEEP_AGAIN, HakdError, make_again, run_again
 from hakd.staircase.combs import gap_beside_fall, hidden_multiples
 from hakd.staircase.curve import FREE, OPEN, SLOWER, Curve, line_shape
 
@@ -64,9 +64,7 @@ def choice_from(content: Mapping[str, Any], where: object = None) -> Choice:
     try:
         return Choice(**content)
     except TypeError as error:
-        raise HakdError(
-            f"no choice of a width ({error})", where=where, remedy="Delete it and run again"
-        ) from None
+        raise HakdError(f"no choice of a width ({error})", where=where, remedy=make_again(where)) from None
 
 
 def snap(curve: Curve, width: int, full: int, reading: str = "hakd") -> Choice:
@@ -93,7 +91,7 @@ def snap(curve: Curve, width: int, full: int, reading: str = "hakd") -> Choice:
         raise HakdError(
             f"a width of {width} channels of {full}",
             key=curve.group,
-            remedy="Prune again: the widths do not fit the network",
+            remedy=run_again("prune"),
         )
     start = curve.index(width)
     stop = next((i for i, w in enumerate(curve.widths) if w > full), len(curve.widths))
@@ -121,7 +119,7 @@ def snap_all(
     for group in widths:
         if group not in curves or group not in full:
             what = "latency curve" if group not in curves else "full width"
-            raise HakdError(f"has no {what}", key=group, remedy="Sweep the network again")
+            raise HakdError(f"has no {what}", key=group, remedy=SWEEP_AGAIN)
     return {group: snap(curves[group], width, full[group], reading) for group, width in widths.items()}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from hakd.choosing.joint import Joint, NoneFits, choose, evaluate
 from hakd.choosing.tile_costs import PROBABILITY, Cost, TileTable, Values, latency_of
-from hakd.records.errors import HakdError
+from hakd.records.errors import SWEEP_AGAIN, HakdError
 
 
 def separable(cost: Cost, twin: Mapping[str, int]) -> Cost:
@@ -38,7 +38,7 @@ def separable(cost: Cost, twin: Mapping[str, int]) -> Cost:
                 latency[(width,)] = sum(tile.latency_ms[key] for tile, key in pairs)
                 sigma[(width,)] = sum(tile.sigma_ms[key] ** 2 for tile, key in pairs) ** 0.5
         if (own,) not in latency:
-            raise HakdError("its pruned width was not timed", key=group, remedy="Sweep the network again")
+            raise HakdError("its pruned width was not timed", key=group, remedy=SWEEP_AGAIN)
         counted += latency[(own,)]
         tables.append(TileTable(group, (group,), latency, sigma))
     whole = latency_of(cost, twin)[0]

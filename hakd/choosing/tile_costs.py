@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import SWEEP_AGAIN, HakdError
 
 PROBABILITY = 0.95
 
@@ -34,7 +34,7 @@ class TileTable:
             raise HakdError(
                 "a tile's table needs a positive latency and its error for each combination of widths",
                 key=self.name,
-                remedy="Sweep the network again",
+                remedy=SWEEP_AGAIN,
             )
 
 

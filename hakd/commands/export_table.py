@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hakd.commands.common import FINE, Commands, command, table_argument
+from hakd.records.text import counted
 
 
 def add(commands: Commands) -> None:
@@ -55,10 +56,12 @@ def _run(arguments: argparse.Namespace) -> int:
         from hakd.records.tables import write_table
 
         write_table(arguments.out, "latency", frame)
-        print(f"Written: {arguments.out} ({len(frame)} rows; device and engine have no place in it).")
+        print(
+            f"Written: {arguments.out} ({counted(len(frame), 'row')}; device and engine have no place in it)."
+        )
     elif arguments.format == "json":
         write_latency_json(arguments.out, frame, about)
-        print(f"Written: {arguments.out} ({len(frame)} rows).")
+        print(f"Written: {arguments.out} ({counted(len(frame), 'row')}).")
     else:
         _foreign(arguments, frame, about)
     return FINE
@@ -88,7 +91,9 @@ def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]
     batch = about.get("batch", 1)
     made = FORMATS[arguments.format](list(parts_of(trusted, spec, arguments.table)), batch)
     write_export(arguments.out, made.content)
-    print(f"Written: {arguments.out} ({len(made.content)} keys, of {len(trusted)} {kind}s).")
+    print(
+        f"Written: {arguments.out} ({counted(len(made.content), 'key')}, of {counted(len(trusted), kind)})."
+    )
     if "batch" not in about and arguments.format != "ofa":
         print("  The table does not say for which batch it was timed: 1 is written.")
     if len(rows) > len(trusted):

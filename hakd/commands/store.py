@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from hakd.commands.common import FINDING, FINE, Commands, command
+from hakd.records.text import counted
 
 PURPOSES = (
     "sweep",
@@ -57,7 +58,9 @@ def _run(arguments: argparse.Namespace) -> int:
             remedy = f"Give both; purposes: {', '.join(PURPOSES)}"
             raise HakdError("needs to be told what", key="--device, --purpose", remedy=remedy)
         points, bursts = forget(root, arguments.device, arguments.purpose)
-        print(f"{root}: {bursts} bursts of {points} points do not count any more; they are measured again")
+        print(
+            f"{root}: forgot {counted(bursts, 'burst')} of {counted(points, 'point')}: to be measured again"
+        )
         return FINE
     if arguments.what == "ls":
         found = holdings(root)
@@ -76,6 +79,6 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         for finding in findings:
             print(finding.text())
-        verdict = f"{damage} damaged places" if damage else "sound"
-        print(f"{root}: {journals} journals, {bursts} bursts: {verdict}")
+        verdict = counted(damage, "damaged place") if damage else "sound"
+        print(f"{root}: {counted(journals, 'journal')}, {counted(bursts, 'burst')}: {verdict}")
     return FINDING if damage else FINE

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from hakd.data.clutter import draw
 from hakd.data.seeding import stream_seed
 from hakd.data.stored import Augmentation, Stored, read
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, run_again
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -165,14 +165,14 @@ def load_splits(
                 f"holds the {split.split} split, not {wanted}",
                 where=path,
                 key="split",
-                remedy="Give the right file",
+                remedy=run_again("data"),
             )
     if found.train.dataset != found.validation.dataset:
         raise HakdError(
             f"was not prepared together with {train}",
             where=validation,
             key="dataset",
-            remedy="Delete both and prepare the data again",
+            remedy=run_again("data"),
         )
     return found
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import atomic
 from hakd.records.provenance import provenance
 
 KIND, FORMAT = "hakd data", 1
 SPLITS = ("train", "validation", "test")
-_AGAIN = "Delete it and prepare the data again"
 
 
 @dataclass(frozen=True)
@@ -76,19 +75,10 @@ def write_all(splits: Sequence[Stored], directory: str | os.PathLike) -> None:
     Raises:
         HakdError: the directory cannot be written to.
     """
-    try:
-        with contextlib.ExitStack() as stack:
-            paths = [
-                stack.enter_context(atomic(Path(directory) / f"{stored.split}.npz")) for stored in splits
-            ]
-            for stored, path in zip(splits, paths, strict=True):
-                _write(stored, path)
-    except OSError as error:
-        raise HakdError(
-            f"cannot be written ({error.strerror or error})",
-            where=directory,
-            remedy="Make room or choose another folder",
-        ) from None
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(atomic(Path(directory) / f"{stored.split}.npz")) for stored in splits]
+        for stored, path in zip(splits, paths, strict=True):
+            _write(stored, path)
 
 
 def _write(stored: Stored, path: Path) -> None:
@@ -116,7 +106,7 @@ def read(path: str | os.PathLike) -> Stored:
     meta = _read_meta(path, arrays)
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
-        raise HakdError("array is missing", where=path, key=missing[0], remedy=_AGAIN)
+        raise HakdError("array is missing", where=path, key=missing[0], remedy=make_again(path))
     try:
         stored = Stored(
             name=str(meta["name"]),
@@ -132,9 +122,13 @@ def read(path: str | os.PathLike) -> Stored:
             dataset=str(meta["dataset"]),
         )
     except KeyError as error:
-        raise HakdError("is missing in the metadata", where=path, key=error.args[0], remedy=_AGAIN) from None
+        raise HakdError(
+            "is missing in the metadata", where=path, key=error.args[0], remedy=make_again(path)
+        ) from None
     except (TypeError, ValueError) as error:
-        raise HakdError(f"damaged metadata ({error})", where=path, key="meta", remedy=_AGAIN) from None
+        raise HakdError(
+            f"damaged metadata ({error})", where=path, key="meta", remedy=make_again(path)
+        ) from None
     check(stored, path)
     return stored
 
@@ -143,16 +137,14 @@ def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as stream:
             if stream.read(2) != b"PK":  # np.load would take other files for pickles or single arrays
-                raise HakdError(
-                    "is no npz file", where=path, remedy="Give the right file, or delete it and prepare again"
-                )
+                raise HakdError("is no npz file", where=path, remedy=make_again(path))
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
-        raise HakdError("no such file", where=path, remedy="Run the rule that prepares the data") from None
+        raise HakdError("no such file", where=path, remedy=make_again(path)) from None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise HakdError(f"is truncated or damaged ({error})", where=path, remedy=_AGAIN) from None
+        raise HakdError(f"is truncated or damaged ({error})", where=path, remedy=make_again(path)) from None
 
 
 def _read_meta(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -161,15 +153,13 @@ def _read_meta(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> dic
     except (KeyError, ValueError):
         meta = None
     if not isinstance(meta, dict) or meta.get("kind") != KIND:
-        raise HakdError(
-            "is no split of a data set", where=path, key="meta", remedy="Give a file that `data` has written"
-        )
+        raise HakdError("is no split of a data set", where=path, key="meta", remedy=make_again(path))
     if meta.get("format") != FORMAT:
         raise HakdError(
             f"format {meta.get('format')}, this program reads {FORMAT}",
             where=path,
             key="format",
-            remedy=_AGAIN,
+            remedy=make_again(path),
         )
     return meta
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from hakd.deep_compression import huffman
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 
 MAGIC = b"\x89HAKD-DC"
 VERSION = 1
@@ -31,7 +31,6 @@ INDEX_BITS = {"conv": 8, "linear": 5}  # the paper's; kinds of weight tensors
 MAX_BITS = 12
 PARTS = ("codes", "indices", "codebooks", "tables", "others", "header")
 _PREFIX = struct.Struct("<8sHIQ")
-_REMEDY = "Delete it and run deep_compression again"
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def _coherent(where: object) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
-        raise HakdError(f"does not hold together ({error})", where=where, remedy=_REMEDY) from None
+        raise HakdError(f"does not hold together ({error})", where=where, remedy=make_again(where)) from None
 
 
 def _decode_tensor(
@@ -220,16 +219,18 @@ def _decode_tensor(
 def _open(content: bytes, where: object) -> tuple[dict[str, Any], bytes]:
     """Check a file as a whole; its directory and the bytes after it."""
     if content[: len(MAGIC)] != MAGIC[: len(content)] or not content:
-        raise HakdError("not a Deep Compression file", where=where, remedy="Give the right file")
+        raise HakdError("not a Deep Compression file", where=where, remedy=make_again(where))
     if len(content) < _PREFIX.size:
-        raise HakdError(f"truncated after {len(content)} bytes", where=where, remedy=_REMEDY)
+        raise HakdError(f"truncated after {len(content)} bytes", where=where, remedy=make_again(where))
     _, version, directory_size, total = _PREFIX.unpack_from(content)
     if version != VERSION:
-        raise HakdError(f"format {version}, this program reads {VERSION}", where=where, remedy=_REMEDY)
+        raise HakdError(
+            f"format {version}, this program reads {VERSION}", where=where, remedy=make_again(where)
+        )
     if total != len(content):
-        raise HakdError(f"has {len(content)} of {total} bytes", where=where, remedy=_REMEDY)
+        raise HakdError(f"has {len(content)} of {total} bytes", where=where, remedy=make_again(where))
     if zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
-        raise HakdError("damaged: its checksum does not match", where=where, remedy=_REMEDY)
+        raise HakdError("damaged: its checksum does not match", where=where, remedy=make_again(where))
     end = _PREFIX.size + directory_size
     with _coherent(where):
         directory = json.loads(zlib.decompress(content[_PREFIX.size : end]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hakd.deep_compression.codec import QuantisedTensor, decode, encode
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import write_bytes
 from hakd.records.provenance import provenance
 
@@ -51,9 +51,7 @@ def load_bytes(path: str | os.PathLike) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise HakdError(
-            f"cannot be read ({error.strerror})", where=path, remedy="Run the rule that makes it"
-        ) from None
+        raise HakdError(f"cannot be read ({error.strerror})", where=path, remedy=make_again(path)) from None
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -12,6 +12,7 @@ from hakd.evaluation.export import fix_batch, for_engine, session
 from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
+from hakd.records.text import counted
 from hakd.staircase.estimate import Estimate
 from hakd.sweeping.auditing import audit_device
 from hakd.sweeping.parts import network_point
@@ -139,7 +140,7 @@ def _audit(
 
 def _trust(name: str, trusted: Sequence[bool], precision: float) -> str:
     """How many figures are known well enough, which the log says too where some are not."""
-    words = f"{sum(trusted)} of {len(trusted)} figures known to within {precision:.1%}"
+    words = f"{sum(trusted)} of {counted(len(trusted), 'figure')} known to within {precision:.1%}"
     if not all(trusted):
         log.warning("%s: %s: %s", name, words, MORE)
     return words

@@ -14,7 +14,7 @@ from hakd.networks.engine_model import ONNX_ENGINES, engine_model
 from hakd.networks.families import build_graph
 from hakd.networks.onnx_model import fold_weights, to_onnx
 from hakd.records.arch import Architecture, architecture_from
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import write_bytes
 from hakd.records.graph import Graph, fold_batch_norm
 from hakd.records.probe import probe_images
@@ -58,7 +58,7 @@ def export(
         raise HakdError(
             f"the exported network's logits differ from torch's by {error:.2g}",
             where=path,
-            remedy="Delete its checkpoint and run again; if it stays, report it",
+            remedy="Train it again (`-R` and its checkpoint at the end of the study's command); if it stays, report it",
         )
     write_bytes(path, content)
     return error
@@ -98,6 +98,5 @@ def read_back(path: str | os.PathLike) -> tuple[Graph, dict[str, np.ndarray]]:
     weights = {array.name: onnx.numpy_helper.to_array(array) for array in model.graph.initializer}
     shapes = {name: array.shape for name, array in weights.items()}
     if shapes != graph.parameter_shapes() or to_onnx(graph, weights, batch="batch").graph != model.graph:
-        remedy = "Delete it and run again"
-        raise HakdError("is not what its metadata says it is", where=path, remedy=remedy)
+        raise HakdError("is not what its metadata says it is", where=path, remedy=make_again(path))
     return graph, weights

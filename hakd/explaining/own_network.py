@@ -118,7 +118,11 @@ def _built(name: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise HakdError(f"no such function ({_words(error)})", where=name, remedy=known) from None
     except Exception as error:
-        raise HakdError(f"its module fails ({_words(error)})", where=name, remedy="Mend it") from None
+        raise HakdError(
+            f"its module fails ({_words(error)})",
+            where=name,
+            remedy="Correct the module until Python can import it",
+        ) from None
     try:
         network = build()
     except Exception as error:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hakd.explaining.groups import Group
 from hakd.explaining.timing import TimedGroups, told
+from hakd.records.text import counted
 from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, has_step
 from hakd.staircase.features import describe
 
@@ -158,8 +159,8 @@ def text(
         f"{about['engine']} {about['engine_version']}, threads {about['threads']}, batch {about['batch']}"
     )
     whole = "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole, "
-    counts = f"{len(reports)} widths examined, {len(trusted)} of them decided"
-    lose = "1 width loses" if len(losing) == 1 else f"{len(losing)} widths lose"
+    counts = f"{counted(len(reports), 'width')} examined, {len(trusted)} of them decided"
+    lose = f"{counted(len(losing), 'width')} lose{'s' if len(losing) == 1 else ''}"
     total = _us(sum(report.lost_us or 0.0 for report in losing))
     lines = [
         f"{name} on {about['device']} ({engine}): {whole}{counts}",
@@ -198,7 +199,7 @@ def advice(report: GroupReport) -> str:
         about = f", {_percent(report.free)}" if abs(report.free.ratio - 1) > TOLERANCE_FLOOR else ""
         beyond = ", nothing wider was timed" if report.free.width == last else ""
         more = report.free.width - now
-        channels = f"+{more} channel{'s' if more > 1 else ''}"
+        channels = f"+{counted(more, 'channel')}"
         words.append(f"{now} -> {report.free.width} is free ({channels}{about}{beyond})")
     elif not report.lost_us:
         sure = told(report.curve, now, last)

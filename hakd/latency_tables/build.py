@@ -16,7 +16,7 @@ from hakd.records.arch import Architecture, NetworkSpec, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place, read_json
 from hakd.records.tables import write_table
-from hakd.records.text import did_you_mean
+from hakd.records.text import counted, did_you_mean
 from hakd.study.devices import Entry
 from hakd.study.files import Configuration
 from hakd.study.networks import network_of
@@ -131,15 +131,10 @@ def write_swept(
     if frame.empty:
         reason = next(iter(metadata["failures"].values()), "nothing was timed")
         raise HakdError(reason, where=f"device {metadata['device']}", remedy="Run `hakd doctor` on it")
-    try:
-        write_table(request.out, "latency", frame, metadata)
-    except OSError as error:
-        problem = f"cannot write ({error.strerror})"
-        remedy = "Make room or give another path, and run it again: what was measured is kept"
-        raise HakdError(problem, where=request.out, key="--out", remedy=remedy) from None
+    write_table(request.out, "latency", frame, metadata)
     for line in (*summary(frame, metadata), *notes):
         say(line)
-    say(f"Written: {request.out} ({len(frame)} rows). Every burst is in {store}.")
+    say(f"Written: {request.out} ({counted(len(frame), 'row')}). Every burst is in {store}.")
 
 
 def _levels(spec: NetworkSpec, request: TableRequest) -> Levels:

@@ -9,6 +9,7 @@ import pandas as pd
 from hakd.latency_tables.files import all_curves
 from hakd.records.errors import HakdError
 from hakd.records.tables import check_table
+from hakd.records.text import counted
 from hakd.staircase.hazards import SHARE, hazard
 
 UNKNOWN = "unknown"  # the device of a table that is rows alone
@@ -64,7 +65,8 @@ def lines(found: pd.DataFrame, share: float, modes: Iterable[str]) -> list[str]:
     part = int((found["timed"] < found["widths"]).sum())
     if part:
         said.append(
-            f"In {part} of {len(found)} curves not every width of the range was timed: the worst may be worse still."
+            f"In {part} of {counted(len(found), 'curve')} not every width of the range was timed:"
+            " the worst may be worse still."
         )
     if "targets" in modes:
         said.append(

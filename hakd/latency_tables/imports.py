@@ -16,7 +16,7 @@ from hakd.latency_tables.parts import parts_of, spec_from
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place
 from hakd.records.tables import write_table
-from hakd.records.text import printable
+from hakd.records.text import counted, printable
 from hakd.study.devices import Entry
 
 # What makes two boards the same model: all of the hardware but the serial number (hakd/boards/agent.py).
@@ -75,8 +75,8 @@ def import_table(
     origin = {"file": Path(path).name, "checked": checked, "provenance": about.get("provenance")}
     write_table(place, "latency", frame, {**kept, "imported": origin})
     curves = frame[frame["kind"] == "block"].groupby(["level", "group"], dropna=False)["trusted"].all()
-    trusted = f"{int(curves.sum())} of {len(curves)} curves known to within their tolerance"
-    say(f"{network} on {name}{_engine(about)}: {len(frame)} rows, {trusted}")
+    trusted = f"{int(curves.sum())} of {counted(len(curves), 'curve')} known to within their tolerance"
+    say(f"{network} on {name}{_engine(about)}: {counted(len(frame), 'row')}, {trusted}")
     say(f"checked: format and columns, {shapes}, {checked}")
     say(f"Written: {place}. As a device that answers from it:")
     say(f"  {name}-table: {{transport: virtual, table: {place}}}")

@@ -11,6 +11,7 @@ from hakd.latency_tables.parts import parts_of, spec_from
 from hakd.networks.families import full_widths
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
+from hakd.records.text import counted
 from hakd.sweeping.parts import engine_graph
 from hakd.transfer.prior import Session, TimedCurve, learn_prior
 from hakd.transfer.shapes import BlockShape, block_shape, plain_shape
@@ -35,7 +36,8 @@ def prior_session(paths: Sequence[str], say: Callable[[str], object] = print) ->
         remedy = "Give tables of `hakd sweep --mode map`"
         raise HakdError(f"no curve of {LEAST} widths", where=", ".join(paths), key="--prior", remedy=remedy)
     found = Session(learn_prior(devices))
-    say(f"Prior: learned from {count} curves of {len([d for d in devices.values() if d])} devices.")
+    learned = len([curves for curves in devices.values() if curves])
+    say(f"Prior: learned from {counted(count, 'curve')} of {counted(learned, 'device')}.")
     return found
 
 

@@ -20,6 +20,7 @@ from hakd.latency_tables.parts import parts_of
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
+from hakd.records.text import counted
 from hakd.staircase.curve_rows import curve_of
 from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
 from hakd.staircase.mapping import changes
@@ -162,8 +163,8 @@ def recheck(
     with open_board(entry.device, Path(store)) as board:
         say(_then_and_now(about, board))
         verdicts, bursts = _time(board, entry, pairs, points)
-        say(f"{len(points)} points, {len(pairs)} ratios, {_scale(frame, bursts)}")
-    return _report(verdicts, choices, where, say)
+        say(f"{counted(len(points), 'point')}, {counted(len(pairs), 'ratio')}, {_scale(frame, bursts)}")
+    return _report(verdicts, choices, say)
 
 
 def known_points(spec: NetworkSpec, where: object) -> PointsOf:
@@ -244,7 +245,7 @@ def _scale(frame: pd.DataFrame, bursts: Mapping[str, Sequence[Burst]]) -> str:
 
 
 def _report(
-    verdicts: Sequence[Verdict], choices: Sequence[Mapping[str, Any]], where: str, say: Callable[[str], None]
+    verdicts: Sequence[Verdict], choices: Sequence[Mapping[str, Any]], say: Callable[[str], None]
 ) -> bool:
     by_curve: dict[tuple[float | None, str], list[Verdict]] = {}
     for verdict in verdicts:
@@ -268,13 +269,13 @@ def _report(
             move = f"{choice['group']} {choice['width_from']} -> {choice['width_to']}"
             say(f"  stale choice: {choice['method']} at level {choice['level']:g}: {move}")
     if not bad:
-        say(f"All {len(by_curve)} curves hold.")
+        say("The only curve holds." if len(by_curve) == 1 else f"All {len(by_curve)} curves hold.")
         return True
     words = [f"{stale} of {len(by_curve)} curves are stale"] if stale else []
     words += [f"{unclear} unclear (raise `benchmark_processes` or `rounds` of the device)"] if unclear else []
     remedy = (
-        f": measure again (`hakd sweep --again`; in a study `hakd store forget` its sweep and delete {where}), "
-        "then choose again"
+        ": measure again (`hakd sweep --again`; in a study `hakd store forget` its sweep and give the study's command"
+        " `-R sweep` at its end), then choose again"
         if stale
         else ""
     )

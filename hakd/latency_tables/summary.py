@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hakd.latency_tables.files import all_curves
+from hakd.records.text import counted
 from hakd.staircase.curve import Curve
 from hakd.staircase.features import describe
 from hakd.staircase.inversions import in_words, inversions
@@ -23,7 +24,8 @@ def summary(frame: pd.DataFrame, metadata: Mapping[str, Any]) -> list[str]:
     engine = f"{metadata['engine']} {metadata['engine_version']}"
     told, curves = metadata["curves_decided"], metadata["curves"]
     place = f"{frame['network'].iloc[0]} on {metadata['device']} ({engine})"
-    lines = [f"{place}: {len(frame)} points, {told} of {curves} curves decided, {metadata['seconds']:.0f} s"]
+    decided = f"{told} of {counted(curves, 'curve')} decided"
+    lines = [f"{place}: {counted(len(frame), 'point')}, {decided}, {metadata['seconds']:.0f} s"]
     if told < curves:
         lines.append(FURTHER)
     for level, curves_there in groupby(all_curves(frame), key=lambda curve: curve.level):
@@ -39,7 +41,7 @@ def _about(curve: Curve) -> str:
     """A curve in one line: range, what it is made of, trust."""
     first, last = curve.widths[0], curve.widths[-1]
     text = (
-        f"{len(curve.widths)} widths, {_time(curve.latency_ms[0])} at {first},"
+        f"{counted(len(curve.widths), 'width')}, {_time(curve.latency_ms[0])} at {first},"
         f" {_time(curve.latency_ms[-1])} at {last}: {describe(curve).words(SHOWN)}"
     )
     inverted = in_words(inversions(curve))

@@ -17,6 +17,7 @@ from hakd.choosing.device_free import scaled
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
+from hakd.records.text import counted
 from hakd.staircase.plan import POINTS, targets
 from hakd.study.candidates import BY_TABLES, SNAPPED, baselines, fleet_students, students
 from hakd.study.configuration import canonical, level_text
@@ -226,7 +227,7 @@ def levels_text(study: Mapping[str, Any]) -> str:
     """The study in a line."""
     run = study["run"]
     levels = ", ".join(level_text(level) for level in run["levels"])
-    counts = f"{len(run['methods'])} methods; {len(run['seeds'])} seeds"
+    counts = f"{counted(len(run['methods']), 'method')}; {counted(len(run['seeds']), 'seed')}"
     return f"networks {', '.join(run['networks'])}; levels {levels}; {counts}"
 
 

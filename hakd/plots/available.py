@@ -10,6 +10,7 @@ from hakd.plots.pareto import pareto_figure
 from hakd.records.errors import HakdError
 from hakd.records.files import write_bytes
 from hakd.records.tables import read_table, write_table
+from hakd.records.text import counted
 from hakd.study.branches import summary_path
 
 State = Mapping[str, str | None]
@@ -78,5 +79,5 @@ def _read(paths: Mapping[str, str]) -> tuple[dict[str, pd.DataFrame], dict[str, 
 
 def _line(name: str, frame: pd.DataFrame, state: State) -> str:
     engine, threads = frame["engine"].iloc[0], int(frame["threads"].iloc[0])
-    text = f"{name}: {len(frame)} candidates, {engine}, {threads} thread{'s' * (threads > 1)}"
+    text = f"{name}: {counted(len(frame), 'candidate')}, {engine}, {counted(threads, 'thread')}"
     return f"{text}; its last run failed: {state['trouble']}" if state["trouble"] else text

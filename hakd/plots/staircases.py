@@ -23,6 +23,7 @@ from hakd.plots import style
 from hakd.plots.legends import CHOSEN, PRUNED, UNCHANGED, chosen_look, ring_marker, staircase_legend
 from hakd.plots.steps import mark_steps
 from hakd.records.errors import HakdError
+from hakd.records.text import counted
 from hakd.staircase.curve_rows import curve_of
 
 PANELS = 16  # on one page
@@ -316,10 +317,10 @@ def _subtitle(
 ) -> str:
     if choices:
         decided = sum(not _open(_own(choices, curve)) for curve in curves)
-        parts = [f"{decided} of {len(curves)} curves decided"]
+        parts = [f"{decided} of {counted(len(curves), 'curve')} decided"]
     else:
         within = sum(bool(curve["trusted"].all()) for curve in curves)
-        parts = [f"{within} of {len(curves)} curves known to within their tolerance"]
+        parts = [f"{within} of {counted(len(curves), 'curve')} known to within their tolerance"]
     if "residual_p95" in table.columns and table["residual_p95"].notna().any():
         parts.append(f"residual p95 {table['residual_p95'].median() * 100:.1f} % (median of curves)")
     tolerances = sorted(

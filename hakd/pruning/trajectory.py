@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import atomic
 
 COLUMNS = {
@@ -37,11 +37,9 @@ def read_trajectory(path: str | os.PathLike) -> pd.DataFrame:
     try:
         return pd.read_csv(path)[list(COLUMNS)].astype(COLUMNS)
     except FileNotFoundError:
-        raise HakdError("no such trajectory", where=path, remedy="Run the rule `prune`") from None
+        raise HakdError("no such trajectory", where=path, remedy=make_again(path)) from None
     except (KeyError, ValueError, pd.errors.ParserError) as error:
-        raise HakdError(
-            f"not a pruning trajectory ({error})", where=path, remedy="Delete it and run again"
-        ) from None
+        raise HakdError(f"not a pruning trajectory ({error})", where=path, remedy=make_again(path)) from None
 
 
 def ranking(trajectory: pd.DataFrame, full: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import digest, read_json, write_json
 
 
@@ -57,22 +57,22 @@ def architecture_from(content: Mapping[str, Any], where: object) -> Architecture
     try:
         found = Architecture(NetworkSpec(**content["network"]), dict(content["widths"]))
     except (KeyError, TypeError) as error:
-        raise HakdError(
-            f"no architecture in it ({error})", where=where, remedy="Delete it and run again"
-        ) from None
+        raise HakdError(f"no architecture in it ({error})", where=where, remedy=make_again(where)) from None
     if content.get("arch") != found.arch:
         raise HakdError(
             f"widths hash to {found.arch}, the file says {content.get('arch')}",
             where=where,
             key="arch",
-            remedy="The file was edited; delete it and run again",
+            remedy=make_again(where),
         )
     return found
 
 
 def write_architecture(path: str | os.PathLike, architecture: Architecture) -> None:
-    """Write `results/architectures/{arch}.json` once; it is content-addressed and never rewritten."""
-    if not os.path.exists(path):
+    """Write `results/architectures/{arch}.json` once: it is content-addressed. A damaged one is written again."""
+    try:
+        read_architecture(path)
+    except HakdError:
         write_json(path, "architecture", architecture.to_dict())
 
 

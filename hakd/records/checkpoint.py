@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hakd.records.arch import Architecture, NetworkSpec, architecture_from
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import atomic
 from hakd.records.provenance import provenance
 
@@ -52,17 +52,15 @@ def read_checkpoint(path: str | os.PathLike, spec: NetworkSpec | None = None) ->
             header = json.loads((stream.metadata() or {}).get("hakd", "null"))
             weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError:
-        raise HakdError("no such checkpoint", where=path, remedy="Run the rule that makes it") from None
+        raise HakdError("no such checkpoint", where=path, remedy=make_again(path)) from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise HakdError(
-            f"not a readable checkpoint ({error})", where=path, remedy="Delete it and run again"
-        ) from None
+        raise HakdError(f"not a readable checkpoint ({error})", where=path, remedy=make_again(path)) from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise HakdError(
             "has no header that this program reads",
             where=path,
             key="format",
-            remedy="Delete it and run again",
+            remedy=make_again(path),
         )
     architecture = architecture_from(header, path)
     if spec is not None and architecture.spec != spec:
@@ -70,7 +68,7 @@ def read_checkpoint(path: str | os.PathLike, spec: NetworkSpec | None = None) ->
             f"is a checkpoint of another network: {_describe(architecture.spec)}, not {_describe(spec)}",
             where=path,
             key="network",
-            remedy="Give the right file, or delete it and run again",
+            remedy=make_again(path),
         )
     return Checkpoint(architecture, weights, header.get("facts", {}), header.get("provenance", {}))
 

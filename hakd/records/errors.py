@@ -1,8 +1,12 @@
 """The one exception that a user's mistake or a device's fault becomes."""
 
+import os
+
+SWEEP_AGAIN = "Sweep the network again: `hakd sweep`, or in a study its command with `-R sweep` at the end"
+
 
 class HakdError(Exception):
-    """Something the user can mend; printed as one line, never as a traceback.
+    """Something the user can correct; printed as one line, never as a traceback.
 
     Args:
         problem: what is wrong, in one clause.
@@ -33,3 +37,21 @@ def _rebuild(
 ) -> HakdError:
     """Unpickle across process pools: keyword-only arguments need a helper."""
     return kind(problem, where=where, key=key, remedy=remedy)
+
+
+def run_again(target: object) -> str:
+    """The remedy that makes a file or all files of a rule again, and what follows from them.
+
+    Deleting an intermediate file does nothing: Snakemake does not miss it while the study's last files are there.
+    """
+    return f"Run the study's command with `-R {target}` at its end"
+
+
+def make_again(path: object) -> str:
+    """The remedy for a file that is missing, damaged or of another version: of a study, or given to a command."""
+    name = os.path.normpath(str(path))
+    folders = name.split(os.sep)
+    if folders[0] != "results":
+        return "Give another file, or write it again with the command that made it"
+    # Of architectures Snakemake knows nothing. Whatever has chosen widths writes them, and the first rule is `widths`.
+    return run_again("widths" if folders[1:2] == ["architectures"] else name)

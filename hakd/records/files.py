@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.provenance import provenance
 
 
@@ -18,18 +18,46 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` on success, delete it on any failure.
 
     The temporary name keeps the suffix, for writers that go by it.
+
+    Raises:
+        HakdError: it cannot be written, e.g. for want of room on the disk.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
+    except Exception as error:
+        cause = _refused(error, temporary)
+        if cause is None:
+            raise
+        problem = f"cannot write ({cause.strerror or cause})"
+        remedy = "Make room or choose another place, then run the same command again"
+        raise HakdError(problem, where=path, remedy=remedy) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _refused(error: Exception, temporary: Path | None) -> OSError | None:
+    """The system's reason for which a file could not be written; None: the error has another cause.
+
+    Writers such as torch's have errors of their own, which do not say why: writing a little more shows whether it was
+    the disk.
+    """
+    if isinstance(error, OSError) or temporary is None:
+        return error if isinstance(error, OSError) else None
+    try:
+        with open(temporary, "ab") as stream:
+            stream.write(bytes(1 << 16))
+    except OSError as cause:
+        return cause
+    return None
 
 
 _UMASK = os.umask(0)  # mkstemp makes files private; results are meant to be shared
@@ -58,20 +86,20 @@ def read_json(path: str | os.PathLike, kind: str, version: int = 1) -> dict[str,
     try:
         content = json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise HakdError("no such file", where=path, remedy="Run the rule that makes it") from None
+        raise HakdError("no such file", where=path, remedy=make_again(path)) from None
     except OSError as error:
-        raise HakdError(f"cannot read ({error.strerror})", where=path, remedy="Give the right file") from None
+        raise HakdError(f"cannot read ({error.strerror})", where=path, remedy=make_again(path)) from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise HakdError(f"not JSON ({error})", where=path, remedy="Delete it and run again") from None
+        raise HakdError(f"not JSON ({error})", where=path, remedy=make_again(path)) from None
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
-        raise HakdError(f"is {found!r}, not {kind!r}", where=path, key="kind", remedy="Give the right file")
+        raise HakdError(f"is {found!r}, not {kind!r}", where=path, key="kind", remedy=make_again(path))
     if content.get("format") != version:
         raise HakdError(
             f"format {content.get('format')}, this program reads {version}",
             where=path,
             key="format",
-            remedy="Delete it and run again with one version of hakd",
+            remedy=make_again(path),
         )
     return content
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from hakd.records.columns import DTYPES, KEYS, TABLES, Column
 from hakd.records.csv_tables import read_csv
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import atomic
 from hakd.records.provenance import provenance
 
@@ -90,14 +90,14 @@ def read_table(path: str | os.PathLike, kind: str) -> tuple[pd.DataFrame, dict[s
     if kind not in TABLES:
         raise HakdError(f"no such kind of table: {kind!r}", where=path, remedy=f"Known: {', '.join(TABLES)}")
     if not Path(path).is_file():
-        raise HakdError("no such file", where=path, remedy="Run the rule that makes it")
+        raise HakdError("no such file", where=path, remedy=make_again(path))
     if suffix == ".csv":
         return check_table(kind, read_csv(path, TABLES[kind]), where=path), {}
     try:
         arrow = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         text = str(error).splitlines()[0]
-        raise HakdError(f"no Parquet file ({text})", where=path, remedy="Delete it and run again") from None
+        raise HakdError(f"no Parquet file ({text})", where=path, remedy=make_again(path)) from None
     metadata = _metadata(arrow, path, kind)
     return check_table(kind, arrow.to_pandas(), where=path), metadata
 
@@ -124,7 +124,7 @@ def check_table(kind: str, frame: pd.DataFrame, where: object = None) -> pd.Data
         double = frame.columns[frame.columns.duplicated()][0]
         raise HakdError(f"column twice in a {kind} table", where=where, key=double)
     if frame.empty:
-        raise HakdError(f"a {kind} table without rows", where=where, remedy="Run the rule that makes it")
+        raise HakdError(f"a {kind} table without rows", where=where, remedy=make_again(where))
     frame = frame.reset_index(drop=True)
     made = pd.DataFrame({column.name: _checked(frame[column.name], column, where) for column in columns})
     key = list(KEYS[kind])
@@ -149,19 +149,19 @@ def _metadata(arrow: pa.Table, path: str | os.PathLike, kind: str) -> dict[str, 
     header = (arrow.schema.metadata or {}).get(_METADATA_KEY)
     if header is None:
         raise HakdError(
-            "a Parquet file that hakd did not write", where=path, key="metadata", remedy="Give the right file"
+            "a Parquet file that hakd did not write", where=path, key="metadata", remedy=make_again(path)
         )
     content = json.loads(header)
     if content.get("kind") != kind:
         raise HakdError(
-            f"is {content.get('kind')!r}, not {kind!r}", where=path, key="kind", remedy="Give the right file"
+            f"is {content.get('kind')!r}, not {kind!r}", where=path, key="kind", remedy=make_again(path)
         )
     if content.get("format") != FORMAT:
         raise HakdError(
             f"format {content.get('format')}, this program reads {FORMAT}",
             where=path,
             key="format",
-            remedy="Delete it and run again with one version of hakd",
+            remedy=make_again(path),
         )
     return content
 

@@ -22,6 +22,11 @@ def printable(text: object, limit: int | None = None) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in words)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: `1 width`, `2 widths`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """The remedy for a name that is not known: the one that is spelled nearly so, and all of a few known ones."""
     names = list(dict.fromkeys(map(str, known)))

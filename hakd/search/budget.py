@@ -32,7 +32,11 @@ class Budget:
         if self.reference is None:
             return float(self.latency_ms or 0)
         if self.reference.arch not in measured_ms:
-            raise HakdError("its reference could not be timed", key="choosing.budget", remedy="See the log")
+            raise HakdError(
+                "its reference could not be timed",
+                key="choosing.budget",
+                remedy="See the failures that the device reported",
+            )
         return self.share * measured_ms[self.reference.arch]
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import SWEEP_AGAIN, HakdError
+from hakd.records.text import counted
 from hakd.staircase.estimate import Estimate, Estimates
 from hakd.staircase.ratio import Ratio
 
@@ -61,7 +62,7 @@ class Curve:
             raise HakdError(
                 "a curve needs ascending widths with a positive latency each",
                 key=self.group,
-                remedy="Sweep the network again",
+                remedy=SWEEP_AGAIN,
             )
 
     @property
@@ -99,7 +100,7 @@ class Curve:
         worst = 2**0.5 * max(self._halves())
         times = (worst / np.log1p(self.tolerance)) ** 2
         return (
-            f"{known}; {vague} of {len(self.widths)} widths known to +-{np.expm1(worst):.1%} only, "
+            f"{known}; {vague} of {counted(len(self.widths), 'width')} known to +-{np.expm1(worst):.1%} only, "
             f"{times:.1f} times the processes would do"
         )
 
@@ -112,9 +113,7 @@ class Curve:
         try:
             return self.widths.index(width)
         except ValueError:
-            raise HakdError(
-                f"width {width} was not timed", key=self.group, remedy="Sweep the network again"
-            ) from None
+            raise HakdError(f"width {width} was not timed", key=self.group, remedy=SWEEP_AGAIN) from None
 
     def at(self, width: int) -> float:
         """Latency in milliseconds at a measured width."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import SWEEP_AGAIN, HakdError
 from hakd.staircase.curve import UNLINKED, Curve, tolerance
 from hakd.staircase.estimate import Estimates
 
@@ -79,7 +79,7 @@ def curves_from_table(table: pd.DataFrame, level: float) -> dict[str, Curve]:
     """
     rows = table[(table["kind"] == "block") & (table["level"] == level)]
     if rows.empty:
-        raise HakdError(f"no curves at level {level:g}", where="latency table", remedy="Run the sweep again")
+        raise HakdError(f"no curves at level {level:g}", where="latency table", remedy=SWEEP_AGAIN)
     return {str(group): curve_of(part) for group, part in rows.groupby("group", sort=False)}
 
 

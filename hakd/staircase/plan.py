@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, run_again
 from hakd.staircase.combs import gap_beside_fall, hidden_multiples, is_slower, latency_by_width, second_tooth
 from hakd.staircase.curve import OWN_RESIDUAL_KEYS, TOLERANCE_FLOOR, Curve, shape_from
 from hakd.staircase.gain import chances
@@ -27,9 +27,7 @@ NEAR_FLOOR = 0.0115  # a tolerance that more looks would hardly bring closer to 
 
 def _check(width: int, full: int) -> None:
     if not 1 <= width <= full:
-        raise HakdError(
-            f"a width of {width} channels of {full}", key="width", remedy="Prune again: the widths do not fit"
-        )
+        raise HakdError(f"a width of {width} channels of {full}", key="width", remedy=run_again("prune"))
 
 
 def targets(width: int, full: int) -> list[int]:

@@ -104,5 +104,9 @@ def _times(sums_ms: Times, measured_ms: Times) -> tuple[np.ndarray, np.ndarray]:
         raise HakdError("as many sums as measured latencies are needed, one at least", key="latency_ms")
     both = np.concatenate([sums, measured])
     if not (np.isfinite(both) & (both > 0)).all():
-        raise HakdError("a latency that is not positive", key="latency_ms", remedy="Measure again")
+        raise HakdError(
+            "a latency that is not positive",
+            key="latency_ms",
+            remedy="Raise the device's epoch in the configuration to measure again",
+        )
     return sums, measured

@@ -1,9 +1,12 @@
 """What every rule's script needs: a log, and mistakes told in one line."""
 
 import contextlib
+import errno
 import logging
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 
@@ -19,8 +22,12 @@ def reporting(log: object, threads: int = 1) -> Iterator[None]:
     """Log to the rule's log file; end with one clear line and status 1 on a user's mistake.
 
     Warnings are told at the terminal too: that a board is in use and waited for should be seen while it happens.
-    An unexpected error is a defect of the program: its traceback goes to the log and to the terminal.
+    An unexpected error is a defect of the program: its traceback goes to the log and to the terminal. Ctrl-C is none,
+    nor is a full disk.
     """
+    logging.raiseExceptions = (
+        False  # a log that cannot be written, e.g. on a full disk, is not worth a traceback a line
+    )
     path = str(log)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     # Of other packages only warnings: some tell every step of their work.
@@ -33,13 +40,33 @@ def reporting(log: object, threads: int = 1) -> Iterator[None]:
     join_study()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(max(1, threads))
+    began = time.monotonic()
     try:
         yield
-    except HakdError as error:
-        text = f"error: {respell_in_study(error)}"
-        logger.error("%s", text)
-        print(text, file=sys.stderr)
+        logger.info("done in %.1f s", time.monotonic() - began)  # read by hakd.study.logs
+    except KeyboardInterrupt:
+        logger.info("interrupted")
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        words = _mistake(error)
+        if words is None:
+            logger.error("%s", traceback.format_exc())
+            raise
+        logger.error("error: %s", words)
+        print(f"error: {words}", file=sys.stderr)
         sys.exit(1)
-    except Exception:
-        logger.error("%s", traceback.format_exc())
-        raise
+
+
+def _mistake(error: Exception) -> HakdError | None:
+    """The error as it is to be shown: with the full path of its file, as `--directory` may name another folder than
+    the user's. None: a defect of the program.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "Make room, then run the same command again"
+        error = HakdError(f"cannot write ({error.strerror})", where=error.filename, remedy=remedy)
+    if not isinstance(error, HakdError):
+        return None
+    where = error.where
+    if isinstance(where, os.PathLike) or str(where).startswith("results/") or os.path.isfile(str(where)):
+        where = os.path.abspath(str(where))
+    return respell_in_study(HakdError(error.problem, where=where, key=error.key, remedy=error.remedy))

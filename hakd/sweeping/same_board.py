@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hakd.boards import Board
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 
 KEYS = ("fingerprint", "engine", "engine_version")
 
@@ -21,7 +21,7 @@ def seen(metadata: Mapping[str, Any], where: object) -> dict[str, str]:
             "does not say on what it was measured",
             where=where,
             key=missing[0],
-            remedy="Delete it and run again: what was measured is kept",
+            remedy=f"{make_again(where)}; what was measured is kept",
         )
     return {key: metadata[key] for key in KEYS}
 

@@ -174,7 +174,7 @@ def test_forget_leaves_out_what_a_device_measured_for_a_purpose(store, capsys):
         old = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
         other = board.measure(POINTS[:1], QUICK, purpose="verify:x", progress=False)
     assert main(["store", "forget", "--store", str(store), "--device", "vdev", "--purpose", "sweep"]) == FINE
-    assert "bursts of 3 points do not count any more; they are measured again" in capsys.readouterr().out
+    assert "bursts of 3 points: to be measured again" in capsys.readouterr().out
     assert main(["store", "verify", "--store", str(store)]) == FINE
     with open_board(first, store) as board:
         new = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)

@@ -1,12 +1,11 @@
-"""Branches of devices: which board they need, what is tracked, what they have brought, what is said at the end."""
+"""Branches of devices: which board they need, what is tracked, what they have brought."""
 
 import os
 
 import pytest
 
 from hakd.boards.device import REACH_KEYS, Device
-from hakd.records.files import write_json
-from hakd.study.branches import closing_words, reach, states, summary_path, tokens, tracked, undecided_words
+from hakd.study.branches import reach, states, summary_path, tokens, tracked
 
 PI = {
     "transport": "ssh",
@@ -92,47 +91,3 @@ def test_the_last_error_of_a_log_counts_and_a_log_without_one_is_no_trouble():
     log("sweep/tiny-pi", failed("first") + failed("device pi: last"), 100)
     log("sweep/other-pi", "2026-11-20 16:29:42,097 8 of 8 curves trusted\nno error: here\n", 200)
     assert states(CONFIG)["pi"]["trouble"] == "device pi: last"
-
-
-def test_closing_words_repeat_the_errors_of_this_run_only():
-    assert closing_words(CONFIG, since=0) == ""
-    log("sweep/tiny-pi", failed("device pi: host: no answer. Check that it is on"), 100)
-    assert closing_words(CONFIG, since=101) == ""
-    words = closing_words(CONFIG, since=99)
-    assert words.startswith("1 of 2 devices failed") and words.endswith("\n")
-    assert "  device pi: host: no answer. Check that it is on\n" in words and "`available`" in words
-
-
-def test_the_last_words_name_what_a_noisy_device_left_open(tmp_path):
-    config = {"run": {"devices": ["pi"], "networks": ["net"], "levels": [0.5]}}
-    assert undecided_words(config) == ""
-
-    def choice(group, trusted, full=32):
-        return {"group": group, "trusted": trusted, "width_from": 20, "full_width": full}
-
-    choices = [choice("a", True), choice("b", False), choice("whole", False, 20)]
-    methods = {
-        "hakd": {"choices": choices, "repair": {"verified": False}},
-        "hakd_free": {"choices": choices, "repair": {}},
-        "joint": {"choices": [choice("a", False)], "repair": {"verified": True}},
-    }
-    path = tmp_path / "results/net/snap/0.5/pi.json"
-    path.parent.mkdir(parents=True)
-    write_json(path, "snap", {"methods": methods})
-    measured = tmp_path / "results/devices/pi/benchmark.json"
-    measured.parent.mkdir(parents=True)
-    write_json(measured, "benchmark", {"rows": [{"trusted": True}, {"trusted": False}]})
-    words = undecided_words(config)
-    assert "pi: 1 of 2 widths not decided for sure: net 0.5 b\n" in words
-    assert "pi: could not be verified, what was there before stays: net 0.5 hakd\n" in words
-    assert "pi: 1 of 2 end-to-end latencies" in words and "snakemake -R sweep" in words
-    path.write_text("{damaged")
-    assert "not decided" not in undecided_words(config)
-
-
-def test_a_study_that_decided_everything_says_nothing(tmp_path):
-    path = tmp_path / "results/net/snap/0.5/pi.json"
-    path.parent.mkdir(parents=True)
-    told = {"group": "a", "trusted": True, "width_from": 20, "full_width": 32}
-    write_json(path, "snap", {"methods": {"hakd": {"choices": [told], "repair": {}}}})
-    assert undecided_words({"run": {"devices": ["pi"], "networks": ["net"], "levels": [0.5]}}) == ""

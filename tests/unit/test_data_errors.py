@@ -174,7 +174,7 @@ def test_nothing_is_half_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(HakdError, match="cannot be written"):
+    with pytest.raises(HakdError, match="cannot write"):
         prepare({"name": "digits"}, tmp_path / "file")
 
 

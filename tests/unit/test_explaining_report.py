@@ -106,6 +106,14 @@ def test_no_advice_where_the_curve_is_not_trusted_or_nothing_was_timed():
     assert made["groups"][2]["timed_us"] == {} and made["not_examined"][0]["name"] == "odd"
 
 
+def test_one_width_is_not_spoken_of_as_several():
+    timed = TimedGroups({"conv": curve(steps)}, 1.0, ABOUT)
+    lines = text("m.onnx", report_groups([group(81)], timed), [], timed)
+    assert lines[0].endswith("1 width examined, 1 of them decided") and lines[1].startswith("1 width loses ")
+    lines = text("m.onnx", report_groups([group(81), group(81)], timed), [], timed)
+    assert lines[0].endswith("2 widths examined, 2 of them decided") and lines[1].startswith("2 widths lose ")
+
+
 def test_no_advice_of_unknown_noise_or_from_different_scales():
     for made in (
         replace(curve(steps), residual_p95=None, tolerance=None),

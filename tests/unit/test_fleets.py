@@ -15,8 +15,9 @@ from hakd.planning.devices import not_counted
 from hakd.planning.training import training_jobs
 from hakd.records.errors import HakdError
 from hakd.records.files import write_json
-from hakd.study.branches import candidate_lists, closing_words, fleet_reach, fleet_tracked, states
+from hakd.study.branches import candidate_lists, fleet_reach, fleet_tracked, states
 from hakd.study.candidates import fleet_student_paths, fleet_students
+from hakd.study.closing import failure_words
 from hakd.study.configuration import check_study, config_digest
 from hakd.study.fleets import budgets, fleets_of, members, snapped_members, waiting_for
 from hakd.study.schema import study_schema
@@ -175,11 +176,11 @@ def test_a_board_that_is_away_holds_up_its_fleet_and_the_words_say_so(tmp_path, 
     monkeypatch.chdir(tmp_path)
     failed("results/logs/sweep/n-pi4.log", "device pi4: host: no answer")
     assert waiting_for(CONFIG, {"pi4": "away"}) == {"pi5": ["pis"]}
-    words = closing_words(CONFIG, 0)
+    words = failure_words(CONFIG, 0)
     assert words.startswith("1 of 3 devices failed")
     assert "  device pi4: host: no answer\n" in words and "  pi5 waits for its fleet: pis\n" in words
     assert "nano" not in words
-    assert "waits" not in closing_words(changed(run=[]), 0)
+    assert "waits" not in failure_words(changed(run=[]), 0)
 
 
 def test_a_device_times_its_own_candidates_its_fleets_and_those_chosen_for_none():
@@ -199,7 +200,7 @@ def test_the_error_of_a_fleets_job_is_told_once_and_is_the_trouble_of_all_its_me
     found = states(CONFIG)
     assert found["pi4"]["trouble"] == found["pi5"]["trouble"] == "device pi4: the link was lost"
     assert found["nano"]["trouble"] is None
-    assert closing_words(CONFIG, 0).count("the link was lost") == 1
+    assert failure_words(CONFIG, 0).count("the link was lost") == 1
 
 
 def test_the_plan_counts_what_fleets_add():

@@ -23,6 +23,7 @@ class Study:
     def __init__(self, directory: Path, cores: int = 2) -> None:
         self.directory, self.cores = directory, cores
         self.config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+        self.output = ""  # of the last `run`
         self._looked: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def command(self, *arguments: str, config: dict | None = None) -> list[str]:
@@ -72,6 +73,7 @@ class Study:
         """Run it to the end; returns how many jobs of each rule were executed."""
         done = self.snakemake(*arguments, config=config)
         assert done.returncode == 0, done.stdout[-6000:]
+        self.output = done.stdout
         return executed(done.stdout)
 
     def planned(self, *arguments: str, config: dict | None = None) -> Counter:

@@ -193,6 +193,13 @@ def test_plots_have_their_pages(finished):
         assert "tiny" in text and "local" in text
 
 
+def test_the_last_words_say_where_the_results_are_and_where_the_time_went(finished):
+    words = finished.output.split("(100%) done")[-1]
+    for name in ("pareto.pdf", "staircases.pdf", "summary.csv"):
+        assert f"  {finished.directory}/results/{name}: " in words
+    assert re.search(r"^Time by rule \(number of jobs\): .*\bsweep \d+ \w+ \(1\)", words, re.MULTILINE), words
+
+
 def test_the_report_holds_the_plots_and_the_table(copied):
     done = copied.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stdout[-2000:]
@@ -275,7 +282,30 @@ def test_a_checkpoint_of_another_network_is_refused(copied):
     done = copied.snakemake("results/tiny/fisher/trajectory.csv")
     assert done.returncode != 0
     assert "not a readable checkpoint" in done.stdout and str(teacher.name) in done.stdout
+    words = done.stdout.split("These jobs failed:")[1]  # every error once more, at the end
+    assert "not a readable checkpoint" in words and str(copied.directory) in words
     assert "Traceback" not in done.stdout.split("Error in rule")[1].split("Logfile")[0]
+    # Its remedy, as printed.
+    remedy = re.search(r"`(-R) (\S+)` at its end", words)
+    assert copied.run("results/tiny/fisher/trajectory.csv", *remedy.groups()) == {"teacher": 1, "prune": 1}
+
+
+def test_every_file_that_can_be_damaged_can_be_made_again(foreseen):
+    rules = {
+        "results/data/train.npz": "data",
+        "results/tiny/fisher/0.8.safetensors": "prune",
+        "results/tiny/widths/0.8.json": "widths",
+        "results/tiny/latency/local.parquet": "sweep",
+        "results/tiny/deep_compression/0.5-0.hakdc": "deep_compression",
+        "results/tiny/teacher/0.onnx": "export",
+        "results/candidates/tiny/baselines.json": "baselines",
+        "results/devices/local/benchmark.json": "benchmark",
+        "results/devices/local/predictions.parquet": "score",
+    }
+    # What an error says of them: `hakd.records.errors.make_again`.
+    plan = foreseen.planned("--forcerun", *rules)
+    assert set(rules.values()) <= set(plan)
+    assert plan["export"] >= 1
 
 
 def test_an_engine_interpreter_that_is_not_there_is_one_clear_error(copied):
@@ -312,6 +342,8 @@ def test_a_study_that_was_killed_or_interrupted_goes_on_with_the_same_command(tm
     os.killpg(process.pid, signal.SIGINT)
     process.wait(60)
     assert not target.exists() and kept.exists()
+    log = (tmp_path / "results" / "logs" / "teacher" / "tiny-0.log").read_text()
+    assert log.endswith("interrupted\n") and "Traceback" not in log
     study.run(file)
     epochs = pd.read_csv(target.with_suffix(".csv"))
     assert list(epochs["epoch"]) == list(range(1, 41))

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 from hakd.records.files import read_json
 from hakd.records.tables import write_table
 from hakd.study.scripting import reporting
@@ -15,7 +15,7 @@ def main(snap_paths, path_to_table):
         snap = read_json(path, "snap")
         for method, entry in snap["methods"].items():
             if "certificates" not in entry:
-                raise HakdError(f"no certificates of {method}", where=path, remedy="Delete it and run again")
+                raise HakdError(f"no certificates of {method}", where=path, remedy=make_again(path))
             about = {"network": entry["network"]["name"], "level": snap["level"], "method": method}
             rows += [{**about, **record} for record in entry["certificates"]]
     write_table(path_to_table, "certificates", pd.DataFrame(rows))

@@ -1,0 +1,175 @@
+"""The last words of a study: what it made, what it could not decide, what is useless, what failed, and what to do.
+
+Read by the rules at planning time: no heavy imports.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hakd.records.errors import HakdError
+from hakd.records.files import read_json
+from hakd.records.text import counted
+from hakd.study.branches import trouble
+from hakd.study.configuration import level_text
+from hakd.study.fleets import waiting_for
+from hakd.study.logs import errors_since, seconds_by_rule
+
+BY_CURVES = ("hakd", "hakd_free")  # methods that go by single curves (`hakd.choosing.snap`)
+RESULTS = {
+    "pareto.pdf": "accuracy against measured latency and size",
+    "staircases.pdf": "latency of every layer against its width",
+    "summary.csv": "every network on every device",
+}
+_NAMED = 6  # rules whose time is given by name
+
+
+def success_words(config: Mapping[str, Any], since: float) -> str:
+    """What to say at the end of a run that began at `since` (seconds since the epoch) and did all it was asked to."""
+    return _text([*_made(since), *_times(since), *_undecided(config), *_at_chance(config)])
+
+
+def failure_words(config: Mapping[str, Any], since: float) -> str:
+    """What to say at the end of a run that failed or was stopped: every error once more, and what to do."""
+    devices = config["run"]["devices"]
+    found = {device: trouble(config, device, since) for device in devices}
+    errors = {device: text for device, text in found.items() if text is not None}
+    others = [error for error in errors_since(since) if error not in errors.values()]
+    lines = _at_chance(config)
+    if errors:
+        waiting = waiting_for(config, errors)
+        lines += [
+            f"{len(errors)} of {counted(len(devices), 'device')} failed; what they have measured is kept:",
+            *(f"  {text}" for text in dict.fromkeys(errors.values())),
+            *(f"  {device} waits for its fleet: {', '.join(fleets)}" for device, fleets in waiting.items()),
+        ]
+    if others:
+        lines += [
+            "These jobs failed:" if not errors else "Other jobs failed too:",
+            *(f"  {e}" for e in others),
+        ]
+    lines.append(f"Run the same command again to complete the study in {Path.cwd()}; what is done is kept.")
+    if errors:
+        lines.append("With the target `available` it plots the devices that have results.")
+    return _text(lines)
+
+
+def _text(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _made(since: float) -> list[str]:
+    """The files for people, of the whole study or of the target `available`, where the run has written one of them."""
+    lines = []
+    for folder in (Path("results"), Path("results/available")):
+        paths = {folder / name: about for name, about in RESULTS.items() if (folder / name).exists()}
+        if any(path.stat().st_mtime >= since for path in paths):
+            lines += [f"  {path.absolute()}: {about}" for path, about in paths.items()]
+    devices = Path("results/devices").absolute()
+    return ["Results:", *lines, f"  {devices}: the same and more of each device"] if lines else []
+
+
+def _times(since: float) -> list[str]:
+    """Where the time of the run went, the longest rule first."""
+    seconds = sorted(seconds_by_rule(since).items(), key=lambda entry: -sum(entry[1]))
+    if not seconds:
+        return []
+    words = [f"{rule} {_duration(sum(jobs))} ({len(jobs)})" for rule, jobs in seconds[:_NAMED]]
+    rest = [job for _, jobs in seconds[_NAMED:] for job in jobs]
+    words += [f"all others {_duration(sum(rest))} ({len(rest)})"] if rest else []
+    return [f"Time by rule (number of jobs): {', '.join(words)}"]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _at_chance(config: Mapping[str, Any]) -> list[str]:
+    """A line for each teacher that is hardly better than guessing, and what to do."""
+    lines = []
+    for network in config["run"]["networks"]:
+        for seed in config["run"]["seeds"]:
+            accuracy, chance = _teacher(Path(f"results/{network}/teacher/{seed}.safetensors"))
+            # Below twice the chance; with few classes, less than a tenth of the way from chance to all right.
+            if accuracy < min(2 * chance, chance + 0.1 * (1 - chance)):
+                known = f"{accuracy:.1%} of the validation images right, guessing {chance:.1%}"
+                lines.append(f"  {network}, seed {seed}: {known}")
+    if not lines:
+        return []
+    return [
+        "A teacher is hardly better than guessing; what was pruned and trained from it means nothing:",
+        *lines,
+        "Raise `teacher.epochs`, change `teacher.recipe.lr`, or check the labels of the data; then run again.",
+    ]
+
+
+def _teacher(path: Path) -> tuple[float, float]:
+    """Validation accuracy of a teacher and 1 / classes; 1 and 0 where there is none to read."""
+    from hakd.records.checkpoint import read_checkpoint  # once, at the end: every job reads the rules again
+
+    try:
+        teacher = read_checkpoint(path)
+        return float(teacher.facts["val_accuracy"]), 1 / teacher.architecture.spec.num_classes
+    except (HakdError, KeyError):
+        return 1.0, 0.0
+
+
+def _undecided(config: Mapping[str, Any]) -> list[str]:
+    """What devices that were too noisy left open, and what to do; empty: nothing."""
+    lines = [line for device in config["run"]["devices"] for line in _undecided_on(config, device)]
+    if not lines:
+        return []
+    return [
+        "Not everything could be decided; what is not known for sure changed nothing:",
+        *lines,
+        "To decide more, end what else runs on the device. Then give the same command `-R sweep` for further looks",
+        "at what is open, `-R benchmark` at the figures (twelve at most); or raise `processes` and",
+        "`benchmark_processes`.",
+    ]
+
+
+def _undecided_on(config: Mapping[str, Any], device: str) -> list[str]:
+    """A line for each kind of answer that a device did not give."""
+    open_, verified, choices = set(), [], set()
+    for network in config["run"]["networks"]:
+        for level in map(level_text, config["run"]["levels"]):
+            path = Path(f"results/{network}/snap/{level}/{device}.json")
+            if not path.exists():
+                continue
+            for method, entry in _content(path, "snap", "methods", {}).items():
+                if method in BY_CURVES:
+                    pruned = [one for one in entry["choices"] if one["width_from"] < one["full_width"]]
+                    told = {f"{network} {level} {one['group']}": one["trusted"] for one in pruned}
+                    choices |= set(told)
+                    open_ |= {name for name, known in told.items() if not known}
+                if not entry["repair"].get("verified", True):
+                    verified.append(f"{network} {level} {method}")
+    lines = []
+    if open_:
+        which = _short(", ".join(sorted(open_)))
+        lines.append(
+            f"  {device}: {len(open_)} of {counted(len(choices), 'width')} not decided for sure: {which}"
+        )
+    if verified:
+        lines.append(f"  {device}: could not be verified, what was there before stays: {', '.join(verified)}")
+    summary = Path(f"results/devices/{device}/benchmark.json")
+    if summary.exists():
+        rows = _content(summary, "benchmark", "rows", [])
+        vague = sum(not row["trusted"] for row in rows)
+        if vague:
+            lines.append(f"  {device}: {vague} of {len(rows)} end-to-end latencies not known well enough")
+    return lines
+
+
+def _content(path: Path, kind: str, key: str, otherwise: Any) -> Any:
+    """What a result holds under a key; a damaged file is no reason to end a finished study with an error."""
+    try:
+        return read_json(path, kind)[key]
+    except (HakdError, KeyError):
+        return otherwise
+
+
+def _short(text: str, most: int = 160) -> str:
+    return text if len(text) <= most else f"{text[:most].rsplit(', ', 1)[0]}, ..."
