@@ -82,7 +82,7 @@ def test_a_line_that_is_no_record(store, capsys):
     assert main(["store", "verify", "--store", str(store)]) == FINDING
     said = capsys.readouterr().out
     assert f"DAMAGE {path}: no record in 2 lines (6, 7)  -> delete the journal" in said
-    assert said.splitlines()[-1].endswith("1 damaged places")
+    assert said.splitlines()[-1].endswith("1 damaged place")
     assert main(["store", "ls", "--store", str(store)]) == FINE
     assert "1 of its journals are damaged: run `hakd store verify`" in capsys.readouterr().out
 
