@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from hakd.records.columns import Column
-from hakd.records.errors import HakdError
+from hakd.records.errors import HakdError, make_again
 
 SAVE = (
     "Save it as CSV in UTF-8, with commas between cells and decimal points, or use the Parquet or JSON file"
@@ -45,14 +45,14 @@ def _cells(path: str | os.PathLike) -> list[list[str | None]]:
         _refuse_separator(text, path)
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise HakdError(f"not a CSV table ({error})", where=path, remedy=SAVE) from None
+        raise HakdError(f"not a CSV table ({error})", where=path, remedy=make_again(path, SAVE)) from None
     if not rows:
-        raise HakdError("not a CSV table (it is empty)", where=path, remedy=SAVE)
+        raise HakdError("not a CSV table (it is empty)", where=path, remedy=make_again(path, SAVE))
     width = max(i + 1 for i, cell in enumerate(rows[0]) if cell)
     for number, row in enumerate(rows):
         if any(row[width:]):
             problem = f"row {number - 1} has {len(row)} cells, the head has {width}"
-            raise HakdError(problem, where=path, remedy=SAVE)
+            raise HakdError(problem, where=path, remedy=make_again(path, SAVE))
     return [[cell or None for cell in (row + [""] * width)[:width]] for row in rows]
 
 
@@ -65,7 +65,7 @@ def _refuse_separator(text: str, path: str | os.PathLike) -> None:
             problem = f"cells are separated by {words}" + (
                 " and numbers have a decimal comma" if comma else ""
             )
-            raise HakdError(problem, where=path, remedy=SAVE)
+            raise HakdError(problem, where=path, remedy=make_again(path, SAVE))
 
 
 def _converted(cells: pd.Series, column: Column, path: str | os.PathLike) -> pd.Series:
@@ -80,7 +80,7 @@ def _converted(cells: pd.Series, column: Column, path: str | os.PathLike) -> pd.
         except (ValueError, KeyError):
             comma = ", with a decimal comma" if DECIMAL_COMMA.fullmatch(cell.strip()) else ""
             problem = f"not {column.type}: row {row} holds {cell!r}{comma}"
-            raise HakdError(problem, where=path, key=column.name, remedy=SAVE) from None
+            raise HakdError(problem, where=path, key=column.name, remedy=make_again(path, SAVE)) from None
     return pd.Series(values, dtype=object)
 
 

@@ -47,11 +47,13 @@ def run_again(target: object) -> str:
     return f"Run the study's command with `-R {target}` at its end"
 
 
-def make_again(path: object) -> str:
-    """The remedy for a file that is missing, damaged or of another version: of a study, or given to a command."""
+def make_again(
+    path: object, otherwise: str = "Give another file, or write it again with the command that made it"
+) -> str:
+    """The remedy for a file that is missing, damaged or of another version: of a study, or (`otherwise`) another."""
     name = os.path.normpath(str(path))
     folders = name.split(os.sep)
     if folders[0] != "results":
-        return "Give another file, or write it again with the command that made it"
+        return otherwise
     # Of architectures Snakemake knows nothing. Whatever has chosen widths writes them, and the first rule is `widths`.
     return run_again("widths" if folders[1:2] == ["architectures"] else name)

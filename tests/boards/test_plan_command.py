@@ -24,7 +24,7 @@ from hakd.sweeping.sweep import sweep
 from hakd.sweeping.timing import LOOKS
 from tests.boards.points import QUICK, pointwise
 from tests.boards.virtual_tables import MODEL, NETWORKS
-from tests.unit.test_data_images import make_tree
+from tests.unit.image_trees import make_tree
 
 pytestmark = pytest.mark.beside
 

@@ -12,7 +12,7 @@ from hakd.cli import FINDING, FINE, main
 from hakd.latency_tables.files import read_latency
 from hakd.records.errors import HakdError
 from hakd.records.tables import check_table, read_table, write_table
-from tests.unit.test_tables import HAZARD_ROW, LATENCY_ROW, SUMMARY_ROW
+from tests.unit.table_rows import HAZARD_ROW, LATENCY_ROW, SUMMARY_ROW
 
 ROWS = [
     {

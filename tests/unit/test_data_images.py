@@ -18,6 +18,7 @@ from PIL import Image
 from hakd.data import load, load_splits, prepare
 from hakd.data.stored import SPLITS, read
 from hakd.records.errors import HakdError
+from tests.unit.image_trees import make_tree, refused
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 EACH = 40  # images in a written batch; the real ones have 10,000
@@ -194,19 +195,6 @@ def test_without_a_network_the_error_says_where_the_files_go(
 
 # --- folders of images -----------------------------------------------------------------------------------------------
 
-COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
-
-
-def make_tree(root: Path, count: int, first: int = 0) -> Path:
-    """`count` images for each of three colours, of odd sizes and formats, some a folder deeper."""
-    for name, colour in COLOURS.items():
-        for i in range(first, first + count):
-            folder = root / name / ("deeper" if i % 3 == 0 else "")
-            folder.mkdir(parents=True, exist_ok=True)
-            image = Image.new("RGB", (20 + i, 33 - i % 5), colour)
-            image.save(folder / f"{i:03}.{('png', 'jpg', 'bmp')[i % 3]}")
-    return root
-
 
 def test_one_tree_is_split_80_10_10_by_class(tmp_path: Path) -> None:
     root = make_tree(tmp_path / "tree", 50)
@@ -263,15 +251,6 @@ def test_images_are_turned_fitted_and_made_rgb(tmp_path: Path) -> None:
     assert np.unique(images["grey.png"]).tolist() == np.unique(images["sixteen.png"]).tolist() == [128]
     assert images["turned.jpg"][:, :8].max() < 30
     assert images["turned.jpg"][:, 12:].min() > 225
-
-
-def refused(root: Path, out: Path, part: str) -> HakdError:
-    """The error of preparing `root`; nothing may have been written."""
-    with pytest.raises(HakdError, match=part) as caught:
-        prepare({"name": "imagefolder", "root": str(root), "size": 8}, out)
-    assert not out.exists()
-    assert caught.value.remedy
-    return caught.value
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])

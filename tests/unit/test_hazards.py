@@ -84,7 +84,7 @@ def test_the_command_names_widths_and_counts_what_was_timed(folder, capsys):
     said = capsys.readouterr().out
     assert "m level 1 pw1: from 100 to 99 +50.0 % (2 of 12 timed)" in said
     assert "worst anywhere from 100 to 99 +50.0 % (2 of 12 timed)" in said
-    assert "In 1 of 1 curves not every width of the range was timed" in said and "Mode `targets`" in said
+    assert "In 1 of 1 curve not every width of the range was timed" in said and "Mode `targets`" in said
     frame, _ = read_table("hazards.csv", "hazards")
     row = frame.iloc[0]
     assert (row["full_width"], row["lowest_width"], row["widths"], row["timed"]) == (100, 88, 12, 2)

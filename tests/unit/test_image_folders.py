@@ -16,7 +16,7 @@ from hakd.data.image_files import read_images
 from hakd.data.imagefolder import _list, count_train_images
 from hakd.data.settings import complete
 from hakd.data.stored import SPLITS, Stored, read
-from tests.unit.test_data_images import make_tree, refused
+from tests.unit.image_trees import make_tree, refused
 
 SERVICE = (
     ".ipynb_checkpoints",

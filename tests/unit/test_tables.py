@@ -15,64 +15,9 @@ from hypothesis import strategies as st
 from hakd.records.columns import KEYS, TABLES
 from hakd.records.errors import HakdError
 from hakd.records.tables import check_table, read_table, write_table
-from tests.unit.table_rows import LATENCY_ROW
+from tests.unit.table_rows import HAZARD_ROW, LATENCY_ROW, SUMMARY_ROW
 
-SUMMARY_ROW = {
-    "candidate": "m/0.5/hakd/local/distilled/at/0",
-    "network": "m",
-    "data": "digits",
-    "method": "hakd",
-    "recipe": "distilled",
-    "loss": "at",
-    "level": 0.5,
-    "target_device": "local",
-    "device": "local",
-    "engine": "onnxruntime 1.31.0",
-    "threads": 1,
-    "seed": 0,
-    "arch": "0a1b",
-    "val_accuracy": 0.9,
-    "accuracy": 0.89,
-    "latency_ms": 0.3,
-    "latency_low_ms": 0.29,
-    "latency_high_ms": 0.31,
-    "median_ms": 0.32,
-    "predicted_ms": 0.305,
-    "size_bytes": 12345,
-    "params": 3000,
-    "nonzero_params": 2999,
-    "macs": 10**6,
-    "memory_bytes": 4_000_000,
-    "train_images": 10**4,
-    "train_macs": 10**15,
-    "search_s": 3.5,
-    "trusted": True,
-    "checkpoint_path": "a.st",
-    "onnx_path": "a.onnx",
-    "commit": "abc",
-    "config_hash": "def",
-}
 PREDICTION_ROW = {"candidate": "a", "image": 0, "label": 3, "prediction": 4}
-HAZARD_ROW = {
-    "device": "local",
-    "network": "m",
-    "level": 0.5,
-    "group": "pw1",
-    "neighbour_widths": '{"stem": 8}',
-    "full_width": 32,
-    "lowest_width": 29,
-    "widths": 3,
-    "timed": 2,
-    "worst_width": 31,
-    "slowdown": 0.4,
-    "any_start": 16,
-    "any_worst": 15,
-    "any_slowdown": 0.6,
-    "any_widths": 1,
-    "any_timed": 1,
-    "trusted": True,
-    "reason": "residual p95 0.5%",
-}
 CERTIFICATE_ROW = {
     "network": "m",
     "level": 0.5,
