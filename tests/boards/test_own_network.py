@@ -109,7 +109,7 @@ def test_every_width_of_every_group_is_in_the_table(project):
     assert list(curve.latency_ms) == pytest.approx(truth, rel=1e-3)
     said = done.stdout.splitlines()
     assert said[0].startswith(
-        "mine.nets:small on vdev (onnxruntime virtual-1): 33 points, 1 of 1 curves decided"
+        "mine.nets:small on vdev (onnxruntime virtual-1): 33 points, 1 of 1 curve decided"
     )
     assert "grouped convolution /mixed/Conv (2 groups)" in done.stdout
     assert said[-1] == "Written: table.parquet (33 rows). Every burst is in store."
