@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hakd.explaining.model import Model
-from hakd.explaining.sections import Section
-from hakd.explaining.ties import ChannelTies
-from hakd.explaining.widths import NORMS, attribute
+from hakd.importing.model import Model
+from hakd.importing.sections import Section
+from hakd.importing.ties import ChannelTies
+from hakd.importing.widths import NORMS, attribute
 from hakd.networks.onnx_model import stand_in
 
 LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hakd.explaining.groups import take_apart
-from hakd.explaining.model import load_model
 from hakd.explaining.report import report_groups, text, to_dict
 from hakd.explaining.timing import check_engine, time_groups
+from hakd.importing.model import load_model
 from hakd.records.errors import HakdError
 from hakd.study.devices import Entry
 from hakd.study.files import Configuration

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from hakd.boards import Device, Point
 from hakd.explaining.blocks import LAYERS, Block, is_grouped
-from hakd.explaining.model import Model
-from hakd.explaining.sections import Section, Sections
-from hakd.explaining.widths import NORMS, UNARY, trace
+from hakd.importing.model import Model
+from hakd.importing.sections import Section, Sections
+from hakd.importing.widths import NORMS, UNARY, trace
 from hakd.records.errors import HakdError
 
 _ACTIVATIONS = UNARY | NORMS

@@ -1,6 +1,6 @@
 """`hakd sweep DEVICE package.module:function`: a latency table of a network that a function of the user's builds.
 
-The network goes through `torch.onnx.export`, its groups are those of its ONNX graph (`hakd.explaining.widths`). So what
+The network goes through `torch.onnx.export`, its groups are those of its ONNX graph (`hakd.importing.widths`). So what
 is timed is what the engine would be given, one code finds the groups of models and of networks, and no further package
 is needed.
 """
@@ -20,8 +20,8 @@ import pandas as pd
 
 from hakd.boards import open_board
 from hakd.explaining.groups import Group, take_apart
-from hakd.explaining.model import Model, load_model
 from hakd.explaining.timing import check_engine, group_line, middle_block
+from hakd.importing.model import Model, load_model
 from hakd.latency_tables.build import SUFFIXES, SweepRequest, check_groups, write_swept
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place

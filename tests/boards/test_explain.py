@@ -14,8 +14,8 @@ from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
 from hakd.explaining.groups import WidthGroups
-from hakd.explaining.model import load_model
 from hakd.explaining.timing import ceiling
+from hakd.importing.model import load_model
 from hakd.staircase.curve import line_shape
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's older exporter

@@ -15,7 +15,7 @@ from hakd.boards import Device
 from hakd.boards.virtual import layers_of
 from hakd.cli import parser
 from hakd.explaining.groups import Group, WidthGroups, take_apart
-from hakd.explaining.model import load_model
+from hakd.importing.model import load_model
 from hakd.networks.families import build_graph, full_widths
 from hakd.networks.onnx_model import fold_weights, stand_in_weights, to_onnx
 from hakd.records.arch import Architecture

@@ -14,8 +14,10 @@ PACKAGE = ROOT / "hakd"
 
 # Lowest first. A room is a folder of hakd/; of modules directly in it there are only the command's.
 FLOORS = (
+    {"ops"},
     {"records"},
-    {"analysis", "boards", "data", "networks", "staircase"},
+    {"analysis", "boards", "data", "importing", "staircase"},
+    {"networks"},
     {"choosing", "study", "training", "transfer"},
     {"deep_compression", "doctor", "plots", "pruning", "sweeping"},
     {"evaluation", "latency_tables", "planning", "search"},
@@ -31,6 +33,7 @@ LIGHT = (
     "choosing",
     "deep_compression/codec.py",
     "latency_tables",
+    "ops",
     "plots",
     "records",
     "search",

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from hakd.explaining.model import Model
-from hakd.explaining.ties import ChannelRun, Channels, ChannelTies
+from hakd.importing.model import Model
+from hakd.importing.ties import ChannelRun, Channels, ChannelTies
 
 UNARY = frozenset((
     "Abs", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Neg",

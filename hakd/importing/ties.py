@@ -1,4 +1,4 @@
-"""Widths by number, and which of them are tied: what `hakd.explaining.widths` finds out about a model."""
+"""Widths by number, and which of them are tied: what `hakd.importing.widths` finds out about a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

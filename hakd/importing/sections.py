@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from hakd.explaining.model import Model
+from hakd.importing.model import Model
 
 _EXIT = ""  # a place after all outputs
 
