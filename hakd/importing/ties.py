@@ -1,6 +1,10 @@
-"""Widths by number, and which of them are tied: what `hakd.importing.widths` finds out about a model."""
+"""Which channels of a network stay alike: the rules by which widths are made, tied, laid side by side and fixed.
 
-from collections.abc import Mapping
+The rules know tensors by name and layers by number, and nothing of the format that a network comes in. Whoever reads a
+network calls one rule for each op, in order: `hakd.importing.widths` does so for ONNX.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -29,9 +33,10 @@ class ChannelTies:
         sizes: of each width, in channels.
         channels: of each activation, where they are known.
         parameters: {(node, input): {axis: channels}} of constants whose shape depends on widths.
-        made_by: width -> nodes that make it (convolutions and linear layers).
+        made_by: width -> layers that make it (convolutions and linear layers), by number.
         reasons: width -> why it is fixed.
         by_task: widths that the task fixes: image channels and classes.
+        met: widths that were put together with others: added, multiplied or laid side by side.
     """
 
     sizes: list[int] = field(default_factory=list)
@@ -40,6 +45,7 @@ class ChannelTies:
     made_by: dict[int, list[int]] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
     by_task: set[int] = field(default_factory=set)
+    met: set[int] = field(default_factory=set)
     _parents: list[int] = field(default_factory=list)
 
     def new(self, size: int) -> int:
@@ -81,6 +87,12 @@ class ChannelTies:
         """Widths of the model's input and outputs, which nobody would change."""
         self.by_task |= {self.find(run.width) for run in channels}
 
+    def is_inner(self, width: int) -> bool:
+        """Whether one layer alone makes a width and it meets no other tensor on its way."""
+        width = self.find(width)
+        alone = width not in {self.find(other) for other in self.met}
+        return alone and len(self.made_by.get(width, ())) == 1
+
     def extent(self, channels: Channels, changed: Mapping[int, int] | None = None) -> int:
         """Length of the axis; `changed`: channels of the widths that are not as in the model."""
         sizes = {} if changed is None else changed
@@ -88,3 +100,84 @@ class ChannelTies:
 
     def _layout(self, channels: Channels) -> list[tuple[int, int]]:
         return [(run.times, self.sizes[run.width]) for run in channels]
+
+    # --- one rule for each kind of op; a rule that says False could not be applied, and changed nothing
+
+    def start(self, name: str, size: int) -> None:
+        """A tensor with a width of its own that no layer makes, such as the network's input."""
+        self.channels[name] = (ChannelRun(self.new(size)),)
+
+    def make(self, name: str, size: int, maker: int) -> Channels:
+        """A layer makes a new width."""
+        self.start(name, size)
+        self.made_by[self.channels[name][0].width] = [maker]
+        return self.channels[name]
+
+    def keep(self, source: str, name: str) -> bool:
+        """Channels pass on as they are."""
+        if source not in self.channels:
+            return False
+        self.channels[name] = self.channels[source]
+        return True
+
+    def tie_all(self, names: Sequence[str], name: str, size: int, what: str) -> bool:
+        """Tensors are put together channel by channel: all stay alike, and one channel for all stays one.
+
+        Args:
+            names: the activations that go in.
+            name: the tensor that comes out.
+            size: its channels.
+            what: the op, as reasons name it.
+        """
+        known = self._known(names)
+        wide = [channels for channels in known if self.extent(channels) == size]
+        if not wide or len(known) != len(names):
+            return False
+        for channels in known:
+            if self.extent(channels) == size:
+                self.tie(wide[0], channels, what)
+            else:
+                self.fix(channels, f"{what} spreads one channel over all")
+        if len(wide) > 1:
+            self._meet(wide)
+        self.channels[name] = wide[0]
+        return True
+
+    def join(self, names: Sequence[str], name: str) -> bool:
+        """Tensors are laid side by side along their channels."""
+        parts = self._known(names)
+        if not parts or len(parts) != len(names):
+            return False
+        if len(parts) > 1:
+            self._meet(parts)
+        self.channels[name] = tuple(run for part in parts for run in part)
+        return True
+
+    def spread(self, source: str, name: str, pixels: int) -> bool:
+        """An image becomes one axis: each channel a run of `pixels` places."""
+        if source not in self.channels:
+            return False
+        self.channels[name] = tuple(
+            ChannelRun(run.width, run.times * pixels) for run in self.channels[source]
+        )
+        return True
+
+    def fix_between(self, sources: Iterable[str], made: Mapping[str, int], reason: str) -> None:
+        """An op that is not followed: the widths around it stay as they are.
+
+        Args:
+            sources: the activations that go in.
+            made: {tensor that comes out: its channels}.
+            reason: why they stay.
+        """
+        for name in sources:
+            self.fix(self.channels.get(name, ()), reason)
+        for name, size in made.items():
+            self.start(name, size)
+            self.fix(self.channels[name], reason)
+
+    def _known(self, names: Iterable[str]) -> list[Channels]:
+        return [self.channels[name] for name in names if name in self.channels]
+
+    def _meet(self, parts: Iterable[Channels]) -> None:
+        self.met |= {run.width for part in parts for run in part}

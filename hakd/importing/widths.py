@@ -14,7 +14,7 @@ import onnx
 from onnx import helper
 
 from hakd.importing.model import Model
-from hakd.importing.ties import ChannelRun, Channels, ChannelTies
+from hakd.importing.ties import Channels, ChannelTies
 
 UNARY = frozenset((
     "Abs", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Neg",
@@ -56,8 +56,7 @@ class _Tracer:
 
     def run(self) -> ChannelTies:
         """The ties of the whole model; channels of its input and of its outputs belong to the task."""
-        image = (ChannelRun(self.ties.new(self.model.shapes[self.model.source][1])),)
-        self.ties.channels[self.model.source] = image
+        self.ties.start(self.model.source, self.model.shapes[self.model.source][1])
         for index, node in enumerate(self.model.nodes):
             handler = self.handlers.get(node.op_type) if node.domain in ("", "ai.onnx") else None
             known = all(self._shape(name) for name in (*self._activations(node), *node.output[:1]))
@@ -75,22 +74,11 @@ class _Tracer:
     def _activations(self, node: onnx.NodeProto) -> list[str]:
         return [name for name in node.input if name and name not in self.model.constants]
 
-    def _made(self, index: int, size: int) -> Channels:
-        """The new width that a layer makes."""
-        width = self.ties.new(size)
-        self.ties.made_by[width] = [index]
-        return (ChannelRun(width),)
-
     def _opaque(self, node: onnx.NodeProto) -> None:
         """An op that is not understood: the widths around it stay as they are."""
         reason = f"{node.op_type} ({node.name}) does not keep channels apart in a way that is followed"
-        for name in self._activations(node):
-            self.ties.fix(self.ties.channels.get(name, ()), reason)
-        for name in node.output:
-            shape = self._shape(name)
-            if len(shape) > 1:
-                self.ties.channels[name] = (ChannelRun(self.ties.new(shape[1])),)
-                self.ties.fix(self.ties.channels[name], reason)
+        made = {name: self._shape(name)[1] for name in node.output if len(self._shape(name)) > 1}
+        self.ties.fix_between(self._activations(node), made, reason)
 
     def _input(self, node: onnx.NodeProto) -> Channels | None:
         return self.ties.channels.get(node.input[0]) if node.input else None
@@ -109,24 +97,20 @@ class _Tracer:
     # --- ops
 
     def _pass(self, index: int, node: onnx.NodeProto) -> bool:
-        channels, shapes = self._input(node), [self._shape(name) for name in (node.input[0], node.output[0])]
-        if channels is None or shapes[0][:2] != shapes[1][:2]:
-            return False
-        self.ties.channels[node.output[0]] = channels
-        return True
+        source, made = node.input[0], node.output[0]
+        return self._shape(source)[:2] == self._shape(made)[:2] and self.ties.keep(source, made)
 
     def _layer(self, index: int, node: onnx.NodeProto, axis: int) -> bool:
         """A layer that makes a width: of its weight's first two axes `axis` has the outputs, the other the inputs."""
         x, weight = self._layer_input(node), self._weight(node, 1)
         if x is None or weight is None or weight.shape[1 - axis] != self.ties.extent(x):
             return False
-        out = self._made(index, weight.shape[axis])
+        out = self.ties.make(node.output[0], weight.shape[axis], index)
         self._note(index, 1, {axis: out, 1 - axis: x})
         bias = self._weight(node, 2)
         # A Gemm may have one value for all outputs, which is none of a channel.
         if bias is not None and bias.ndim and bias.shape[-1] == weight.shape[axis]:
             self._note(index, 2, {bias.ndim - 1: out})
-        self.ties.channels[node.output[0]] = out
         return True
 
     def _conv(self, index: int, node: onnx.NodeProto) -> bool:
@@ -140,9 +124,8 @@ class _Tracer:
             for place in range(1, len(node.input)):
                 self._note(index, place, {0: x})
             return self._pass(index, node)
-        out = self._made(index, weight.shape[0])
-        self.ties.fix((*x, *out), f"grouped convolution {node.name} ({groups} groups)")
-        self.ties.channels[node.output[0]] = out
+        reason = f"grouped convolution {node.name} ({groups} groups)"
+        self.ties.fix((*x, *self.ties.make(node.output[0], weight.shape[0], index)), reason)
         return True
 
     def _conv_transpose(self, index: int, node: onnx.NodeProto) -> bool:
@@ -171,37 +154,25 @@ class _Tracer:
     def _elementwise(self, index: int, node: onnx.NodeProto) -> bool:
         """Tie what is added or multiplied; a constant has a value for each channel, or one for all."""
         names, shape = self._activations(node), self._shape(node.output[0])
-        known = [self.ties.channels[name] for name in names if name in self.ties.channels]
-        if len(shape) < 2 or len(known) != len(names):
+        if len(shape) < 2 or any(len(self._shape(name)) != len(shape) for name in names):
             return False
-        wide = [channels for channels in known if self.ties.extent(channels) == shape[1]]
-        if not wide or any(len(self._shape(name)) != len(shape) for name in names):
+        if not self.ties.tie_all(names, node.output[0], shape[1], f"{node.op_type} ({node.name})"):
             return False
-        for channels in known:
-            if self.ties.extent(channels) == shape[1]:
-                self.ties.tie(wide[0], channels, f"{node.op_type} ({node.name})")
-            else:  # one channel for all
-                self.ties.fix(channels, f"{node.op_type} ({node.name}) spreads one channel over all")
+        channels = self.ties.channels[node.output[0]]
         for place in range(len(node.input)):
             constant = self._weight(node, place)
             if constant is not None:
                 axis = constant.ndim - (len(shape) - 1)  # shapes are lined up at their ends
                 if axis >= 0 and constant.shape[axis] > 1:
-                    self._note(index, place, {axis: wide[0]})
-        self.ties.channels[node.output[0]] = wide[0]
+                    self._note(index, place, {axis: channels})
         return True
 
     def _concat(self, index: int, node: onnx.NodeProto) -> bool:
-        axis = attribute(node, "axis", 0) % len(self._shape(node.output[0]))
-        parts = [self.ties.channels[name] for name in node.input if name in self.ties.channels]
-        if len(parts) != len(node.input) or axis == 0:
-            return False
-        if axis != 1:
-            for part in parts[1:]:
-                self.ties.tie(parts[0], part, f"Concat ({node.name})")
-            parts = parts[:1]
-        self.ties.channels[node.output[0]] = tuple(run for part in parts for run in part)
-        return True
+        made, shape = node.output[0], self._shape(node.output[0])
+        axis = attribute(node, "axis", 0) % len(shape)
+        if axis == 1:
+            return self.ties.join(node.input, made)
+        return axis != 0 and self.ties.tie_all(node.input, made, shape[1], f"Concat ({node.name})")
 
     def _pad(self, index: int, node: onnx.NodeProto) -> bool:
         return self._weight(node, 1) is not None and len(node.input) < 4 and self._pass(index, node)
@@ -223,20 +194,20 @@ class _Tracer:
 
     def _reshape(self, index: int, node: onnx.NodeProto) -> bool:
         """Images of any size to one axis, or axes of one pixel added and taken away."""
-        x, before, after = self._input(node), self._shape(node.input[0]), self._shape(node.output[0])
-        if x is None or len(before) < 2 or len(after) < 2 or before[0] != after[0]:
+        source, made = node.input[0], node.output[0]
+        before, after = self._shape(source), self._shape(made)
+        if len(before) < 2 or len(after) < 2 or before[0] != after[0]:
             return False
         pixels = int(np.prod(before[2:]))
         if before[1] == after[1] and (pixels == int(np.prod(after[2:])) == 1 or before == after):
-            out = x
+            followed = self.ties.keep(source, made)
         elif len(after) == 2 and after[1] == before[1] * pixels:
-            out = tuple(ChannelRun(run.width, run.times * pixels) for run in x)
+            followed = self.ties.spread(source, made, pixels)
         else:
             return False
-        if node.op_type == "Reshape":
+        if followed and node.op_type == "Reshape":
             self._note(index, 1, {})  # its constant names the number of channels, and is written anew
-        self.ties.channels[node.output[0]] = out
-        return True
+        return followed
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
