@@ -49,7 +49,7 @@ class WidthGroups:
 
     def __init__(self, model: Model) -> None:
         self.model, self.ties = model, trace(model)
-        self._sections = Sections(model)
+        self._sections = sections_of(model)
         made_by = self.ties.made_by
         numbers = sorted(made_by.keys() - self.ties.by_task, key=lambda number: min(made_by[number]))
         self.groups = [self._group(number) for number in numbers]
@@ -138,6 +138,12 @@ class WidthGroups:
         nodes = tuple(range(len(self.model.nodes)))
         section = Section(nodes, self.model.source, self.model.outputs[0])
         return Group("the whole model", 1, _WHOLE, (), (), (), section)
+
+
+def sections_of(model: Model) -> Sections:
+    """The sections of an ONNX model, by the places of its nodes."""
+    outputs = [tuple(filter(None, node.output)) for node in model.nodes]
+    return Sections([model.activations(node) for node in model.nodes], outputs, [model.source], model.outputs)
 
 
 def take_apart(model: Model, where: object) -> WidthGroups:

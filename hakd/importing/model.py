@@ -36,6 +36,10 @@ class Model:
     opsets: tuple[onnx.OperatorSetIdProto, ...]
     ir_version: int
 
+    def activations(self, node: onnx.NodeProto) -> list[str]:
+        """What goes into a node apart from constants, in order; a tensor that it takes twice is there twice."""
+        return [name for name in node.input if name and name not in self.constants]
+
 
 def load_model(path: str | os.PathLike, batch: int = 1, image: Sequence[int] | None = None) -> Model:
     """Read a model.

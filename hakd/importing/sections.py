@@ -1,16 +1,14 @@
-"""Sections of a model with one way in and one way out: what can be cut out and timed by itself."""
+"""Sections of a network with one way in and one way out: what can be cut out and timed by itself."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-
-from hakd.importing.model import Model
 
 _EXIT = ""  # a place after all outputs
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a model: its nodes' places in the model, in order, and the tensors where it begins and ends."""
+    """A part of a network: its nodes by number, in order, and the tensors where it begins and ends."""
 
     nodes: tuple[int, ...]
     source: str
@@ -18,22 +16,31 @@ class Section:
 
 
 class Sections:
-    """Finds sections of one model. Tensors are the places of the graph; a constant is none."""
+    """Finds sections of one network, whose nodes are numbered in order. Tensors are the places of the graph.
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.inputs = [
-            tuple(dict.fromkeys(name for name in node.input if name and name not in model.constants))
-            for node in model.nodes
-        ]
-        self.outputs = [tuple(name for name in node.output if name) for node in model.nodes]
+    Args:
+        inputs: of each node, the activations that it takes; constants are left out.
+        outputs: of each node, the tensors that it makes.
+        sources: tensors that the network starts from.
+        exits: tensors that it gives.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Iterable[str]],
+        outputs: Sequence[Iterable[str]],
+        sources: Iterable[str],
+        exits: Iterable[str],
+    ) -> None:
+        self.inputs = [tuple(dict.fromkeys(names)) for names in inputs]
+        self.outputs = [tuple(names) for names in outputs]
         self.maker = {name: index for index, made in enumerate(self.outputs) for name in made}
         self.users: dict[str, list[int]] = {}
         for index, names in enumerate(self.inputs):
             for name in names:
                 self.users.setdefault(name, []).append(index)
-        self.exits = frozenset(model.outputs)
-        order = [model.source, *(name for made in self.outputs for name in made)]
+        self.exits = frozenset(exits)
+        order = [*sources, *(name for made in self.outputs for name in made)]
         self._before = _tree(order, self._sources)
         self._after = _tree(order[::-1], self._targets)
 
@@ -45,7 +52,7 @@ class Sections:
         return [*found, _EXIT] if name in self.exits or not found else found
 
     def around(self, nodes: Iterable[int]) -> Section | None:
-        """The smallest section around some nodes; None when they lead to several outputs of the model."""
+        """The smallest section around some nodes; None when they lead to several outputs of the network."""
         members = set(nodes)
         while True:
             sources, targets = self._borders(members)

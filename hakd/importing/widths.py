@@ -59,7 +59,7 @@ class _Tracer:
         self.ties.start(self.model.source, self.model.shapes[self.model.source][1])
         for index, node in enumerate(self.model.nodes):
             handler = self.handlers.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-            known = all(self._shape(name) for name in (*self._activations(node), *node.output[:1]))
+            known = all(self._shape(name) for name in (*self.model.activations(node), *node.output[:1]))
             if not known or handler is None or not handler(index, node):
                 self._opaque(node)
         for name in (self.model.source, *self.model.outputs):
@@ -71,14 +71,11 @@ class _Tracer:
     def _shape(self, name: str) -> tuple[int, ...]:
         return self.model.shapes.get(name, ())
 
-    def _activations(self, node: onnx.NodeProto) -> list[str]:
-        return [name for name in node.input if name and name not in self.model.constants]
-
     def _opaque(self, node: onnx.NodeProto) -> None:
         """An op that is not understood: the widths around it stay as they are."""
         reason = f"{node.op_type} ({node.name}) does not keep channels apart in a way that is followed"
         made = {name: self._shape(name)[1] for name in node.output if len(self._shape(name)) > 1}
-        self.ties.fix_between(self._activations(node), made, reason)
+        self.ties.fix_between(self.model.activations(node), made, reason)
 
     def _input(self, node: onnx.NodeProto) -> Channels | None:
         return self.ties.channels.get(node.input[0]) if node.input else None
@@ -153,7 +150,7 @@ class _Tracer:
 
     def _elementwise(self, index: int, node: onnx.NodeProto) -> bool:
         """Tie what is added or multiplied; a constant has a value for each channel, or one for all."""
-        names, shape = self._activations(node), self._shape(node.output[0])
+        names, shape = self.model.activations(node), self._shape(node.output[0])
         if len(shape) < 2 or any(len(self._shape(name)) != len(shape) for name in names):
             return False
         if not self.ties.tie_all(names, node.output[0], shape[1], f"{node.op_type} ({node.name})"):
