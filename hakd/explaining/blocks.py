@@ -10,10 +10,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hakd.importing.model import Model
-from hakd.importing.sections import Section
 from hakd.importing.ties import ChannelTies
 from hakd.importing.widths import NORMS, attribute
 from hakd.networks.onnx_model import stand_in
+from hakd.records.sections import Section
 
 LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 _VARIANCE = 4  # place of the running variance among a batch norm's inputs, never negative

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from hakd.boards import Device, Point
 from hakd.explaining.blocks import LAYERS, Block, is_grouped
 from hakd.importing.model import Model
-from hakd.importing.sections import Section, Sections
 from hakd.importing.widths import NORMS, UNARY, trace
 from hakd.records.errors import HakdError
+from hakd.records.sections import Section, Sections
 
 _ACTIVATIONS = UNARY | NORMS
 _REASONS = 3  # that are named where nothing can be changed

@@ -1,16 +1,28 @@
 """The known families: from a network's settings to its specification, and from widths to its description."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from hakd.networks import densenet, mobilenet
+from hakd.importing.labels import WidthGroup, labelled
+from hakd.networks import densenet, mobilenet, mobilenetv2, resnet, vgg16, wrn
+from hakd.networks.layers import STEMS
+from hakd.ops.op import TooSmall
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.graph import Graph
 
-FAMILIES: dict[str, ModuleType] = {"mobilenet": mobilenet, "densenet": densenet}
-_SMALLEST_SIZE = {"mobilenet": 8, "densenet": 4}
+FAMILIES: dict[str, ModuleType] = {
+    "mobilenet": mobilenet,
+    "mobilenetv2": mobilenetv2,
+    "resnet": resnet,
+    "wrn": wrn,
+    "vgg16": vgg16,
+    "densenet": densenet,
+}
+_LARGEST = 1024  # pixels along a side that are tried for a remedy
 
 
 def network_spec(
@@ -37,27 +49,77 @@ def network_spec(
         raise HakdError(
             f"{family} has no such option", where=where, key=f"{key}.{unknown[0]}", remedy=f"It knows {known}"
         )
-    if size < _SMALLEST_SIZE[family]:
-        raise HakdError(
-            f"{size} pixels are too few",
-            where=where,
-            key=f"{key}.input_size",
-            remedy=f"Use at least {_SMALLEST_SIZE[family]}",
-        )
     defaults = FAMILIES[family].OPTIONS
     options = {key: type(default)(options.get(key, default)) for key, default in defaults.items()}  # 1 is 1.0
+    if options.get("stem", STEMS[0]) not in STEMS:
+        remedy = f"Use {' or '.join(STEMS)}"
+        raise HakdError(f"no stem {options['stem']!r}", where=where, key=f"{key}.stem", remedy=remedy)
     spec = NetworkSpec(name, family, channels, size, num_classes, options)
     try:
-        full_widths(spec)
+        full_graph(spec)
+    except TooSmall as error:
+        remedy = f"Use at least {_smallest(spec)} pixels along each side"
+        raise HakdError(str(error), where=where, key=f"{key}.input_size", remedy=remedy) from None
     except ValueError as error:
         problem, _, remedy = str(error).partition(": ")
         raise HakdError(problem, where=where, key=key, remedy=remedy.capitalize()) from None
     return spec
 
 
+def _smallest(spec: NetworkSpec) -> int:
+    """The least side of a square image that the network takes."""
+    for side in range(1, _LARGEST):
+        try:
+            _checked(replace(spec, input_size=side))
+        except TooSmall:
+            continue
+        return side
+    return _LARGEST
+
+
+def _checked(spec: NetworkSpec) -> Graph:
+    """The network at full width, its layers labelled by themselves.
+
+    Raises:
+        TooSmall: a window finds no pixel, or more than one strided tile sees a single pixel.
+        ValueError: options that do not exist together.
+    """
+    height, width = spec.image
+    graph = FAMILIES[spec.family].build(spec.input_channels, spec.image, spec.num_classes, **spec.options)
+    wasted = {
+        op.tile
+        for op in graph.ops
+        if max(op.stride) > 1 and min(graph.tensors[op.inputs[0]].size, default=2) == 1
+    }
+    if len(wasted) > 1:
+        words = f"images of {height} x {width} pixels are too small for the strides of {spec.family}"
+        raise TooSmall(words)
+    return graph
+
+
+def full_graph(spec: NetworkSpec) -> Graph:
+    """The network at full width, its channels labelled by width group.
+
+    Raises:
+        TooSmall: an image too small for it.
+        ValueError: options that do not exist together.
+    """
+    return _labelled(spec)[0]
+
+
+def width_groups(spec: NetworkSpec) -> tuple[WidthGroup, ...]:
+    """All width groups, those that are fixed with their reason."""
+    return _labelled(spec)[1]
+
+
+@lru_cache(maxsize=64)
+def _labelled(spec: NetworkSpec) -> tuple[Graph, tuple[WidthGroup, ...]]:
+    return labelled(_checked(spec))
+
+
 def full_widths(spec: NetworkSpec) -> dict[str, int]:
     """Unpruned widths of all groups, in network order."""
-    return FAMILIES[spec.family].full_widths(**spec.options)
+    return full_graph(spec).groups()
 
 
 def full_architecture(spec: NetworkSpec) -> Architecture:
@@ -86,5 +148,4 @@ def build_graph(architecture: Architecture) -> Graph:
     for group, channels in widths.items():
         if not 1 <= channels <= full[group]:
             raise HakdError(f"width {channels} is not in 1..{full[group]}", where=spec.name, key=group)
-    build = FAMILIES[spec.family].build
-    return build(widths, spec.input_channels, spec.input_size, spec.num_classes, **spec.options)
+    return full_graph(spec).at(widths)

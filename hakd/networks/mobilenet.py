@@ -1,39 +1,27 @@
-"""MobileNet v1 for small images: a stem and 13 depthwise-separable blocks.
+"""MobileNet v1 (Howard et al. 2017): a stem and 13 depthwise-separable blocks.
 
-The first convolution has stride 1; blocks 2, 4, 6 and 12 have stride 2 (the CIFAR form of Turner et al. 2018).
-Width groups: the stem and each pointwise output; a depthwise convolution takes its input's group.
+The stem has stride 1 for small images (the CIFAR form of Turner et al. 2018) and 2 for large ones; blocks 2, 4, 6 and
+12 have stride 2. Width groups: the stem and each pointwise output; a depthwise convolution takes its input's group.
 """
 
-from collections.abc import Mapping
-
-from hakd.records.graph import Builder, Graph, Segment
+from hakd.networks.layers import conv_norm, norm_act, scaled
+from hakd.ops.op import Sides
+from hakd.ops.tensors import Segment
+from hakd.records.graph import Builder, Graph
 
 _OUTPUTS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDE_2 = (2, 4, 6, 12)
-OPTIONS = {"multiplier": 1.0}
+OPTIONS = {"multiplier": 1.0, "stem": "small"}
 
 
-def full_widths(multiplier: float = 1.0) -> dict[str, int]:
-    """Widths of all groups at a width multiplier."""
-    widths = {"stem": 32} | {f"block{i}": out for i, out in enumerate(_OUTPUTS, start=1)}
-    return {group: max(1, int(channels * multiplier)) for group, channels in widths.items()}
-
-
-def build(
-    widths: Mapping[str, int], channels: int, size: int, num_classes: int, multiplier: float = 1.0
-) -> Graph:
-    """The network at `widths` for `channels` x `size` x `size` images."""
+def build(channels: int, size: Sides, num_classes: int, multiplier: float, stem: str) -> Graph:
+    """The network at full width for images of `channels` x `size`."""
     b = Builder(channels, size)
     b.tile = "stem"
-    x = _conv_bn_relu(b, b.input, "stem", Segment("stem", widths["stem"]), 3)
-    for i in range(1, len(_OUTPUTS) + 1):
+    x = conv_norm(b, b.input, "stem", Segment("stem", scaled(32, multiplier)), 3, 1 if stem == "small" else 2)
+    for i, out in enumerate(_OUTPUTS, start=1):
         b.tile = name = f"block{i}"
         x = b.depthwise(x, f"{name}.depthwise.conv", 3, stride=2 if i in _STRIDE_2 else 1)
-        x = b.relu(b.batch_norm(x, f"{name}.depthwise.norm"), f"{name}.depthwise.relu")
-        x = _conv_bn_relu(b, x, f"{name}.pointwise", Segment(name, widths[name]), 1)
-    b.tile = "head"
-    return b.graph(b.linear(b.global_avg_pool(x, "head.pool"), "head.linear", num_classes))
-
-
-def _conv_bn_relu(b: Builder, x: str, name: str, out: Segment, kernel: int) -> str:
-    return b.relu(b.batch_norm(b.conv(x, f"{name}.conv", out, kernel), f"{name}.norm"), f"{name}.relu")
+        x = norm_act(b, x, f"{name}.depthwise")
+        x = conv_norm(b, x, f"{name}.pointwise", Segment(name, scaled(out, multiplier)), 1)
+    return b.graph(b.head(x, num_classes))

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from hakd.records.graph import Graph, Op, width
+from hakd.ops.kinds import KINDS
+from hakd.records.graph import Graph
 
 Tap = Callable[[str, torch.Tensor], torch.Tensor]
 
@@ -18,36 +18,26 @@ class Network(nn.Module):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
-        self._layers: dict[str, nn.Module] = {}  # the same modules by op name, without the walk over the dots
+        self._calls: dict[str, Callable[..., torch.Tensor]] = {}  # by op name, without the walk over the dots
         for op in graph.ops:
-            layer = _layer(graph, op)
-            if layer is not None:
-                self._layers[op.name] = layer
-                _attach(self, op.name.split("."), layer)
+            call = self._calls[op.name] = KINDS[op.kind].torch(graph.placed(op))
+            if isinstance(call, nn.Module):
+                _attach(self, op.name.split("."), call)
         self.to(memory_format=torch.channels_last)  # a training step takes 0.7-0.8 of the time (benchmarks/)
 
     def forward(self, x: torch.Tensor, tap: Tap | None = None) -> torch.Tensor:
-        """Logits (N, classes) of images (N, C, S, S)."""
-        values = {self.graph.inputs[0]: x.contiguous(memory_format=torch.channels_last)}
+        """Logits (N, classes) of images (N, C, H, W)."""
+        if x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        values = {self.graph.inputs[0]: x}
         last_use = {name: op.name for op in self.graph.ops for name in op.inputs}
         for op in self.graph.ops:
-            out = self._run(op, [values[name] for name in op.inputs])
+            out = self._calls[op.name](*[values[name] for name in op.inputs])
             values[op.output] = out if tap is None else tap(op.output, out)
             for name in op.inputs:
                 if last_use[name] == op.name:
                     values.pop(name, None)
         return values[self.graph.output]
-
-    def _run(self, op: Op, inputs: list[torch.Tensor]) -> torch.Tensor:
-        if op.name in self._layers:
-            return self._layers[op.name](inputs[0])
-        if op.kind == "relu":
-            return F.relu(inputs[0])
-        if op.kind == "concat":
-            return torch.cat(inputs, dim=1)
-        if op.kind == "avg_pool":
-            return F.avg_pool2d(inputs[0], op.kernel, op.stride)
-        return inputs[0].mean(dim=(2, 3))  # global_avg_pool
 
 
 def _attach(parent: nn.Module, path: list[str], layer: nn.Module) -> None:
@@ -57,23 +47,6 @@ def _attach(parent: nn.Module, path: list[str], layer: nn.Module) -> None:
             parent.add_module(part, nn.Module())
         parent = getattr(parent, part)
     parent.add_module(path[-1], layer)
-
-
-def _layer(graph: Graph, op: Op) -> nn.Module | None:
-    ins = width(graph.tensors[op.inputs[0]].channels)
-    outs = width(graph.tensors[op.output].channels)
-    if op.kind == "conv":
-        groups = ins if op.depthwise else 1
-        conv = nn.Conv2d(ins, outs, op.kernel, op.stride, op.padding, groups=groups, bias=op.bias)
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        return conv
-    if op.kind == "batch_norm":
-        return nn.BatchNorm2d(ins)
-    if op.kind == "linear":
-        linear = nn.Linear(ins, outs, bias=op.bias)
-        nn.init.zeros_(linear.bias)
-        return linear
-    return None
 
 
 def new_network(graph: Graph, seed: int) -> Network:

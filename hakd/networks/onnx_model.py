@@ -4,17 +4,17 @@ One writer serves whole candidates, tiles and decision blocks, so that what is t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hakd.records.graph import Graph, Op, fold_batch_norm, width
+from hakd.ops.batch_norm import epsilon
+from hakd.ops.kinds import KINDS
+from hakd.records.graph import Graph, fold_batch_norm
 
 OPSET = 17
 IR_VERSION = 8
-EPSILON = 1e-5  # torch's default for batch norm
 Weights = Mapping[str, np.ndarray]
 
 
@@ -24,19 +24,23 @@ def fold_weights(graph: Graph, weights: Weights) -> tuple[Graph, dict[str, np.nd
     Computed in float64 and rounded once.
     """
     folded, pairs = fold_batch_norm(graph)
+    norms = {op.name: op for op in graph.ops if op.kind == "batch_norm"}
+    before = {op.name: op for op in graph.ops}
     out = {}
     for op in folded.ops:
-        for name in folded.parameter_axes(op):
+        for name, axes in folded.parameter_axes(op).items():
             key = f"{op.name}.{name}"
             if op.name not in pairs:
                 out[key] = np.asarray(weights[key], dtype=np.float32)
                 continue
             norm = {p: weights[f"{pairs[op.name]}.{p}"].astype(np.float64) for p in _NORM}
-            scale = norm["weight"] / np.sqrt(norm["running_var"] + EPSILON)
+            eps = epsilon(graph.placed(norms[pairs[op.name]]))
+            scale = norm["weight"] / np.sqrt(norm["running_var"] + eps)
             if name == "weight":
-                out[key] = (weights[key] * scale.reshape(-1, 1, 1, 1)).astype(np.float32)
+                out[key] = (weights[key] * scale.reshape(-1, *[1] * (len(axes) - 1))).astype(np.float32)
             else:
-                out[key] = (norm["bias"] - norm["running_mean"] * scale).astype(np.float32)
+                own = weights[key].astype(np.float64) if before[op.name].bias else 0.0
+                out[key] = (norm["bias"] + (own - norm["running_mean"]) * scale).astype(np.float32)
     return folded, out
 
 
@@ -78,7 +82,8 @@ def to_onnx(graph: Graph, weights: Weights, batch: int | str = 1) -> onnx.ModelP
     nodes, names = [], {source: "input"}
     for op in graph.ops:
         ins = [names.get(name, name) for name in op.inputs]
-        nodes.extend(_nodes(graph, op, ins))
+        parameters = [f"{op.name}.{name}" for name in graph.parameter_axes(op)]
+        nodes.extend(KINDS[op.kind].onnx(graph.placed(op), ins, parameters))
     shapes = [
         helper.make_tensor_value_info(
             names.get(name, name), TensorProto.FLOAT, (batch, *graph.tensors[name].shape)
@@ -91,37 +96,3 @@ def to_onnx(graph: Graph, weights: Weights, batch: int | str = 1) -> onnx.ModelP
     ]
     body = helper.make_graph(nodes, "hakd", shapes[:1], shapes[1:], arrays)
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-
-
-def _nodes(graph: Graph, op: Op, ins: list[str]) -> list[onnx.NodeProto]:
-    """The node or nodes of one op; parameters are initialisers named like torch's."""
-    parameters = [f"{op.name}.{name}" for name in graph.parameter_axes(op)]
-    if op.kind == "conv":
-        groups = width(graph.tensors[op.inputs[0]].channels) if op.depthwise else 1
-        attributes: dict[str, Any] = {
-            "kernel_shape": [op.kernel] * 2,
-            "strides": [op.stride] * 2,
-            "pads": [op.padding] * 4,
-            "group": groups,
-        }
-        return [helper.make_node("Conv", ins + parameters, [op.output], op.name, **attributes)]
-    if op.kind == "batch_norm":
-        return [
-            helper.make_node("BatchNormalization", ins + parameters, [op.output], op.name, epsilon=EPSILON)
-        ]
-    if op.kind == "relu":
-        return [helper.make_node("Relu", ins, [op.output], op.name)]
-    if op.kind == "concat":
-        return [helper.make_node("Concat", ins, [op.output], op.name, axis=1)]
-    if op.kind == "avg_pool":
-        window: dict[str, Any] = {"kernel_shape": [op.kernel] * 2, "strides": [op.stride] * 2}
-        return [helper.make_node("AveragePool", ins, [op.output], op.name, **window)]
-    if op.kind == "global_avg_pool":
-        mean = f"{op.name}.mean"
-        return [
-            helper.make_node("GlobalAveragePool", ins, [mean], mean),
-            helper.make_node("Flatten", [mean], [op.output], op.name),
-        ]
-    if op.kind == "linear":
-        return [helper.make_node("Gemm", ins + parameters, [op.output], op.name, transB=1)]
-    raise ValueError(f"no ONNX form for {op.kind}")

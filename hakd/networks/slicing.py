@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hakd.records.graph import Axis, Graph
+from hakd.ops.tensors import Axis
+from hakd.records.graph import Graph
 
 Keep = Mapping[str, np.ndarray]
 
@@ -16,8 +17,10 @@ def axis_index(axis: Axis, keep: Keep) -> np.ndarray:
     parts, offset = [], 0
     for segment in axis:
         kept = keep.get(segment.group) if segment.group is not None else None
-        parts.append(offset + (np.arange(segment.size) if kept is None else np.asarray(kept)))
-        offset += segment.size
+        channels = np.arange(segment.size) if kept is None else np.asarray(kept)
+        places = channels[:, None] * segment.times + np.arange(segment.times)
+        parts.append(offset + places.reshape(-1))
+        offset += segment.size * segment.times
     return np.concatenate(parts)
 
 

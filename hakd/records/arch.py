@@ -1,7 +1,7 @@
 """What an architecture is: a network family with its options, and the widths of its groups."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,18 +11,33 @@ from hakd.records.files import digest, read_json, write_json
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network at full width: its name in the study, family, options, input (channels, size) and classes."""
+    """A network at full width: its name in the study, family, options, input (channels, size) and classes.
+
+    `input_size` is one number for a square image, else (height, width) in pixels.
+    """
 
     name: str
     family: str
     input_channels: int
-    input_size: int
+    input_size: int | Sequence[int]
     num_classes: int
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.input_size, int):
+            height, width = self.input_size
+            object.__setattr__(self, "input_size", height if height == width else (height, width))
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Height and width of an image in pixels."""
+        size = self.input_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {**asdict(self), "options": dict(self.options)}
+        size = self.input_size if isinstance(self.input_size, int) else list(self.input_size)
+        return {**asdict(self), "input_size": size, "options": dict(self.options)}
 
 
 @dataclass(frozen=True)

@@ -1,62 +1,24 @@
 """One op-level description of a network: shapes and names, no weights.
 
-The torch module, the ONNX exporter, the tile and block builder, the MAC counter and physical pruning all read this one
-description, so they cannot disagree. Every channel axis is labelled by the width group it belongs to.
+The torch module, the engines' models, the tile and block builder, the MAC counter and physical pruning all read this
+one description, so they cannot disagree. Every channel axis is labelled by the width group it belongs to. What an op
+kind does to shapes and channels is in `hakd.ops`.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
+from hakd.ops.batch_norm import STATISTICS
+from hakd.ops.kinds import KINDS
+from hakd.ops.op import Op, Placed, Sides, square
+from hakd.ops.tensors import Axis, Channels, Segment, Tensor, width
 from hakd.records.files import digest
+from hakd.records.sections import Sections
 
-
-@dataclass(frozen=True)
-class Segment:
-    """A run of channels that belong to one width group; `group` is None where the width is fixed."""
-
-    group: str | None
-    size: int
-
-
-Channels = tuple[Segment, ...]
-
-
-def width(channels: Channels) -> int:
-    """Number of channels of an axis."""
-    return sum(segment.size for segment in channels)
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An activation of one image: labelled channels by `size` x `size` pixels (`size` 0: a flat vector)."""
-
-    channels: Channels
-    size: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape without the batch axis."""
-        return (width(self.channels),) + ((self.size, self.size) if self.size else ())
-
-
-@dataclass(frozen=True)
-class Op:
-    """One operation: conv, batch_norm, relu, concat, avg_pool, global_avg_pool or linear."""
-
-    kind: str
-    name: str
-    inputs: tuple[str, ...]
-    output: str
-    tile: str
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
-    depthwise: bool = False
-    bias: bool = False
-
-
-Axis = Channels | int
+Size = int | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -77,22 +39,34 @@ class Graph:
                     found.setdefault(segment.group, segment.size)
         return found
 
+    def at(self, widths: Mapping[str, int]) -> "Graph":
+        """The same network at other widths (group -> channels); groups that are not among them keep theirs."""
+
+        def resized(channels: Channels) -> Channels:
+            return tuple(
+                replace(segment, size=widths[segment.group]) if segment.group in widths else segment
+                for segment in channels
+            )
+
+        tensors = {name: replace(t, channels=resized(t.channels)) for name, t in self.tensors.items()}
+        return replace(self, tensors=tensors)
+
+    def placed(self, op: Op) -> Placed:
+        """An op with the activations around it."""
+        return Placed(op, tuple(self.tensors[name] for name in op.inputs), self.tensors[op.output])
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Op, ...]]:
+        """The ops that take each tensor, in order."""
+        found: dict[str, tuple[Op, ...]] = {}
+        for op in self.ops:
+            for name in dict.fromkeys(op.inputs):
+                found[name] = (*found.get(name, ()), op)
+        return found
+
     def parameter_axes(self, op: Op) -> dict[str, tuple[Axis, ...]]:
         """Axes of each weight array of an op: labelled channels, or a plain size. Names are torch's."""
-        ins, outs = self.tensors[op.inputs[0]].channels, self.tensors[op.output].channels
-        if op.kind == "conv":
-            axes: dict[str, tuple[Axis, ...]] = {
-                "weight": (outs, 1 if op.depthwise else ins, op.kernel, op.kernel)
-            }
-        elif op.kind == "linear":
-            axes = {"weight": (outs, ins)}
-        elif op.kind == "batch_norm":
-            return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (outs,))
-        else:
-            return {}
-        if op.bias:
-            axes["bias"] = (outs,)
-        return axes
+        return KINDS[op.kind].axes(self.placed(op))
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every weight array, by `op.name + "." + parameter`."""
@@ -103,23 +77,13 @@ class Graph:
         }
 
     def params(self) -> int:
-        """Trainable parameters: convolution and linear weights and biases, batch-norm scale and shift."""
-        total = 0
-        for name, shape in self.parameter_shapes().items():
-            if not name.endswith(("running_mean", "running_var")):
-                size = 1
-                for axis in shape:
-                    size *= axis
-                total += size
-        return total
+        """Trainable parameters: weights and biases of layers, batch-norm scale and shift, learned slopes."""
+        shapes = self.parameter_shapes().items()
+        return sum(math.prod(shape) for name, shape in shapes if not name.endswith(STATISTICS))
 
     def op_macs(self, op: Op) -> int:
         """Multiply-accumulates of one op for one image; convolutions and linear layers only."""
-        ins, out = width(self.tensors[op.inputs[0]].channels), self.tensors[op.output]
-        if op.kind == "conv":
-            fan_in = 1 if op.depthwise else ins
-            return width(out.channels) * fan_in * op.kernel**2 * out.size**2
-        return width(out.channels) * ins if op.kind == "linear" else 0
+        return KINDS[op.kind].macs(self.placed(op))
 
     def macs(self) -> int:
         """Multiply-accumulates for one image; convolutions and linear layers only."""
@@ -146,24 +110,37 @@ class Graph:
         return {tile: self.subgraph(members) for tile, members in names.items()}
 
     def block(self, group: str) -> "Graph":
-        """The decision block of a width group: every op whose shape depends on that width, activations included.
+        """The decision block of a width group: every op whose shape depends on that width, and what lies between them.
 
-        Tensors a concatenation would only pass along are left out: a block starts at the ops that make the width
-        and ends with those that consume it.
+        It has one way in and one way out. Batch norm and activations behind it belong to it, for engines fuse them into
+        its last layer. Tensors a concatenation would only pass along are left out: a block starts at the ops that make
+        the width and ends with those that consume it.
+
+        Raises:
+            ValueError: no such group.
         """
         touches = {
             name
             for name, tensor in self.tensors.items()
             if any(segment.group == group for segment in tensor.channels)
         }
-        members, ends = [], set()
-        for op in self.ops:
-            if touches & {*op.inputs, op.output}:
-                members.append(op.name)
-                ends.add(op.output)
-            elif op.kind == "relu" and op.inputs[0] in ends:
-                members.append(op.name)
-        return self.subgraph(members)
+        members = [i for i, op in enumerate(self.ops) if touches & {*op.inputs, op.output}]
+        section = self._sections.around(members) if members else None
+        if section is None:
+            raise ValueError(f"no section of the network lies around {group}")
+        names, end = [self.ops[i].name for i in section.nodes], section.target
+        while end != self.output and len(after := self.consumers.get(end, ())) == 1:
+            if not KINDS[after[0].kind].pointwise:
+                break
+            names.append(after[0].name)
+            end = after[0].output
+        return self.subgraph(names)
+
+    @cached_property
+    def _sections(self) -> Sections:
+        return Sections(
+            [op.inputs for op in self.ops], [(op.output,) for op in self.ops], self.inputs, (self.output,)
+        )
 
     def shape_key(self) -> str:
         """Content hash of everything that shapes a measurement: ops, all widths, sizes; blind to names."""
@@ -172,29 +149,33 @@ class Graph:
         for op in self.ops:
             number[op.output] = len(number)
             inputs, shape = [number[name] for name in op.inputs], list(self.tensors[op.output].shape)
-            rows.append([op.kind, inputs, shape, op.kernel, op.stride, op.padding, op.depthwise, op.bias])
+            window = [square(side) for side in (op.kernel, op.stride, op.padding)]
+            more = {key: value for key, value in op.attributes.items() if key not in _IN_KEY}
+            rows.append([op.kind, inputs, shape, *window, op.depthwise, op.bias, *([more] if more else [])])
         return digest(rows, 16)
 
 
+_IN_KEY = ("kernel", "stride", "padding", "depthwise", "bias")
+
+
+FOLDED_INTO = ("conv", "linear")
+
+
 def fold_batch_norm(graph: Graph) -> tuple[Graph, dict[str, str]]:
-    """Fold each batch norm that alone consumes a convolution into it, as inference engines do.
+    """Fold each batch norm that alone consumes a convolution or linear layer into it, as inference engines do.
 
     Returns the folded graph (those convolutions get a bias) and the folded pairs {convolution: batch norm}.
     """
-    consumers: dict[str, list[Op]] = {}
-    for op in graph.ops:
-        for name in op.inputs:
-            consumers.setdefault(name, []).append(op)
     pairs: dict[str, str] = {}
     ops, gone = [], set()
     for op in graph.ops:
         if op.name in gone:
             continue
-        after = consumers.get(op.output, [])
-        if op.kind == "conv" and len(after) == 1 and after[0].kind == "batch_norm":
+        after = graph.consumers.get(op.output, ())
+        if op.kind in FOLDED_INTO and len(after) == 1 and after[0].kind == "batch_norm":
             pairs[op.name] = after[0].name
             gone.add(after[0].name)
-            op = replace(op, output=after[0].output, bias=True)
+            op = replace(op, output=after[0].output, attributes={**op.attributes, "bias": True})
         ops.append(op)
     keep = {*graph.inputs, *(op.output for op in ops)}
     tensors = {name: tensor for name, tensor in graph.tensors.items() if name in keep}
@@ -202,61 +183,109 @@ def fold_batch_norm(graph: Graph) -> tuple[Graph, dict[str, str]]:
 
 
 class Builder:
-    """Writes a graph op by op; each method returns the name of the tensor it makes."""
+    """Writes a graph op by op; each method returns the name of the tensor it makes.
 
-    def __init__(self, channels: int, size: int) -> None:
+    A layer's width is an int, which makes a group named like the layer, or a `Segment`: its own group's name and size,
+    or None and a size that is fixed.
+
+    Args:
+        channels: of the image.
+        size: height and width of the image in pixels, or one number for both.
+    """
+
+    def __init__(self, channels: int, size: Size) -> None:
         self._ops: list[Op] = []
         self.input = "input"
-        self.tensors = {self.input: Tensor((Segment(None, channels),), size)}
+        height_width = (size, size) if isinstance(size, int) else tuple(size)
+        self.tensors = {self.input: Tensor((Segment(None, channels),), height_width)}
         self.tile = ""
 
-    def _add(self, kind: str, name: str, inputs: tuple[str, ...], tensor: Tensor, **attributes: Any) -> str:
-        self.tensors[name] = tensor
-        self._ops.append(Op(kind, name, inputs, name, self.tile, **attributes))
+    def add(
+        self,
+        kind: str,
+        name: str,
+        inputs: str | Sequence[str],
+        made: Segment | int | None = None,
+        fixed: str = "",
+        **attributes: Any,
+    ) -> str:
+        """Any op of `hakd.ops.kinds`.
+
+        Args:
+            kind: of the op.
+            name: of the op and of the tensor that it makes.
+            inputs: tensors that it takes.
+            made: the width that a layer makes.
+            fixed: why this width cannot be changed.
+            attributes: of the kind.
+
+        Raises:
+            ValueError: inputs that it cannot take, e.g. an image too small for its window.
+        """
+        names = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+        op = Op(kind, name, names, name, self.tile, attributes, fixed)
+        segment = Segment(name, made) if isinstance(made, int) else made
+        self.tensors[name] = KINDS[kind].out(op, [self.tensors[one] for one in names], segment)
+        self._ops.append(op)
         return name
 
-    def conv(self, x: str, name: str, out: Segment, kernel: int, stride: int = 1) -> str:
-        """Convolution without bias, `same` padding at stride 1."""
-        size = -(-self.tensors[x].size // stride)
-        return self._add(
-            "conv", name, (x,), Tensor((out,), size), kernel=kernel, stride=stride, padding=kernel // 2
-        )
+    def conv(
+        self,
+        x: str,
+        name: str,
+        out: Segment | int,
+        kernel: int | Sides,
+        stride: int | Sides = 1,
+        **more: Any,
+    ) -> str:
+        """Convolution, without bias unless asked for; `same` padding at stride 1 unless another is given."""
+        more.setdefault("padding", _same(kernel))
+        return self.add("conv", name, x, out, kernel=kernel, stride=stride, **more)
 
-    def depthwise(self, x: str, name: str, kernel: int, stride: int = 1) -> str:
+    def depthwise(self, x: str, name: str, kernel: int | Sides, stride: int | Sides = 1) -> str:
         """Depthwise convolution: keeps the channels and their groups."""
-        tensor = Tensor(self.tensors[x].channels, -(-self.tensors[x].size // stride))
-        return self._add(
-            "conv", name, (x,), tensor, kernel=kernel, stride=stride, padding=kernel // 2, depthwise=True
-        )
+        padding = _same(kernel)
+        return self.add("conv", name, x, kernel=kernel, stride=stride, padding=padding, depthwise=True)
 
     def batch_norm(self, x: str, name: str) -> str:
         """Batch normalisation over the channels."""
-        return self._add("batch_norm", name, (x,), self.tensors[x])
+        return self.add("batch_norm", name, x)
 
     def relu(self, x: str, name: str) -> str:
         """Rectifier."""
-        return self._add("relu", name, (x,), self.tensors[x])
+        return self.add("relu", name, x)
 
-    def concat(self, xs: tuple[str, ...], name: str) -> str:
+    def concat(self, xs: Sequence[str], name: str) -> str:
         """Concatenation of channels."""
-        channels = tuple(segment for x in xs for segment in self.tensors[x].channels)
-        return self._add("concat", name, xs, Tensor(channels, self.tensors[xs[0]].size))
+        return self.add("concat", name, xs)
 
     def avg_pool(self, x: str, name: str) -> str:
         """2 x 2 average pooling."""
-        tensor = self.tensors[x]
-        return self._add(
-            "avg_pool", name, (x,), Tensor(tensor.channels, tensor.size // 2), kernel=2, stride=2
-        )
+        return self.add("avg_pool", name, x, kernel=2, stride=2)
+
+    def max_pool(self, x: str, name: str, kernel: int = 2, stride: int = 2, padding: int = 0) -> str:
+        """Maximum of each window."""
+        return self.add("max_pool", name, x, kernel=kernel, stride=stride, padding=padding)
 
     def global_avg_pool(self, x: str, name: str) -> str:
         """Mean over all pixels; flattens."""
-        return self._add("global_avg_pool", name, (x,), Tensor(self.tensors[x].channels, 0))
+        return self.add("global_avg_pool", name, x)
 
-    def linear(self, x: str, name: str, out: int) -> str:
+    def linear(self, x: str, name: str, out: Segment | int) -> str:
         """Fully connected layer with bias."""
-        return self._add("linear", name, (x,), Tensor((Segment(None, out),), 0), bias=True)
+        return self.add("linear", name, x, out, bias=True)
+
+    def head(self, x: str, num_classes: int) -> str:
+        """Mean over all pixels and the classifier: the last tile of most networks."""
+        self.tile = "head"
+        pooled = self.global_avg_pool(x, "head.pool")
+        return self.linear(pooled, "head.linear", Segment(None, num_classes))
 
     def graph(self, output: str) -> Graph:
         """The finished description."""
         return Graph(tuple(self._ops), self.tensors, (self.input,), output)
+
+
+def _same(kernel: int | Sides) -> int | Sides:
+    """Padding that keeps an image's size at stride 1, for odd kernels."""
+    return kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)

@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hakd.importing.sections import Section, Sections
+from hakd.records.sections import Section, Sections
 
 RESIDUAL = Sections(
     [["x"], ["a"], ["b"], ["c", "a"], ["d"]], [["a"], ["b"], ["c"], ["d"], ["y"]], sources=["x"], exits=["y"]

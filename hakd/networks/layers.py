@@ -1,0 +1,33 @@
+"""Parts that several families share."""
+
+from hakd.ops.op import Sides
+from hakd.ops.tensors import Segment
+from hakd.records.graph import Builder
+
+STEMS = ("small", "imagenet")
+
+
+def conv_norm(
+    b: Builder, x: str, name: str, out: Segment | int, kernel: int | Sides, stride: int = 1, act: str = "relu"
+) -> str:
+    """Convolution, batch norm and activation (none for an empty `act`): `{name}.conv`, `{name}.norm`, `{name}.{act}`."""
+    return norm_act(b, b.conv(x, f"{name}.conv", out, kernel, stride), name, act)
+
+
+def norm_act(b: Builder, x: str, name: str, act: str = "relu") -> str:
+    """Batch norm and activation: `{name}.norm`, `{name}.{act}`."""
+    x = b.batch_norm(x, f"{name}.norm")
+    return b.add(act, f"{name}.{act}", x) if act else x
+
+
+def stem(b: Builder, kind: str, out: Segment) -> str:
+    """The first tile: 3 x 3 at full size for small images; 7 x 7 with stride 2, norm, rectifier, 3 x 3 pool for large."""
+    b.tile = "stem"
+    if kind == "small":
+        return b.conv(b.input, "stem.conv", out, 3)
+    return b.max_pool(conv_norm(b, b.input, "stem", out, 7, 2), "stem.pool", 3, 2, 1)
+
+
+def scaled(channels: int, multiplier: float) -> int:
+    """A width times a multiplier, at least one channel."""
+    return max(1, int(channels * multiplier))
