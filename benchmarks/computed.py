@@ -140,10 +140,8 @@ def layers(graph: Graph) -> list[CostedLayer]:
         if op.kind in ("conv", "linear"):
             out = graph.tensors[op.output]
             cin, cout = width(graph.tensors[op.inputs[0]].channels), width(out.channels)
-            depthwise = (
-                op.depthwise and cout > 1
-            )  # of one channel it is a dense one, to ONNX and to the device
-            found.append(CostedLayer(cout, cin, op.kernel, max(1, out.size) ** 2, depthwise))
+            groups = cin if op.depthwise else 1
+            found.append(CostedLayer(cout, cin, op.kernel**2, max(1, out.size) ** 2, groups))
     return found
 
 

@@ -1,13 +1,16 @@
 """The cost model of a virtual device: what a graph would take, by a formula that anyone can compute.
 
-    dense convolution, linear layer   us_per_mmac * padded(cout) * cin * k * k * pixels / 1e6
-                                      * penalty_in, if cin is no multiple of tile_in
-                                      * factor of each hump whose range holds cout (ends included)
-    depthwise convolution             depthwise_us_per_mmac * c * k * k * pixels / 1e6
-    everything else                   nothing
-    a timed graph                     overhead_us + the sum
+    convolution, linear layer   us_per_mmac * g * padded(cout / g) * cin / g * area * pixels / 1e6
+                                * penalty_in, if cin / g is not a multiple of tile_in
+                                * factor of each hump whose range holds cout (ends included)
+    depthwise convolution       depthwise_us_per_mmac * cout * area * pixels / 1e6
+    everything else             nothing
+    a timed graph               overhead_us + the sum
 
-with padded(cout) = ceil(cout / tile_out) * tile_out and pixels = batch * h_out * w_out.
+with g the number of groups (1 where there are none), padded(n) = ceil(n / tile_out) * tile_out, area the product of the
+kernel's sizes along all its axes, and pixels those of a batch of outputs (of inputs for a transposed convolution). So
+each group is a convolution of its own, which pads its own outputs and reads its own inputs. A convolution is depthwise
+where each input channel is a group of its own, however many outputs it makes; of one channel it is dense.
 """
 
 from collections.abc import Iterable, Mapping
@@ -57,13 +60,26 @@ class Faults:
 
 @dataclass(frozen=True)
 class CostedLayer:
-    """A convolution or linear layer (kernel 1, one pixel); `pixels` counts batch x height x width of its output."""
+    """A convolution or linear layer.
+
+    Attributes:
+        cout: its outputs, of all groups together.
+        cin: its inputs, of all groups together.
+        area: product of the kernel's sizes, such as height x width; 1 for a linear layer.
+        pixels: batch x height x width of its output, or of its input for a transposed convolution.
+        groups: into which its channels are divided.
+    """
 
     cout: int
     cin: int
-    kernel: int
+    area: int
     pixels: int
-    depthwise: bool = False
+    groups: int = 1
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each input channel is a group of its own."""
+        return self.groups == self.cin > 1
 
 
 @dataclass(frozen=True)
@@ -86,11 +102,13 @@ class CostModel:
         return self.overhead_us + sum(map(self._layer_us, layers))
 
     def _layer_us(self, layer: CostedLayer) -> float:
-        area = layer.kernel**2 * layer.pixels / 1e6
+        places = layer.area * layer.pixels / 1e6
         if layer.depthwise:
-            return self.depthwise_us_per_mmac * layer.cout * area
-        cost = self.us_per_mmac * -(-layer.cout // self.tile_out) * self.tile_out * layer.cin * area
-        if layer.cin % self.tile_in:
+            return self.depthwise_us_per_mmac * layer.cout * places
+        cout, cin = layer.cout // layer.groups, layer.cin // layer.groups
+        # The sum over the groups: g times padded outputs and inputs / g is padded outputs and all inputs.
+        cost = self.us_per_mmac * -(-cout // self.tile_out) * self.tile_out * layer.cin * places
+        if cin % self.tile_in:
             cost *= self.penalty_in
         for hump in self.humps:
             if hump.out[0] <= layer.cout <= hump.out[1]:

@@ -71,7 +71,7 @@ def layers_of(model: bytes) -> list[CostedLayer]:
     """Convolutions and linear layers of an ONNX model, in order.
 
     Raises:
-        ValueError: no shapes, or a layer that the cost model does not know.
+        KeyError: no shapes, or a convolution whose weights are not in the model.
     """
     import onnx
 
@@ -84,24 +84,23 @@ def layers_of(model: bytes) -> list[CostedLayer]:
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     found = []
     for node in graph.node:
-        if node.op_type == "Conv":
-            cout, cin, *kernel = weights[node.input[1]]
-            batch, _, *size = shapes[node.output[0]]
-            if len(set(kernel)) != 1:
-                raise ValueError(f"{node.name}: only square kernels")
-            groups = cout if cin == 1 and _groups(node) == cout else 1
-            pixels = batch * math.prod(size)
-            if groups == 1 and _groups(node) != 1:
-                raise ValueError(f"{node.name}: groups that are not depthwise")
-            found.append(CostedLayer(cout, cin, kernel[0], pixels, depthwise=groups > 1))
+        if node.op_type in ("Conv", "ConvTranspose"):
+            found.append(_convolution(node, weights[node.input[1]], shapes))
         elif node.op_type in ("Gemm", "MatMul"):
             cout, cin = shapes[node.output[0]][-1], shapes[node.input[0]][-1]
             found.append(CostedLayer(cout, cin, 1, math.prod(shapes[node.output[0]][:-1])))
     return found
 
 
-def _groups(node: Any) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+def _convolution(node: Any, weight: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> CostedLayer:
+    """A convolution of any number of axes; a transposed one has its inputs first and works once for each of them."""
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    first, second, *kernel = weight
+    if node.op_type == "ConvTranspose":
+        cout, cin, (batch, _, *size) = second * groups, first, shapes[node.input[0]]
+    else:
+        cout, cin, (batch, _, *size) = first, second * groups, shapes[node.output[0]]
+    return CostedLayer(cout, cin, math.prod(kernel), batch * math.prod(size), groups)
 
 
 class Simulation:

@@ -9,13 +9,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from hakd.boards import Point
+from hakd.importing.groups import Group, WidthGroups
 from hakd.importing.model import Model
 from hakd.importing.ties import ChannelTies
-from hakd.importing.widths import NORMS, attribute
+from hakd.importing.widths import LAYERS, NORMS, attribute, is_grouped
 from hakd.networks.onnx_model import stand_in
 from hakd.records.sections import Section
 
-LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 _VARIANCE = 4  # place of the running variance among a batch norm's inputs, never negative
 
 
@@ -154,9 +155,16 @@ class Block:
         return np.array([after[0], -1, *after[2:]], dtype=np.int64)
 
 
-def is_grouped(node: onnx.NodeProto) -> bool:
-    """Whether a convolution is depthwise, or of groups otherwise."""
-    return node.op_type == "Conv" and attribute(node, "group", 1) != 1
+def block_of(width_groups: WidthGroups, group: Group, channels: int) -> Block:
+    """The decision block of a group at a width."""
+    assert group.section is not None, group.reason
+    return Block(width_groups.model, width_groups.ties, group.section, {group.number: channels})
+
+
+def block_point(width_groups: WidthGroups, group: Group, channels: int, curve: str = "") -> Point:
+    """The block of a group at a width, to be timed; its output is checked against onnxruntime on this machine."""
+    block, label = block_of(width_groups, group, channels), f"{group.name} = {channels}"
+    return Point(block.key(), label, block.model, block.output, block.input_shape, curve=curve)
 
 
 def _role(node: onnx.NodeProto, place: int, value: np.ndarray) -> str:

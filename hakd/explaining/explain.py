@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakd.explaining.groups import take_apart
 from hakd.explaining.report import report_groups, text, to_dict
 from hakd.explaining.timing import check_engine, time_groups
+from hakd.importing.groups import take_apart
 from hakd.importing.model import load_model
 from hakd.records.errors import HakdError
 from hakd.study.devices import Entry

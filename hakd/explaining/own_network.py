@@ -19,8 +19,8 @@ from typing import Any
 import pandas as pd
 
 from hakd.boards import open_board
-from hakd.explaining.groups import Group, take_apart
 from hakd.explaining.timing import check_engine, group_line, middle_block
+from hakd.importing.groups import Group, take_apart
 from hakd.importing.model import Model, load_model
 from hakd.latency_tables.build import SUFFIXES, SweepRequest, check_groups, write_swept
 from hakd.records.errors import HakdError

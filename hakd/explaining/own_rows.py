@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from hakd.boards import Device, Point
-from hakd.explaining.groups import WidthGroups
+from hakd.explaining.blocks import block_point
 from hakd.explaining.own_network import exported
 from hakd.explaining.timing import check_engine
+from hakd.importing.groups import WidthGroups
 from hakd.records.errors import HakdError
 
 AXES = 3  # of an image: channels, height, width
@@ -57,7 +58,7 @@ class OwnNetwork:
             group, channels = str(row.group), int(str(row.width))
             if group not in groups:
                 raise self._misfit("it has no such width group", group, device)
-            point = width_groups.point(groups[group], channels, device, curve=group)
+            point = block_point(width_groups, groups[group], channels, curve=group)
             if point.key != row.shape:
                 raise self._misfit(f"its block at width {channels} is another", group, device)
             points.append(point)

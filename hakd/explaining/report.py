@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hakd.explaining.groups import Group
 from hakd.explaining.timing import TimedGroups, told
+from hakd.importing.groups import Group
 from hakd.records.text import counted
 from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, has_step
 from hakd.staircase.features import describe

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hakd.boards import Board, Burst, Device, Point, open_board
-from hakd.explaining.groups import Group, WidthGroups
+from hakd.explaining.blocks import block_point
+from hakd.importing.groups import Group, WidthGroups
 from hakd.networks.engine_model import ONNX_ENGINES
 from hakd.records.errors import HakdError
 from hakd.staircase.curve import OPEN, TOGETHER, Curve, shape_from
@@ -90,11 +91,11 @@ AROUND = Mode(start, more, 6, told, told)
 def group_line(width_groups: WidthGroups, group: Group, mode: Mode, level: float | None, widest: int) -> Line:
     """A width group of a user's model, from one channel to `widest`."""
 
-    def block_point(channels: int, device: Device) -> Point:
-        return width_groups.point(group, channels, device, curve=group.name)
+    def point(channels: int, device: Device) -> Point:
+        return block_point(width_groups, group, channels, curve=group.name)
 
     around = width_groups.neighbours(group)
-    return Line(level, group.name, group.name, mode, group.width, widest, around, block_point)
+    return Line(level, group.name, group.name, mode, group.width, widest, around, point)
 
 
 def middle_block(lines: Sequence[Line], device: Device) -> Point:
@@ -154,7 +155,7 @@ def _whole_ms(
     whole = width_groups.whole()
     if whole is None:
         return None
-    point = width_groups.point(whole, whole.width, board.device)
+    point = block_point(width_groups, whole, whole.width)
     bursts: dict[str, list[Burst]] = {}
     collect(bursts, board, [point], measuring, "explain", reference)
     if not bursts.get(point.key):

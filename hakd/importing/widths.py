@@ -16,6 +16,7 @@ from onnx import helper
 from hakd.importing.model import Model
 from hakd.importing.ties import Channels, ChannelTies
 
+LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 UNARY = frozenset((
     "Abs", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Neg",
     "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
@@ -205,6 +206,11 @@ class _Tracer:
         if followed and node.op_type == "Reshape":
             self._note(index, 1, {})  # its constant names the number of channels, and is written anew
         return followed
+
+
+def is_grouped(node: onnx.NodeProto) -> bool:
+    """Whether a convolution is depthwise, or of groups otherwise."""
+    return node.op_type == "Conv" and attribute(node, "group", 1) != 1
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

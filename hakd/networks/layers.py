@@ -10,7 +10,7 @@ STEMS = ("small", "imagenet")
 def conv_norm(
     b: Builder, x: str, name: str, out: Segment | int, kernel: int | Sides, stride: int = 1, act: str = "relu"
 ) -> str:
-    """Convolution, batch norm and activation (none for an empty `act`): `{name}.conv`, `{name}.norm`, `{name}.{act}`."""
+    """Convolution, batch norm and activation (none for an empty `act`), named `{name}.conv`, `.norm` and `.{act}`."""
     return norm_act(b, b.conv(x, f"{name}.conv", out, kernel, stride), name, act)
 
 
@@ -21,7 +21,7 @@ def norm_act(b: Builder, x: str, name: str, act: str = "relu") -> str:
 
 
 def stem(b: Builder, kind: str, out: Segment) -> str:
-    """The first tile: 3 x 3 at full size for small images; 7 x 7 with stride 2, norm, rectifier, 3 x 3 pool for large."""
+    """The first tile: for small images 3 x 3 alone; for large ones 7 x 7 with stride 2, norm, rectifier and a pool."""
     b.tile = "stem"
     if kind == "small":
         return b.conv(b.input, "stem.conv", out, 3)

@@ -13,8 +13,9 @@ from torch import nn
 from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
-from hakd.explaining.groups import WidthGroups
+from hakd.explaining.blocks import block_of
 from hakd.explaining.timing import ceiling
+from hakd.importing.groups import WidthGroups
 from hakd.importing.model import load_model
 from hakd.staircase.curve import line_shape
 
@@ -91,7 +92,8 @@ def true_us(width_groups: WidthGroups, name: str, model: dict) -> dict[int, floa
     group = next(one for one in width_groups.groups if one.name == name)
     cost = cost_model_from(model)
     return {
-        w: cost.cost_us(layers_of(width_groups.block(group, w))) for w in range(1, ceiling(group.width) + 1)
+        w: cost.cost_us(layers_of(block_of(width_groups, group, w).model()))
+        for w in range(1, ceiling(group.width) + 1)
     }
 
 

@@ -17,8 +17,9 @@ from hakd.boards.cost_model import cost_model_from
 from hakd.boards.virtual import layers_of
 from hakd.cli import main
 from hakd.commands.common import FINDING, FINE, USAGE
-from hakd.explaining.groups import WidthGroups
+from hakd.explaining.blocks import block_of
 from hakd.explaining.own_network import exported
+from hakd.importing.groups import WidthGroups
 from hakd.records.code import CHECKOUT
 from hakd.records.tables import read_table
 from hakd.staircase.curve_rows import curves_from_table
@@ -105,7 +106,9 @@ def test_every_width_of_every_group_is_in_the_table(project):
     width_groups = WidthGroups(exported("mine.nets:small", (3, 16, 16)))
     inner = next(group for group in width_groups.groups if group.name == "inner")
     cost = cost_model_from(MODEL)
-    truth = [cost.cost_us(layers_of(width_groups.block(inner, width))) / 1e3 for width in curve.widths]
+    truth = [
+        cost.cost_us(layers_of(block_of(width_groups, inner, width).model())) / 1e3 for width in curve.widths
+    ]
     assert list(curve.latency_ms) == pytest.approx(truth, rel=1e-3)
     said = done.stdout.splitlines()
     assert said[0].startswith(

@@ -11,10 +11,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from hakd.boards import Device
 from hakd.boards.virtual import layers_of
 from hakd.cli import parser
-from hakd.explaining.groups import Group, WidthGroups, take_apart
+from hakd.explaining.blocks import block_of, block_point
+from hakd.importing.groups import Group, WidthGroups, take_apart
 from hakd.importing.model import load_model
 from hakd.networks.families import build_graph, full_widths
 from hakd.networks.onnx_model import fold_weights, stand_in_weights, to_onnx
@@ -25,7 +25,6 @@ from tests.unit.builders import SPECS
 from tests.unit.command import HEAVY, loaded, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's older exporter
-DEVICE = Device("here")
 
 
 class Residual(nn.Module):
@@ -166,8 +165,8 @@ def test_a_block_at_another_width_is_that_of_a_network_exported_at_it(network, n
         theirs = taken_apart(network(**{key: other}), tmp_path)
         same = next(one for one in theirs.groups if one.producers == found.producers)
         assert same.width == other
-        assert ours.point(found, other, DEVICE).key == theirs.point(same, other, DEVICE).key
-        assert ours.block(found, other) == theirs.block(same, other)
+        assert block_point(ours, found, other).key == block_point(theirs, same, other).key
+        assert block_of(ours, found, other).model() == block_of(theirs, same, other).model()
 
 
 def test_what_is_flattened_reshaped_and_scaled_follows_its_width(tmp_path):
@@ -175,12 +174,12 @@ def test_what_is_flattened_reshaped_and_scaled_follows_its_width(tmp_path):
     assert [one.width for one in found.groups] == [6, 7, 9, 7]
     wider = taken_apart(Flat(hidden=12), tmp_path)
     hidden, theirs = group(found, "first"), group(wider, "first")
-    assert found.point(hidden, 12, DEVICE).key != found.point(hidden, 9, DEVICE).key
-    assert [layer.cout for layer in layers_of(found.block(hidden, 12))] == [12, 7]
-    assert [layer.cout for layer in layers_of(wider.block(theirs, 12))] == [12, 10]
+    assert block_point(found, hidden, 12).key != block_point(found, hidden, 9).key
+    assert [layer.cout for layer in layers_of(block_of(found, hidden, 12).model())] == [12, 7]
+    assert [layer.cout for layer in layers_of(block_of(wider, theirs, 12).model())] == [12, 10]
     for one in found.groups:
         for width in (1, one.width, one.width + 5):
-            model = onnx.load_from_string(found.block(one, width))
+            model = onnx.load_from_string(block_of(found, one, width).model())
             onnx.checker.check_model(model)
             onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
             out = onnxruntime.InferenceSession(model.SerializeToString()).run(
@@ -211,7 +210,7 @@ def test_a_candidate_of_a_study_has_the_groups_and_blocks_that_its_sweep_times(f
             assert ours.width == widths[name] and not ours.reason
             wanted = layers_of(to_onnx(block, stand_in_weights(block)).SerializeToString())
             width = min(channels, full_widths(spec)[name])
-            assert layers_of(found.block(ours, width)) == wanted
+            assert layers_of(block_of(found, ours, width).model()) == wanted
 
 
 def test_equal_blocks_are_one_point_whatever_they_are_called(tmp_path):
@@ -227,8 +226,8 @@ def test_equal_blocks_are_one_point_whatever_they_are_called(tmp_path):
     found = taken_apart(Twice(), tmp_path)
     left, right = group(found, "/left/conv1"), group(found, "/right/conv1")
     assert left != right
-    assert found.point(left, 12, DEVICE).key == found.point(right, 12, DEVICE).key
-    assert found.point(left, 12, DEVICE).key != found.point(right, 13, DEVICE).key
+    assert block_point(found, left, 12).key == block_point(found, right, 12).key
+    assert block_point(found, left, 12).key != block_point(found, right, 13).key
 
 
 def test_names_of_layers_are_those_of_the_file(tmp_path):
@@ -289,7 +288,7 @@ def test_a_width_of_which_two_outputs_are_made_is_not_examined(tmp_path):
 def test_the_batch_is_the_devices(tmp_path):
     path = save(resnet(), tmp_path, input_names=["x"], dynamic_axes={"x": {0: "n"}})
     found = WidthGroups(load_model(path, batch=3))
-    point = found.point(found.groups[0], 4, DEVICE)
+    point = block_point(found, found.groups[0], 4)
     assert point.input_shape[0] == 3
     x = np.ones(point.input_shape, np.float32)
     assert point.reference(x).shape[0] == 3
@@ -311,7 +310,7 @@ def test_a_batch_that_the_file_fixes_is_replaced_in_its_reshapes_too(tmp_path):
         (g.name, g.width, g.reason) for g in three.groups
     ]
     found = group(three, "first")
-    point = three.point(found, 11, DEVICE)
+    point = block_point(three, found, 11)
     assert point.input_shape[0] == 3 == point.reference(np.ones(point.input_shape, np.float32)).shape[0]
 
 
@@ -323,8 +322,8 @@ def test_sizes_that_are_left_open_have_to_be_given(tmp_path):
         load_model(path, image=(1, 16, 16))
     fixed = WidthGroups(load_model(path, image=(3, 16, 16)))
     plain = taken_apart(resnet(), tmp_path)
-    assert [fixed.point(one, 5, DEVICE).key for one in fixed.groups] == [
-        plain.point(one, 5, DEVICE).key for one in plain.groups
+    assert [block_point(fixed, one, 5).key for one in fixed.groups] == [
+        block_point(plain, one, 5).key for one in plain.groups
     ]
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from hakd.explaining.groups import Group
 from hakd.explaining.report import advice, lost_ms, report_groups, text, to_dict
 from hakd.explaining.timing import TimedGroups, ceiling, more, start
+from hakd.importing.groups import Group
 from hakd.staircase.curve import TOGETHER, Curve, tolerance
 
 ABOUT = {

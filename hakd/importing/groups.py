@@ -1,12 +1,10 @@
-"""The width groups of a user's model: which layers make a width, what follows them, and which use it up."""
+"""The width groups of an ONNX model: which layers make a width, what follows them, and which use it up."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from hakd.boards import Device, Point
-from hakd.explaining.blocks import LAYERS, Block, is_grouped
 from hakd.importing.model import Model
-from hakd.importing.widths import NORMS, UNARY, trace
+from hakd.importing.widths import LAYERS, NORMS, UNARY, is_grouped, trace
 from hakd.records.errors import HakdError
 from hakd.records.sections import Section, Sections
 
@@ -64,6 +62,19 @@ class WidthGroups:
         """The groups whose width cannot be changed, each with its reason."""
         return [group for group in self.groups if group.reason is not None]
 
+    def neighbours(self, group: Group) -> dict[str, int]:
+        """Widths of the other groups that shape a group's block."""
+        numbers = self._numbers(group.section.nodes if group.section else ()) - {group.number}
+        return {other.name: other.width for other in self.groups if other.number in numbers}
+
+    def whole(self) -> Group | None:
+        """The whole model as a group of no width; None where it has several outputs."""
+        if len(self.model.outputs) != 1:
+            return None
+        nodes = tuple(range(len(self.model.nodes)))
+        section = Section(nodes, self.model.source, self.model.outputs[0])
+        return Group("the whole model", 1, _WHOLE, (), (), (), section)
+
     def _group(self, number: int) -> Group:
         nodes, makers = self.model.nodes, sorted(self.ties.made_by[number])
         touched = [index for index in range(len(nodes)) if number in self._numbers([index])]
@@ -110,34 +121,6 @@ class WidthGroups:
             if node.op_type not in _ACTIVATIONS or len(sections.inputs[users[0]]) != 1:
                 return section
             section = replace(section, nodes=(*section.nodes, users[0]), target=node.output[0])
-
-    # --- one block at one width
-
-    def point(self, group: Group, channels: int, device: Device, curve: str = "") -> Point:
-        """The block of a group at a width, to be timed; its output is checked against onnxruntime on this machine."""
-        block, label = self._block(group, channels), f"{group.name} = {channels}"
-        return Point(block.key(), label, block.model, block.output, block.input_shape, curve=curve)
-
-    def block(self, group: Group, channels: int) -> bytes:
-        """The block of a group at a width as an ONNX model: float32 `input`, one output, stand-in weights."""
-        return self._block(group, channels).model()
-
-    def _block(self, group: Group, channels: int) -> Block:
-        assert group.section is not None, group.reason
-        return Block(self.model, self.ties, group.section, {group.number: channels})
-
-    def neighbours(self, group: Group) -> dict[str, int]:
-        """Widths of the other groups that shape a group's block."""
-        numbers = self._numbers(group.section.nodes if group.section else ()) - {group.number}
-        return {other.name: other.width for other in self.groups if other.number in numbers}
-
-    def whole(self) -> Group | None:
-        """The whole model as a group of no width; None where it has several outputs."""
-        if len(self.model.outputs) != 1:
-            return None
-        nodes = tuple(range(len(self.model.nodes)))
-        section = Section(nodes, self.model.source, self.model.outputs[0])
-        return Group("the whole model", 1, _WHOLE, (), (), (), section)
 
 
 def sections_of(model: Model) -> Sections:
