@@ -134,7 +134,7 @@ def test_bad_input_is_one_clear_error():
     for level in (0, -0.5, 1.5, float("nan")):
         with pytest.raises(HakdError, match=r"level: .* is not in \(0, 1\]"):
             uniform(full, level, chain_macs)
-    with pytest.raises(HakdError, match=r"level 0.001: widths of 1 have 52 MACs, 2 are allowed"):
+    with pytest.raises(HakdError, match=r"level 0.001: widths of 1 count 52, 2 are allowed"):
         uniform(full, 0.001, chain_macs)
     with pytest.raises(HakdError, match="a: a width of 33 channels of 32"):
         round_to({"a": 33}, full)

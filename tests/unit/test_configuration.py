@@ -111,8 +111,8 @@ def test_candidates_have_their_own_names_and_shared_files():
     assert {c.target_device for c in found} == {"a"}
     tuned = next(c for c in found if c.recipe == "tuned" and c.seed == 3)
     assert tuned.files == (
-        "results/n/students/000000000000/tuned-0.5-3.safetensors",
-        "results/n/students/000000000000/tuned-0.5-3.onnx",
+        "results/n/students/000000000000/tuned-fisher-0.5-3.safetensors",
+        "results/n/students/000000000000/tuned-fisher-0.5-3.onnx",
     )
     assert [c.name for c in baselines(CONFIG, "n")] == [
         "n/1/teacher/any/scratch/ce/0",
