@@ -1,5 +1,6 @@
 """Levels of a study: what each is pruned from, and which one `copycat` copies. Read by the rules: no heavy imports."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,9 +23,12 @@ def pruned_from(folder: str, level: str, levels: Iterable[str]) -> str:
         a level, or `teacher`.
     """
     path = _note(folder, level)
-    noted = path.read_text().strip() if path.is_file() else ""
-    if noted == TEACHER or (_is_number(noted) and float(noted) > float(level)):
-        return noted
+    with contextlib.suppress(OSError, ValueError):  # none, or damaged
+        noted = path.read_text().strip()
+        if noted == TEACHER:
+            return noted
+        if float(level) < float(noted) <= 1:
+            return level_text(float(noted))
     return min((one for one in levels if float(one) > float(level)), key=float, default=TEACHER)
 
 
@@ -46,7 +50,3 @@ def copied_level(levels: Iterable[float]) -> str:
 
 def _note(folder: str, level: str) -> Path:
     return Path(folder) / f"{level}.from"
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).replace("e-", "", 1).isdigit()

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hakd.choosing.device_free import choose_device_free, copycat
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.networks.module import network_with, new_network, weights_of
 from hakd.networks.prunable import COUNTS, makers, prunable, prunable_groups
 from hakd.pruning.criteria import CRITERIA, RandomOrder
 from hakd.pruning.prune import PruneJob, PruneSettings, prune
 from hakd.pruning.trajectory import ranking, read_trajectory, regained_saliency, write_trajectory
+from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Segment
 from tests.unit.builders import SPECS, TensorData, shaken
@@ -198,3 +200,8 @@ def test_groups_that_may_not_be_pruned_stay_full(monkeypatch):
     found = run(level=0.85, settings=replace(SETTINGS, groups="inner")).architecture.widths
     assert all(found[group] == full[group] for group in list(full)[1::2])
     assert any(found[group] < full[group] for group in list(full)[::2])
+    pruned = Architecture(SPECS["densenet"](), found)
+    for method, chosen in choose_device_free(pruned, 0.85, 0, "inner").items():
+        assert all(chosen.widths[group] == full[group] for group in list(full)[1::2]), method
+    assert choose_device_free(pruned, 0.85, 0, "inner")["uniform"].widths != full
+    assert all(copycat(pruned, 0.8, "inner").widths[group] == full[group] for group in list(full)[1::2])
