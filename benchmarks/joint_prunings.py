@@ -129,9 +129,8 @@ def train(folder: Path, limit_s: float) -> None:
         pruned, above = {}, None
         for level in sorted((*LEVELS, LOWEST), reverse=True):
             state = found / f"{level:g}.state"
-            job = PruneJob(
-                level, PruneSettings(**PRUNE), seed, label=found.name, above_path=above, state_path=state
-            )
+            kept = {"above_path": above, "state_path": state, "resume_path": f"{state}.resume"}
+            job = PruneJob(level, PruneSettings(**PRUNE), seed, label=found.name, **kept)
             reached = prune(full_architecture(spec), weights, data, job)
             pruned[f"{level:g}"], above = reached.architecture.to_dict(), state
         write_trajectory(found / "trajectory.csv", reached.rows)
