@@ -100,7 +100,7 @@ def train(folder: Path, limit_s: float) -> None:
     """Teachers and their Fisher prunings, with the package's own training."""
     from hakd.data import load_splits, prepare
     from hakd.data.settings import complete
-    from hakd.pruning.prune import PruneSettings, prune
+    from hakd.pruning.prune import PruneJob, PruneSettings, prune
     from hakd.records.checkpoint import read_checkpoint
     from hakd.training.loop import Recipe
     from hakd.training.students import TrainingJob, train_candidate
@@ -126,15 +126,16 @@ def train(folder: Path, limit_s: float) -> None:
             )
             print(f"{found.name}: validation accuracy {rows[-1]['val_accuracy']:.3f}", flush=True)
         weights = read_checkpoint(teacher).weights
-        levels = (*LEVELS, LOWEST)
-        removed, reached = prune(
-            full_architecture(spec), weights, data, levels, PruneSettings(**PRUNE), seed,
-            label=found.name, resume_path=found / "resume",
-        )  # fmt: skip
-        write_trajectory(found / "trajectory.csv", removed)
-        pruned = {f"{level:g}": reached[level].architecture.to_dict() for level in levels}
+        pruned, above = {}, None
+        for level in sorted((*LEVELS, LOWEST), reverse=True):
+            state = found / f"{level:g}.state"
+            kept = {"above_path": above, "state_path": state, "resume_path": f"{state}.resume"}
+            job = PruneJob(level, PruneSettings(**PRUNE), seed, label=found.name, **kept)
+            reached = prune(full_architecture(spec), weights, data, job)
+            pruned[f"{level:g}"], above = reached.architecture.to_dict(), state
+        write_trajectory(found / "trajectory.csv", reached.rows)
         write_json(found / "pruned.json", "widths", {"levels": pruned})
-        print(f"{found.name}: {len(removed)} channels removed", flush=True)
+        print(f"{found.name}: {len(reached.rows)} channels removed", flush=True)
     print("all are trained", flush=True)
 
 

@@ -19,6 +19,25 @@ rule candidates:
         "../workflow/scripts/candidates.py"
 
 
+rule baseline_candidates:
+    input:
+        files=baseline_candidate_files,
+        widths="results/{network}/widths/{method}/{level}.json",
+    output:
+        "results/candidates/{network}/{level}/methods/{method}.json",
+    log:
+        "results/logs/baseline_candidates/{network}-{level}-{method}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        recipes=setting("students/recipes/{method}"),
+        losses=selection("students/losses"),
+        seeds=selection("run/seeds"),
+        code=code("baseline_candidates"),
+    script:
+        "../workflow/scripts/baseline_candidates.py"
+
+
 rule baselines:
     input:
         files=baseline_files,

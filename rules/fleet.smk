@@ -2,7 +2,7 @@ checkpoint fleet:
     input:
         latency=fleet_tables,
         widths="results/{network}/widths/{level}.json",
-        trajectory="results/{network}/fisher/trajectory.csv",
+        trajectory=LOWEST_TRAJECTORY,
         snaps=fleet_snaps,
     output:
         "results/{network}/fleet/{level}/{fleet}.json",

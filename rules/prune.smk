@@ -3,17 +3,18 @@ rule prune:
         train="results/data/train.npz",
         validation="results/data/validation.npz",
         teacher=f"results/{{network}}/teacher/{SEARCH_SEED}.safetensors",
+        above=higher_state,
     output:
-        trajectory="results/{network}/fisher/trajectory.csv",
-        levels=expand("results/{{network}}/fisher/{level}.safetensors", level=LEVELS),
+        checkpoint="results/{network}/{criterion}/{level}.safetensors",
+        trajectory="results/{network}/{criterion}/{level}.csv",
+        state="results/{network}/{criterion}/{level}.state",
     log:
-        "results/logs/prune/{network}.log",
+        "results/logs/prune/{network}-{criterion}-{level}.log",
     conda:
         "../envs/study.yaml"
     threads: 1
     params:
         settings=setting("prune"),
-        levels=selection("run/levels"),
         seed=SEARCH_SEED,
         device=training_device,
         code=code("prune"),

@@ -2,7 +2,7 @@ checkpoint snap:
     input:
         latency="results/{network}/latency/{device}.parquet",
         widths="results/{network}/widths/{level}.json",
-        trajectory="results/{network}/fisher/trajectory.csv",
+        trajectory=LOWEST_TRAJECTORY if BY_TABLES else "results/{network}/fisher/{level}.csv",
     output:
         "results/{network}/snap/{level}/{device}.json",
     log:

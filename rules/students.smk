@@ -29,13 +29,13 @@ rule tuned:
         train="results/data/train.npz",
         validation="results/data/validation.npz",
         teacher=f"results/{{network}}/teacher/{SEARCH_SEED}.safetensors",
-        pruned="results/{network}/fisher/{level}.safetensors",
-        trajectory="results/{network}/fisher/trajectory.csv",
+        pruned="results/{network}/{criterion}/{level}.safetensors",
+        trajectory="results/{network}/{criterion}/{level}.csv",
     output:
-        checkpoint="results/{network}/students/{arch}/tuned-{level}-{seed}.safetensors",
-        metrics="results/{network}/students/{arch}/tuned-{level}-{seed}.csv",
+        checkpoint="results/{network}/students/{arch}/tuned-{criterion}-{level}-{seed}.safetensors",
+        metrics="results/{network}/students/{arch}/tuned-{criterion}-{level}-{seed}.csv",
     log:
-        "results/logs/tuned/{network}-{arch}-{level}-{seed}.log",
+        "results/logs/tuned/{network}-{arch}-{criterion}-{level}-{seed}.log",
     conda:
         "../envs/study.yaml"
     threads: 1

@@ -1,7 +1,7 @@
-"""Widths chosen without a device, the rivals of snapping: rounded up, uniform multipliers, random.
+"""Widths chosen without a device, the baselines of snapping: rounded up, scaled profiles, random.
 
-Budgets are exact: levels are read as the decimals they are written as, multipliers are fractions. `macs_of`
-must not fall when a width grows.
+Budgets are exact: levels are read as the decimals they are written as, multipliers are fractions. `count` gives what a
+level limits (MACs or parameters) and must not fall when a width grows.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import numpy as np
 from hakd.records.errors import HakdError, run_again
 
 Widths = Mapping[str, int]
-MacsOf = Callable[[dict[str, int]], int]
+Count = Callable[[dict[str, int]], int]
 
 
 def round_to(widths: Widths, full: Widths, multiple: int = 16) -> dict[str, int]:
@@ -32,92 +32,91 @@ def round_to(widths: Widths, full: Widths, multiple: int = 16) -> dict[str, int]
     return {group: min(-(-width // multiple) * multiple, full[group]) for group, width in widths.items()}
 
 
-def uniform(full: Widths, level: float, macs_of: MacsOf) -> dict[str, int]:
-    """The largest multiplier m with MACs <= level x full: every width is max(1, floor(m x full)).
-
-    Exact: widths change only where m = k / full width for some group, and a bisection runs over those
-    finitely many m.
+def uniform(full: Widths, level: float, count: Count) -> dict[str, int]:
+    """The largest multiplier m with a count <= level x full: every width is max(1, floor(m x full)).
 
     Raises:
         HakdError: a level outside (0, 1], or one that not even widths of 1 meet.
     """
-    budget = _budget(full, level, macs_of)
-    breakpoints = sorted({Fraction(k, size) for size in set(full.values()) for k in range(1, size + 1)})
+    return scaled_profile(full, full, level, count)
+
+
+def scaled_profile(
+    full: Widths, profile: Mapping[str, int | Fraction], level: float, count: Count
+) -> dict[str, int]:
+    """The largest multiplier m with a count <= level x full: widths are floor(m x profile), at least 1, at most full.
+
+    Exact: widths change only where m = k / profile for some group, and a bisection runs over those finitely many m.
+
+    Raises:
+        HakdError: as for `uniform`.
+    """
+    budget = _budget(full, level, count)
+    breakpoints = sorted({Fraction(k) / profile[group] for group in full for k in range(1, full[group] + 1)})
 
     def at(m: Fraction) -> dict[str, int]:
-        return {group: max(1, m.numerator * size // m.denominator) for group, size in full.items()}
+        return {group: min(size, max(1, int(m * profile[group]))) for group, size in full.items()}
 
-    found = _largest(breakpoints, at, budget, macs_of)
+    found = _largest(breakpoints, at, budget, count)
     if found is None:
         raise HakdError(
-            f"widths of 1 have {macs_of(at(breakpoints[0]))} MACs, {float(budget):.0f} are allowed",
+            f"widths of 1 count {count(at(breakpoints[0]))}, {float(budget):.0f} are allowed",
             key=f"level {level}",
             remedy="Raise the level",
         )
     return found
 
 
-def uniform_aligned(full: Widths, level: float, macs_of: MacsOf, multiple: int = 8) -> dict[str, int]:
-    """The largest multiplier m <= 1 with MACs <= level x full, widths rounded to the nearest multiple (halves up).
+def uniform_aligned(full: Widths, level: float, count: Count, multiple: int = 8) -> dict[str, int]:
+    """The largest multiplier m <= 1 with a count <= level x full, widths rounded to the nearest multiple (halves up).
 
     At level 1 that is the full network, whatever its widths. A width is at least one multiple, or the full width
     when that is smaller, and at most the full width. Where even those smallest widths exceed the budget they are
-    returned all the same: compare their MACs with the level.
+    returned all the same: compare their count with the level.
 
     Raises:
         HakdError: a level outside (0, 1], or a multiple below 1.
     """
     _check_multiple(multiple)
-    budget = _budget(full, level, macs_of)
+    budget = _budget(full, level, count)
     halves = {
         Fraction((2 * j - 1) * multiple, 2 * size)
         for size in set(full.values())
         for j in range(1, size // multiple + 2)
     }
-    if macs_of(dict(full)) <= budget:
+    if count(dict(full)) <= budget:
         return dict(full)
 
     def at(m: Fraction) -> dict[str, int]:
         return {group: _nearest(m * size, size, multiple) for group, size in full.items()}
 
     smallest = {group: min(multiple, size) for group, size in full.items()}
-    return _largest(sorted(m for m in halves if m <= 1), at, budget, macs_of) or smallest
+    return _largest(sorted(m for m in halves if m <= 1), at, budget, count) or smallest
 
 
-def random_widths(full: Widths, level: float, macs_of: MacsOf, seed: int) -> dict[str, int]:
-    """Random proportions at a budget: width = floor(m x u x full) with the largest m that fits.
+def random_widths(full: Widths, level: float, count: Count, seed: int) -> dict[str, int]:
+    """Random proportions at a budget: the profile is u x full, scaled. u is uniform in (0.2, 1), drawn per group.
 
-    u is uniform in (0.2, 1), drawn per group.
-
-    Widths are between 1 and full, MACs <= level x full. Depends on the groups' order and the seed only.
+    Depends on the groups' order and the seed only.
 
     Raises:
         HakdError: as for `uniform`.
     """
-    budget = _budget(full, level, macs_of)
     draws = np.random.default_rng(seed).integers(2001, 10000, size=len(full))
-    share = {group: Fraction(int(draw), 10000) for group, draw in zip(full, draws, strict=True)}
-    steps = {Fraction(k, size) / share[group] for group, size in full.items() for k in range(1, size + 1)}
-
-    def at(m: Fraction) -> dict[str, int]:
-        return {group: min(size, max(1, int(m * share[group] * size))) for group, size in full.items()}
-
-    found = _largest(sorted(steps), at, budget, macs_of)
-    if found is None:
-        raise HakdError(
-            f"random widths from seed {seed} do not fit", key=f"level {level}", remedy="Raise the level"
-        )
-    return found
+    profile = {
+        group: Fraction(int(draw), 10000) * full[group] for group, draw in zip(full, draws, strict=True)
+    }
+    return scaled_profile(full, profile, level, count)
 
 
 def _largest(
-    breakpoints: list[Fraction], at: Callable[[Fraction], dict[str, int]], budget: Fraction, macs_of: MacsOf
+    breakpoints: list[Fraction], at: Callable[[Fraction], dict[str, int]], budget: Fraction, count: Count
 ) -> dict[str, int] | None:
     """Widths at the largest breakpoint within the budget; None when there is none."""
     low, high = -1, len(breakpoints) - 1  # low fits (or is nothing), everything above high does not
     while low < high:
         middle = (low + high + 1) // 2
-        if macs_of(at(breakpoints[middle])) <= budget:
+        if count(at(breakpoints[middle])) <= budget:
             low = middle
         else:
             high = middle - 1
@@ -129,14 +128,14 @@ def _nearest(exact: Fraction, size: int, multiple: int) -> int:
     return min(max(rounded, multiple), size)
 
 
-def _budget(full: Widths, level: float, macs_of: MacsOf) -> Fraction:
+def _budget(full: Widths, level: float, count: Count) -> Fraction:
     if not 0 < level <= 1:
         raise HakdError(
-            f"{level} is not in (0, 1]", key="level", remedy="Give a share of the full network's MACs"
+            f"{level} is not in (0, 1]", key="level", remedy="Give a fraction of the full network"
         )
     if not full or min(full.values()) < 1:
         raise HakdError("a network needs groups of at least one channel", key="widths")
-    return Fraction(str(level)) * macs_of(dict(full))
+    return Fraction(str(level)) * count(dict(full))
 
 
 def _check_multiple(multiple: int) -> None:

@@ -19,8 +19,8 @@ from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.text import counted
 from hakd.staircase.plan import POINTS, targets
-from hakd.study.candidates import BY_TABLES, SNAPPED, baselines, fleet_students, students
-from hakd.study.configuration import canonical, level_text
+from hakd.study.candidates import BY_TABLES, SNAPPED, baseline_methods, baselines, fleet_students, students
+from hakd.study.configuration import canonical, level_text, limits
 from hakd.study.fleets import fleets_of, selected
 from hakd.study.measuring import Measuring, device_from
 from hakd.study.networks import spec_of
@@ -117,13 +117,14 @@ def _network_parts(
     }
     places, once = len(engine_graph(full_architecture(spec)).tiles()), len(shapes)
     for level in levels:
-        found = scaled(spec, level)
+        found = scaled(spec, level, **limits(study))
         graph = engine_graph(found)
         for group, width in found.widths.items():
             first = len(targets(width, full[group]))
             least, most = least + first, most + max(first, min(POINTS, full[group] - width + 1))
             macs.append(graph.block(group).macs() * device.batch)
-    free = sum(method not in (*SNAPPED, "teacher", "deep_compression") for method in methods)
+    apart = (*SNAPPED, *baseline_methods(study), "teacher", "deep_compression")
+    free = sum(method not in apart for method in methods)
     looks = measuring.processes * measuring.rounds
     seconds = rate.visit_s(fmean(macs), protocol, device.threads) * looks
     yield PlanItem(f"{network}: curves", (least, most), (least * seconds, most * seconds * sum(LENGTHS)))
@@ -132,7 +133,7 @@ def _network_parts(
     yield PlanItem(f"{network}: tiles", tiles, (tiles[0] * seconds, tiles[1] * seconds * LOOKS))
     yield _pairs(network, spec, tuple(methods), len(levels), device, measuring, rate)
     snapped = READINGS + sum(method in methods for method in BY_TABLES)
-    whole = fmean(build_graph(scaled(spec, level)).macs() for level in levels)
+    whole = fmean(build_graph(scaled(spec, level, **limits(study))).macs() for level in levels)
     once = 2 * snapped * len(levels)
     visits = measuring.benchmark_processes * measuring.rounds
     seconds = rate.visit_s(whole * device.batch, measuring.end_to_end(), device.threads) * visits

@@ -1,7 +1,8 @@
 """How long a study's training will take: images that its jobs see, over a rate that a two-second probe measures here.
 
-The probe trains each network at full width; a pruned network is taken to be as much faster as it has fewer
-multiply-accumulates, distillation to cost a forward pass of the teacher (a third of a step) more.
+A pruning job goes from one level to the next lower one; all criteria take the same steps. The probe trains each network
+at full width; a pruned network is taken to be as much faster as it has fewer multiply-accumulates, distillation to cost
+a forward pass of the teacher (a third of a step) more.
 """
 
 import time
@@ -13,7 +14,8 @@ from typing import Any
 
 from hakd.choosing.device_free import scaled
 from hakd.networks.families import build_graph, full_architecture, full_widths
-from hakd.study.candidates import fleet_students, students
+from hakd.study.candidates import criteria, fleet_students, students
+from hakd.study.configuration import limits
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
 
@@ -55,7 +57,8 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
     run, seeds = study["run"], len(study["run"]["seeds"])
     made = [Job("teacher", seeds, study["teacher"]["epochs"] * epoch)]
     if any(method not in ("teacher", "deep_compression") for method in run["methods"]):
-        made.append(Job("pruning", 1, _pruning_images(study, network)))
+        levels = len(run["levels"])
+        made.append(Job("pruning", levels * len(criteria(study)), _pruning_images(study, network) / levels))
     archs = {method: method for method in run["methods"] if method in study["students"]["recipes"]}
     found: dict[tuple[str, str, float, str], float] = {}
     for level in run["levels"]:
@@ -78,9 +81,9 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
 
 
 def _pruning_images(study: Mapping[str, Any], network: str) -> float:
-    """Images of the pruning down to the lowest level, at full width: networks on the way are narrower."""
+    """Images of a pruning down to the lowest level, at full width: networks on the way are narrower."""
     spec, settings, level = spec_of(study, network), study["prune"], min(study["run"]["levels"])
-    full, last = full_widths(spec), scaled(spec, level).widths
+    full, last = full_widths(spec), scaled(spec, level, **limits(study)).widths
     removals = sum(full[group] - last[group] for group in full) / settings["channels"]
     return removals * settings["steps"] * settings["batch_size"] * (1 + level) / 2
 

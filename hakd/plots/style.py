@@ -65,8 +65,10 @@ METHOD_LOOKS = {
     "round32": Look("#A85B00", (4, 1, 0), 1.3),
     "uniform": Look("#56B4E9", ">", 1.1),
     "uniform_aligned": Look("#3C7D9E", "<", 1.1),
-    "l1": Look("#7A7A7A", "P", 1.1),
     "random": Look("#7A7A7A", "X", 1.1),
+    "copycat": Look("#2F4B7C", (5, 1, 0), 1.35),
+    "l1": Look("#7A7A7A", "P", 1.1),
+    "random_order": Look("#A0526D", "H", 1.15),
     "deep_compression": Look("#8C6D00", "h", 1.15),
 }
 

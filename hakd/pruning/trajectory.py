@@ -1,7 +1,7 @@
 """What pruning recorded: which channel went when, with what score; and what follows from that order."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,13 +42,17 @@ def read_trajectory(path: str | os.PathLike) -> pd.DataFrame:
         raise HakdError(f"not a pruning trajectory ({error})", where=path, remedy=make_again(path)) from None
 
 
-def ranking(trajectory: pd.DataFrame, full: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Channels of each group from the most to the least worth keeping: never removed first, then last removed first."""
+def ranking(trajectory: pd.DataFrame, kept: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+    """Channels of each group from the most to the least worth keeping: those kept, then last removed first.
+
+    Args:
+        trajectory: of a level.
+        kept: the channels that each group holds there, the one of the highest score first.
+    """
     order = {}
-    for group, channels in full.items():
+    for group, channels in kept.items():
         removed = trajectory.loc[trajectory["group"] == group, "channel"].to_numpy(dtype=np.int64)
-        kept = np.setdiff1d(np.arange(channels), removed)
-        order[group] = np.concatenate([kept, removed[::-1]])
+        order[group] = np.concatenate([np.asarray(channels, dtype=np.int64), removed[::-1]])
     return order
 
 

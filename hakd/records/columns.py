@@ -16,8 +16,10 @@ METHODS = (
     "round32",
     "uniform",
     "uniform_aligned",
-    "l1",
     "random",
+    "copycat",
+    "l1",
+    "random_order",
     "deep_compression",
 )
 RECIPES = ("tuned", "scratch", "distilled", "compressed")
@@ -79,7 +81,7 @@ def _count(name: str, meaning: str, null: bool = False, low: float = 0) -> Colum
 
 
 def _level(null: bool = False) -> Column:
-    meaning = "how far pruning went: the label of the fraction of MACs left (`deep_compression`: of weights)"
+    meaning = "how far pruning went: the fraction of MACs or parameters left (`deep_compression`: of weights)"
     return Column("level", "float", meaning, null=null, low=0, high=1, open_low=True)
 
 

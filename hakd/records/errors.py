@@ -55,5 +55,5 @@ def make_again(
     folders = name.split(os.sep)
     if folders[0] != "results":
         return otherwise
-    # Of architectures Snakemake knows nothing. Whatever has chosen widths writes them, and the first rule is `widths`.
-    return run_again("widths" if folders[1:2] == ["architectures"] else name)
+    # Of architectures Snakemake knows nothing. Whatever has chosen widths writes them, and these rules come first.
+    return run_again("widths baseline_widths" if folders[1:2] == ["architectures"] else name)

@@ -10,6 +10,7 @@ from typing import Any
 
 from hakd.boards.device import REACH_KEYS
 from hakd.records.files import file_digest
+from hakd.study.candidates import baseline_methods
 from hakd.study.configuration import level_text, settings
 from hakd.study.fleets import fleets_of, members
 from hakd.study.logs import last_error
@@ -56,9 +57,10 @@ def summary_path(device: str) -> str:
 
 
 def candidate_lists(config: Mapping[str, Any], device: str) -> list[str]:
-    """The lists of all candidates that a device times: its own, its fleets', and those chosen for none."""
+    """The lists of all candidates that a device times: its own, its fleets', and those chosen for no device."""
     networks, levels = config["run"]["networks"], list(map(level_text, config["run"]["levels"]))
     targets = [device, *(f"fleets/{fleet}" for fleet in fleets_of(config, device))]
+    targets += [f"methods/{method}" for method in baseline_methods(config)]
     lists = [f"{network}/{level}/{target}" for network in networks for level in levels for target in targets]
     return [f"results/candidates/{name}.json" for name in [*lists, *(f"{n}/baselines" for n in networks)]]
 

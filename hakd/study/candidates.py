@@ -7,9 +7,12 @@ from typing import Any
 
 from hakd.records.files import read_json
 from hakd.study.configuration import level_text
+from hakd.study.levels import copied_level
 
 BY_TABLES = ("joint", "knapsack", "latency_greedy")
 SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
+PRUNINGS = ("l1", "random_order")  # prune by a criterion of their own, which has the same name
+COPYCAT = "copycat"
 FLEET = "fleet"  # its target is a fleet; selected by `run.fleets`, trained as `joint` is
 
 
@@ -85,6 +88,28 @@ def by_tables(config: Mapping[str, Any]) -> list[str]:
     return [method for method in BY_TABLES if method in config["run"]["methods"]]
 
 
+def baseline_methods(config: Mapping[str, Any]) -> list[str]:
+    """The selected methods whose widths need more than the Fisher-pruned network of their level: files of their own."""
+    return [method for method in (*PRUNINGS, COPYCAT) if method in config["run"]["methods"]]
+
+
+def criterion_of(method: str) -> str:
+    """The criterion of the pruning whose weights the recipe `tuned` of a method inherits."""
+    return method if method in PRUNINGS else "fisher"
+
+
+def criteria(config: Mapping[str, Any]) -> list[str]:
+    """The criteria by which a study prunes. All widths but the baselines' start from the Fisher-pruned ones."""
+    return ["fisher", *(method for method in PRUNINGS if method in config["run"]["methods"])]
+
+
+def pruned_baseline_path(config: Mapping[str, Any], network: str, level: str, method: str) -> str:
+    """The pruned network whose widths such a method takes: its own at the level, or the Fisher-pruned one it copies."""
+    if method == COPYCAT:
+        level = copied_level(config["run"]["levels"])
+    return f"results/{network}/{criterion_of(method)}/{level}.safetensors"
+
+
 def choices(chosen_path: str | os.PathLike, widths_path: str | os.PathLike) -> dict[str, str]:
     """{method: arch} of a (network, level, device): device-free methods and those that used its latency table."""
     free = read_json(widths_path, "widths")["methods"]
@@ -124,10 +149,19 @@ def _trained(
     found = []
     for recipe, loss in recipes:
         for seed in config["run"]["seeds"]:
-            name = f"tuned-{level_text(level)}" if recipe == "tuned" else f"{recipe}-{loss}"
+            tuned = f"tuned-{criterion_of(method)}-{level_text(level)}"
+            name = tuned if recipe == "tuned" else f"{recipe}-{loss}"
             path = f"results/{network}/students/{arch}/{name}-{seed}.safetensors"
             found.append(Candidate(network, method, recipe, loss, level, target, seed, arch, path))
     return found
+
+
+def baseline_students(
+    config: Mapping[str, Any], network: str, level: float | str, method: str, widths_path: str | os.PathLike
+) -> list[Candidate]:
+    """The candidates of a method whose widths lie in a file of their own."""
+    arch = read_json(widths_path, "widths")["methods"][method]["arch"]
+    return _trained(config, network, float(level), method, None, arch, _recipes(config, method))
 
 
 def student_paths(
@@ -135,6 +169,13 @@ def student_paths(
 ) -> list[str]:
     """Files of those candidates, each once: methods that chose alike share a student."""
     return _files(students(config, network, level, device, choices(chosen_path, widths_path)))
+
+
+def baseline_student_paths(
+    config: Mapping[str, Any], network: str, level: str, method: str, widths_path: str
+) -> list[str]:
+    """Files of a baseline's candidates, each once."""
+    return _files(baseline_students(config, network, level, method, widths_path))
 
 
 def fleet_student_paths(

@@ -6,8 +6,9 @@ from typing import Any
 
 from hakd.boards.device import Device
 from hakd.data.settings import complete
-from hakd.networks.families import build_graph, full_widths, network_spec
-from hakd.records.arch import Architecture, NetworkSpec
+from hakd.networks.families import network_spec
+from hakd.networks.prunable import WORDS, prunable
+from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.records.text import did_you_mean
@@ -56,7 +57,7 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
     for name, settings_ in config["networks"].items():
         spec = network_spec(name, settings_, channels=3, num_classes=2, where=where)
         if name in config["run"]["networks"]:
-            _check_reach(spec, min(config["run"]["levels"]), where)
+            _check_reach(spec, min(config["run"]["levels"]), limits(config), where)
         if name in RESERVED:
             raise HakdError(
                 "is a folder of the results", where=where, key=f"networks.{name}", remedy="Rename it"
@@ -78,14 +79,23 @@ def _check_device(name: str, settings_: Mapping[str, Any], where: str) -> None:
         raise HakdError(error.problem, where=where, key=key, remedy=error.remedy) from None
 
 
-def _check_reach(spec: NetworkSpec, level: float, where: str) -> None:
+def limits(config: Mapping[str, Any]) -> dict[str, str]:
+    """What pruning may narrow (`groups`) and what a level counts (`count`), as `hakd.networks.prunable` takes them."""
+    pruning = config.get("prune", {})
+    return {key: pruning[key] for key in ("groups", "count") if key in pruning}
+
+
+def _check_reach(spec: NetworkSpec, level: float, pruning: Mapping[str, str], where: str) -> None:
     """Refuse a level below what widths of one channel leave (counted for three input channels and two classes)."""
-    full = full_widths(spec)
-    least = build_graph(Architecture(spec, dict.fromkeys(full, 1))).macs()
-    share = least / build_graph(Architecture(spec, full)).macs()
+    try:
+        allowed = prunable(spec, **pruning)
+    except HakdError as error:
+        raise HakdError(error.problem, where=where, key=error.key, remedy=error.remedy) from None
+    share = allowed.count(dict.fromkeys(allowed.full, 1)) / allowed.count({})
     if level < share:
+        left = f"with one channel a group {share:.3g} of its {WORDS[pruning.get('count', 'macs')]} are left"
         raise HakdError(
-            f"{level:g} cannot be reached by {spec.name}: with one channel a group {share:.3g} of its MACs are left",
+            f"{level:g} cannot be reached by {spec.name}: {left}",
             where=where,
             key="run.levels",
             remedy="Use a higher level",

@@ -101,6 +101,10 @@ def test_jobs_of_training():
     jobs = {job.what: job for job in training_jobs(study, "small", 1000)}
     assert train_images(study) == 1295
     assert jobs["teacher"].jobs == 2 and jobs["teacher"].images == 12 * 1000
+    assert jobs["pruning"].jobs == 1
+    study["run"] |= {"levels": [0.6, 0.8], "methods": [*study["run"]["methods"], "l1"]}
+    more = {job.what: job for job in training_jobs(study, "small", 1000)}["pruning"]
+    assert more.jobs == 4 and more.images == pytest.approx(jobs["pruning"].images / 2)
     # fisher: tuned and scratch, hakd and uniform: distilled; two seeds each.
     assert jobs["students"].jobs == 8 and jobs["deep compression"].jobs == 4
     assert jobs["students"].images == pytest.approx(8 * 1000 * (0.6 + (0.6 + 1 / 3)) / 2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hakd.choosing.baselines import random_widths, round_to, uniform, uniform_aligned
+from hakd.choosing.baselines import random_widths, round_to, scaled_profile, uniform, uniform_aligned
 from hakd.records.errors import HakdError
 
 fulls = st.lists(st.integers(1, 120), min_size=1, max_size=6).map(
@@ -95,6 +95,26 @@ def test_random_widths_fit_and_fill_the_budget(full, level, seed):
         assert widths == full
 
 
+@settings(max_examples=100, deadline=None)
+@given(fulls, levels, st.data())
+def test_a_scaled_profile_fits_and_nothing_wider_in_its_proportions_does(full, level, data):
+    """Against every multiplier at which a width changes."""
+    profile = {group: data.draw(st.integers(1, size)) for group, size in full.items()}
+    budget = Fraction(str(level)) * chain_macs(full)
+    steps = sorted({Fraction(k, profile[g]) for g, size in full.items() for k in range(1, size + 1)})
+    fitting = [
+        widths
+        for m in steps
+        if chain_macs(widths := {g: min(full[g], max(1, int(m * profile[g]))) for g in full}) <= budget
+    ]
+    if fitting:
+        assert scaled_profile(full, profile, level, chain_macs) == fitting[-1]
+    else:
+        assert not fits(full, level)
+        with pytest.raises(HakdError, match="Raise the level"):
+            scaled_profile(full, profile, level, chain_macs)
+
+
 def test_random_widths_differ_by_seed_and_come_close_to_the_level():
     full = {f"g{i}": 64 for i in range(8)}
     found = [random_widths(full, 0.4, chain_macs, seed) for seed in range(10)]
@@ -134,7 +154,7 @@ def test_bad_input_is_one_clear_error():
     for level in (0, -0.5, 1.5, float("nan")):
         with pytest.raises(HakdError, match=r"level: .* is not in \(0, 1\]"):
             uniform(full, level, chain_macs)
-    with pytest.raises(HakdError, match=r"level 0.001: widths of 1 have 52 MACs, 2 are allowed"):
+    with pytest.raises(HakdError, match=r"level 0.001: widths of 1 count 52, 2 are allowed"):
         uniform(full, 0.001, chain_macs)
     with pytest.raises(HakdError, match="a: a width of 33 channels of 32"):
         round_to({"a": 33}, full)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakd.boards import Device
-from hakd.choosing.device_free import choose_device_free
+from hakd.choosing.device_free import choose_device_free, copycat
 from hakd.networks.families import build_graph, full_widths
 from hakd.records.arch import Architecture, architecture_from, read_architecture, write_architecture
 from hakd.records.code import code_digest
@@ -111,8 +111,8 @@ def test_candidates_have_their_own_names_and_shared_files():
     assert {c.target_device for c in found} == {"a"}
     tuned = next(c for c in found if c.recipe == "tuned" and c.seed == 3)
     assert tuned.files == (
-        "results/n/students/000000000000/tuned-0.5-3.safetensors",
-        "results/n/students/000000000000/tuned-0.5-3.onnx",
+        "results/n/students/000000000000/tuned-fisher-0.5-3.safetensors",
+        "results/n/students/000000000000/tuned-fisher-0.5-3.onnx",
     )
     assert [c.name for c in baselines(CONFIG, "n")] == [
         "n/1/teacher/any/scratch/ce/0",
@@ -180,6 +180,13 @@ def test_device_free_widths_keep_their_budget(name):
     for method in ("uniform", "random"):
         assert build_graph(found[method]).macs() <= 0.7 * macs
     assert choose_device_free(pruned, 0.7, 0)["random"].widths == found["random"].widths
+    params = build_graph(Architecture(spec, full)).params()
+    by_params = choose_device_free(pruned, 0.7, 0, count="params")
+    for chosen in (by_params["uniform"], by_params["random"], copycat(pruned, 0.7, count="params")):
+        assert 0.6 * params < build_graph(chosen).params() <= 0.7 * params
+    narrow = copycat(pruned, 0.2)
+    assert all(1 <= narrow.widths[group] <= pruned.widths[group] for group in full)
+    assert copycat(pruned, 1).widths == full
 
 
 def test_a_device_of_the_study_splits_into_board_and_measuring():

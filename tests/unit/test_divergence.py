@@ -44,7 +44,8 @@ def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mappin
     prepare({"name": "digits"}, folder)
     architecture = full_architecture(spec)
     weights = weights_of(new_network(build_graph(architecture), 0))
-    facts = {"prune_images": 1, "prune_macs": 1}
+    kept = {group: list(range(width)) for group, width in architecture.widths.items()}
+    facts = {"prune_images": 1, "prune_macs": 1, "kept": kept}
     write_checkpoint(folder / "teacher", architecture, weights, facts)
     write_trajectory(folder / "trajectory", [])
     given = ("train.npz", "validation.npz", "teacher", "trajectory")

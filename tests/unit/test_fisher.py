@@ -1,4 +1,4 @@
-"""Fisher scores against brute force, and pruning against what it claims."""
+"""Fisher scores against brute force, the choice of what goes, and the weights that are inherited."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,9 @@ from hakd.networks.module import network_with, new_network, weights_of
 from hakd.networks.slicing import slice_weights
 from hakd.pruning.fisher import FisherScores, mask_sites
 from hakd.pruning.inherit import inherit, kept_channels
-from hakd.pruning.prune import PruneSettings, choose_removals, prune
-from hakd.pruning.trajectory import ranking, read_trajectory, regained_saliency, write_trajectory
+from hakd.pruning.prune import choose_removals
 from hakd.records.arch import Architecture
-from hakd.records.errors import HakdError
-from tests.unit.builders import SPECS, TensorData, shaken
+from tests.unit.builders import SPECS, shaken
 
 
 def network(name):
@@ -112,97 +110,6 @@ def test_cheapest_removal_with_and_without_cost():
     assert choose_removals(scores, widths, 1, 0.0, macs_of) == [("a", 1)]
     assert choose_removals(scores, widths, 1, 0.1, macs_of) == [("b", 0)]  # 2 - 10 < 1 - 0.1
     assert choose_removals(scores, widths, 9, 0.0, macs_of) == [("a", 1), ("b", 0)]  # one channel stays
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_pruning_keeps_its_records_straight(name, tmp_path):
-    spec = SPECS[name]()
-    data = TensorData()
-    teacher = full_architecture(spec)
-    weights = weights_of(new_network(build_graph(teacher), 0))
-    settings = PruneSettings(steps=2, channels=3, batch_size=16, evaluate_every=4)
-    rows, levels = prune(teacher, weights, data, [0.8, 0.6], settings, seed=0)
-    path = tmp_path / "trajectory.csv"
-    write_trajectory(path, rows)
-    trajectory = read_trajectory(path)
-    full, full_macs = full_widths(spec), build_graph(teacher).macs()
-    assert not trajectory.duplicated(["group", "channel"]).any()
-    assert (np.diff(trajectory["macs"]) < 0).all()
-    for level, state in levels.items():
-        macs = build_graph(state.architecture).macs()
-        assert macs <= level * full_macs
-        before = trajectory[trajectory["macs"] > macs]
-        first = before.groupby("removal")["macs"].min()
-        assert (first[first.index < before["removal"].max()] > level * full_macs).all()
-        network_with(build_graph(state.architecture), state.weights)
-        removed = trajectory[trajectory["macs"] >= macs]["group"].value_counts()
-        assert {g: full[g] - removed.get(g, 0) for g in full} == dict(state.architecture.widths)
-        assert 0 < state.images <= len(trajectory) * 2 * 16
-    lowest = levels[0.6].architecture.widths
-    order = ranking(trajectory, full)
-    for group in full:
-        assert sorted(order[group]) == list(range(full[group]))
-        gone = trajectory.loc[trajectory["group"] == group, "channel"]
-        assert set(order[group][: lowest[group]]).isdisjoint(gone)
-    group = max(full, key=lambda g: full[g] - lowest[g])
-    recorded = trajectory.loc[trajectory["group"] == group, "score"]
-    assert regained_saliency(trajectory, full, group, lowest[group], full[group]) == pytest.approx(
-        recorded.sum()
-    )
-    assert regained_saliency(trajectory, full, group, lowest[group], lowest[group] + 1) == recorded.iloc[-1]
-
-
-def test_a_level_is_as_it_was_when_it_was_reached_however_far_the_pruning_goes_on():
-    spec, data = SPECS["densenet"](), TensorData()
-    teacher = full_architecture(spec)
-    weights = weights_of(new_network(build_graph(teacher), 0))
-    settings = PruneSettings(steps=2, channels=2, batch_size=16)
-    _, alone = prune(teacher, weights, data, [0.8], settings, seed=0)
-    _, further = prune(teacher, weights, data, [0.8, 0.7], settings, seed=0)
-    assert further[0.8].architecture == alone[0.8].architecture
-    for name, value in alone[0.8].weights.items():
-        np.testing.assert_array_equal(further[0.8].weights[name], value)
-
-
-def test_a_killed_pruning_goes_on_where_it_was(tmp_path, monkeypatch):
-    spec, data = SPECS["densenet"](), TensorData()
-    teacher = full_architecture(spec)
-    weights = weights_of(new_network(build_graph(teacher), 0))
-    settings = PruneSettings(steps=2, channels=2, batch_size=16, evaluate_every=3)
-    whole = prune(teacher, weights, data, [0.7], settings, seed=0)
-    import hakd.pruning.prune as module
-
-    kept, calls = tmp_path / "state", 0
-    real = module.choose_removals
-
-    def interrupted(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls == 5:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(module, "choose_removals", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        prune(teacher, weights, data, [0.7], settings, seed=0, resume_path=kept)
-    assert kept.exists()
-    monkeypatch.setattr(module, "choose_removals", real)
-    resumed = prune(teacher, weights, data, [0.7], settings, seed=0, resume_path=kept)
-    assert repr(resumed[0]) == repr(whole[0])  # repr: NaN equals NaN
-    for name, value in whole[1][0.7].weights.items():
-        np.testing.assert_array_equal(resumed[1][0.7].weights[name], value)
-    kept.write_bytes(b"damaged")
-    assert len(prune(teacher, weights, data, [0.9], settings, seed=0, resume_path=kept)[0]) > 0
-
-
-def test_a_level_out_of_reach_is_an_error():
-    spec = SPECS["densenet"]()
-    teacher = full_architecture(spec)
-    weights = weights_of(new_network(build_graph(teacher), 0))
-    with pytest.raises(HakdError, match=r"run.levels: 0.01"):
-        prune(
-            teacher, weights, TensorData(), [0.01], PruneSettings(steps=1, channels=40, batch_size=16), seed=0
-        )
 
 
 def test_inherited_weights_are_the_pruned_ones_and_the_teachers_where_channels_come_back():

@@ -19,7 +19,7 @@ READERS = {
     "net/widths/0.5.json": lambda path: read_json(path, "widths"),
     "net/latency/pi.parquet": lambda path: read_table(path, "latency"),
     "devices/pi/hazards.csv": lambda path: read_table(path, "hazards"),
-    "net/fisher/trajectory.csv": read_trajectory,
+    "net/fisher/0.5.csv": read_trajectory,
     "net/deep_compression/0.5-0.hakdc": read_compressed,
     "data/train.npz": read_stored,
 }
@@ -52,15 +52,15 @@ def test_a_file_from_elsewhere_is_not_said_to_belong_to_a_study(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", '{"kind": "architecture", "format": 1}'])
-def test_a_damaged_architecture_is_written_again_by_the_rule_that_its_error_names(
+def test_a_damaged_architecture_is_written_again_by_the_rules_that_its_error_names(
     tmp_path, monkeypatch, content
 ):
-    # Snakemake does not know these files: its rule `widths` and those after it write them.
+    # Snakemake does not know these files: these rules and those after them write them.
     monkeypatch.chdir(tmp_path)
     path = Path(f"results/architectures/{ARCHITECTURE.arch}.json")
     path.parent.mkdir(parents=True)
     path.write_text(content)
-    with pytest.raises(HakdError, match="with `-R widths` at its end"):
+    with pytest.raises(HakdError, match="with `-R widths baseline_widths` at its end"):
         read_architecture(path)
     write_architecture(path, ARCHITECTURE)
     assert read_architecture(path) == ARCHITECTURE

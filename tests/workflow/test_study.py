@@ -71,6 +71,8 @@ def test_every_rule_ran_and_a_second_run_has_nothing_to_do(finished):
         "teacher",
         "prune",
         "widths",
+        "baseline_widths",
+        "baseline_candidates",
         "sweep",
         "snap",
         "student",
@@ -106,7 +108,7 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
         compressed = row.method == "deep_compression"
         path = results / (row.checkpoint_path if compressed else row.onnx_path)
         assert row.size_bytes == path.stat().st_size
-    budget = summary[summary["method"].isin(["uniform", "random", "fisher"])]
+    budget = summary[summary["method"].isin(["uniform", "random", "fisher", "copycat", "random_order"])]
     teacher = summary[summary["method"] == "teacher"].iloc[0]
     assert (budget["macs"] <= 0.8 * teacher["macs"]).all()
     assert (summary["train_images"] > 0).all()
@@ -245,14 +247,20 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
         ({"run__devices": ["local", "pair"]}, {"sweep": 1, "snap": 1, "benchmark": 1, "pareto": 1}),
         (
             {"run__networks": ["tiny", "other"]},
-            {"teacher": 1, "prune": 1, "sweep": 1, "snap": 1, "pareto": 1},
+            {"teacher": 1, "prune": 2, "sweep": 1, "snap": 1, "pareto": 1},
         ),
-        ({"run__levels": [0.8, 0.7]}, {"prune": 1, "widths": 2, "sweep": 1, "snap": 2, "pareto": 1}),
+        ({"run__levels": [0.8, 0.7]}, {"prune": 2, "widths": 1, "baseline_widths": 3, "sweep": 1, "snap": 2}),
+        ({"run__levels": [0.8, 0.9]}, {"prune": 2, "widths": 1, "baseline_widths": 2, "sweep": 1, "snap": 2}),
+        (
+            {"run__methods": ["fisher", "joint", "l1"]},
+            {"prune": 1, "baseline_widths": 1, "sweep": 0, "snap": 0},
+        ),
+        ({"prune__count": "params"}, {"prune": 2, "widths": 1, "baseline_widths": 2, "pareto": 1}),
         ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 1, "candidates": 1, "pareto": 1}),
         ({"run__methods": ["teacher", "fisher", "joint"]}, {"candidates": 1, "benchmark": 1, "pareto": 1}),
         ({"run__methods": ["fisher", "joint", "knapsack"]}, {"snap": 1, "pareto": 1}),
         ({"choosing": {"budget": {"speedup": 1.1}}}, {"snap": 1, "pareto": 1}),
-        ({"students__epochs": 2}, {"student": 8, "tuned": 1, "pareto": 1}),
+        ({"students__epochs": 2}, {"student": 8, "tuned": 2, "pareto": 1}),
     ],
 )
 def test_an_added_value_is_never_silently_ignored(foreseen, change, rules):
@@ -261,6 +269,19 @@ def test_an_added_value_is_never_silently_ignored(foreseen, change, rules):
         rule: count for rule, count in rules.items() if rule != "student"
     }
     assert "data" not in plan and ("student" in plan) == ("student" in rules or "run__seeds" in change)
+
+
+def test_an_added_level_is_pruned_alone_and_new_settings_prune_all(copied):
+    folder = "results/tiny/fisher"
+    files = [f"{folder}/0.75.safetensors", f"{folder}/0.7.safetensors"]
+    assert copied.run(files[1], config=changed(copied, run__levels=[0.8, 0.7])) == {"prune": 1}
+    assert (copied.directory / folder / "0.7.from").read_text() == "0.8\n"
+    between = changed(copied, run__levels=[0.8, 0.75, 0.7])
+    (job,) = copied.plan(*files, config=between)
+    assert (job.rule, job.wildcards["level"]) == ("prune", "0.75")
+    assert copied.planned(files[1], config=changed(copied, run__levels=[0.7])) == {}
+    again = copied.plan(*files, config=changed(copied, run__levels=[0.8, 0.75, 0.7], prune__steps=2))
+    assert {job.wildcards["level"] for job in again} == {"0.8", "0.75", "0.7"}
 
 
 def test_neither_order_nor_number_types_nor_the_times_of_scripts_rerun_anything(finished):
@@ -279,7 +300,7 @@ def test_neither_order_nor_number_types_nor_the_times_of_scripts_rerun_anything(
 def test_a_checkpoint_of_another_network_is_refused(copied):
     teacher = copied.directory / "results" / "tiny" / "teacher" / "0.safetensors"
     teacher.write_bytes(teacher.read_bytes()[:100])
-    done = copied.snakemake("results/tiny/fisher/trajectory.csv")
+    done = copied.snakemake("results/tiny/fisher/0.8.csv")
     assert done.returncode != 0
     assert "not a readable checkpoint" in done.stdout and str(teacher.name) in done.stdout
     words = done.stdout.split("These jobs failed:")[1]  # every error once more, at the end
@@ -287,7 +308,7 @@ def test_a_checkpoint_of_another_network_is_refused(copied):
     assert "Traceback" not in done.stdout.split("Error in rule")[1].split("Logfile")[0]
     # Its remedy, as printed.
     remedy = re.search(r"`(-R) (\S+)` at its end", words)
-    assert copied.run("results/tiny/fisher/trajectory.csv", *remedy.groups()) == {"teacher": 1, "prune": 1}
+    assert copied.run("results/tiny/fisher/0.8.csv", *remedy.groups()) == {"teacher": 1, "prune": 1}
 
 
 def test_every_file_that_can_be_damaged_can_be_made_again(foreseen):
@@ -295,6 +316,7 @@ def test_every_file_that_can_be_damaged_can_be_made_again(foreseen):
         "results/data/train.npz": "data",
         "results/tiny/fisher/0.8.safetensors": "prune",
         "results/tiny/widths/0.8.json": "widths",
+        "results/tiny/widths/random_order/0.8.json": "baseline_widths",
         "results/tiny/latency/local.parquet": "sweep",
         "results/tiny/deep_compression/0.5-0.hakdc": "deep_compression",
         "results/tiny/teacher/0.onnx": "export",

@@ -1,43 +1,42 @@
-"""Fisher-prune the teacher of the search seed down to the lowest level."""
+"""Prune the teacher of the search seed to a level, from the state of the nearest higher one."""
 
 from pathlib import Path
 
-from hakd.pruning.prune import PruneSettings, prune
+from hakd.pruning.prune import PruneJob, PruneSettings, prune
 from hakd.pruning.trajectory import write_trajectory
 from hakd.records.checkpoint import read_checkpoint, write_checkpoint
+from hakd.study.levels import TEACHER, note_source
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
 
 
-def main(level_paths, settings, seed, prepared, path_to_teacher, path_to_trajectory):
-    """Write the trajectory, and the architecture with its weights at each level (a path for each)."""
+def main(job, prepared, path_to_teacher, path_to_checkpoint, path_to_trajectory):
+    """Write the pruned network, the trajectory down to it, and the state that lower levels start from."""
     teacher = read_checkpoint(path_to_teacher)
-    resume_path = Path(f"{path_to_trajectory}.resume")
-    rows, states = prune(
-        teacher.architecture,
-        teacher.weights,
-        prepared.load(teacher.architecture.spec.input_size),
-        list(level_paths),
-        PruneSettings(**settings),
-        seed,
-        label=path_to_trajectory,
-        resume_path=resume_path,
-    )
-    for level, path in level_paths.items():
-        state = states[level]
-        facts = {"level": level, "prune_images": state.images, "prune_macs": state.macs_spent}
-        write_checkpoint(path, state.architecture, state.weights, facts)
-    write_trajectory(path_to_trajectory, rows)
-    resume_path.unlink(missing_ok=True)
+    data = prepared.load(teacher.architecture.spec.input_size)
+    pruned = prune(teacher.architecture, teacher.weights, data, job)
+    write_checkpoint(path_to_checkpoint, pruned.architecture, pruned.weights, pruned.facts)
+    write_trajectory(path_to_trajectory, pruned.rows)
+    checkpoint = Path(path_to_checkpoint)
+    note_source(checkpoint.parent, checkpoint.stem, Path(job.above_path).stem if job.above_path else TEACHER)
+    Path(job.resume_path).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
     with reporting(snakemake.log, snakemake.threads):
         main(
-            dict(zip(snakemake.params.levels, snakemake.output.levels, strict=True)),
-            snakemake.params.settings,
-            snakemake.params.seed,
+            PruneJob(
+                level=float(snakemake.wildcards.level),
+                settings=PruneSettings(**snakemake.params.settings),
+                seed=snakemake.params.seed,
+                criterion=snakemake.wildcards.criterion,
+                label=snakemake.output.checkpoint,
+                above_path=next(iter(snakemake.input.above), None),
+                state_path=snakemake.output.state,
+                resume_path=f"{snakemake.output.state}.resume",
+            ),
             PreparedData(snakemake.input.train, snakemake.input.validation, snakemake.params.device),
             snakemake.input.teacher,
+            snakemake.output.checkpoint,
             snakemake.output.trajectory,
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hakd.networks.families import build_graph, full_widths
+from hakd.networks.families import build_graph
 from hakd.pruning.inherit import inherit, kept_channels
 from hakd.pruning.trajectory import ranking, read_trajectory
 from hakd.records.checkpoint import read_checkpoint
@@ -17,7 +17,7 @@ def main(widths, path_to_teacher, path_to_pruned, path_to_trajectory, prepared, 
     teacher = read_checkpoint(path_to_teacher)
     spec = teacher.architecture.spec
     pruned = read_checkpoint(path_to_pruned, spec)
-    order = ranking(read_trajectory(path_to_trajectory), full_widths(spec))
+    order = ranking(read_trajectory(path_to_trajectory), pruned.facts["kept"])
     start = inherit(
         build_graph(teacher.architecture),
         teacher.weights,

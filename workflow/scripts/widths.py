@@ -7,10 +7,10 @@ from hakd.records.files import write_json
 from hakd.study.scripting import reporting
 
 
-def main(level, seed, path_to_pruned, path_to_widths):
+def main(level, seed, limits, path_to_pruned, path_to_widths):
     """Write {method: architecture} and the content-addressed architecture files."""
     pruned = read_checkpoint(path_to_pruned).architecture
-    found = choose_device_free(pruned, level, seed)
+    found = choose_device_free(pruned, level, seed, **limits)
     for architecture in found.values():
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
     methods = {method: architecture.to_dict() for method, architecture in found.items()}
@@ -22,6 +22,7 @@ if __name__ == "__main__":
         main(
             float(snakemake.wildcards.level),
             snakemake.params.seed,
+            {"groups": snakemake.params.groups, "count": snakemake.params.counting},
             snakemake.input.pruned,
             snakemake.output[0],
         )

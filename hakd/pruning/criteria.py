@@ -1,0 +1,76 @@
+"""Criteria: what a channel is worth to the pruning loop. The loop trains alike for all; the least worth goes first.
+
+fisher: the loss that its removal costs, to second order (`hakd.pruning.fisher`).
+l1: the mean absolute weight of its filter, summed over the layers that make its group (Li et al. 2017, arXiv
+1608.08710). The mean makes layers of different fan-in comparable.
+random_order: a random number, drawn again for each removal.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from hakd.networks.module import Network
+from hakd.networks.prunable import makers
+from hakd.pruning.fisher import FisherScores
+from hakd.records.graph import Graph
+
+
+class Scores(Protocol):
+    """Scores of one cycle: `network(x, tap)` and a backward pass, then `add(batch size)`, at the end `scores()`."""
+
+    def tap(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        """See an activation and hand it back."""
+
+    def add(self, batch_size: int) -> None:
+        """Take in the batch whose backward pass has just run."""
+
+    def scores(self) -> dict[str, torch.Tensor]:
+        """One number per group and channel."""
+
+
+class _Blind:
+    """Scores that need no batch."""
+
+    def tap(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        return value
+
+    def add(self, batch_size: int) -> None:
+        pass
+
+
+class WeightNorms(_Blind):
+    """Mean absolute weight of each channel's filters, of the weights as they are when asked."""
+
+    def __init__(self, module: Network) -> None:
+        self._module = module
+
+    def scores(self) -> dict[str, torch.Tensor]:
+        """Summed over the layers that make the group."""
+        weights = dict(self._module.named_parameters())
+        found: dict[str, torch.Tensor] = {}
+        for group, made in makers(self._module.graph).items():
+            filters = [weights[f"{op.name}.weight"].detach()[start:end] for op, start, end in made]
+            found[group] = torch.stack([one.abs().flatten(1).mean(dim=1) for one in filters]).sum(dim=0)
+        return found
+
+
+class RandomOrder(_Blind):
+    """Uniform random numbers: a function of the graph's groups, the seed and the number of removals so far."""
+
+    def __init__(self, graph: Graph, seed: int, removal: int) -> None:
+        self._groups, self._draw = graph.groups(), (seed, removal)
+
+    def scores(self) -> dict[str, torch.Tensor]:
+        """The same at every call."""
+        rng = np.random.default_rng(self._draw)
+        return {group: torch.from_numpy(rng.random(width)) for group, width in self._groups.items()}
+
+
+CRITERIA: Mapping[str, Callable[[Network, int, int], Scores]] = {
+    "fisher": lambda module, seed, removal: FisherScores(module.graph),
+    "l1": lambda module, seed, removal: WeightNorms(module),
+    "random_order": lambda module, seed, removal: RandomOrder(module.graph, seed, removal),
+}
