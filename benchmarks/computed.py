@@ -17,8 +17,9 @@ from hakd.boards.cost_model import CostedLayer, CostModel, Hump, Noise
 from hakd.boards.packing import chunks, unique
 from hakd.boards.virtual import VERSION, Simulation
 from hakd.networks.families import build_graph, full_widths, network_spec
+from hakd.ops.tensors import Segment, width
 from hakd.records.arch import Architecture
-from hakd.records.graph import Builder, Graph, Segment, fold_batch_norm, width
+from hakd.records.graph import Builder, Graph, fold_batch_norm
 from hakd.sweeping.following import Line
 from hakd.sweeping.modes import Mode
 from hakd.sweeping.parts import GraphPoint, neighbours, point

@@ -18,7 +18,8 @@ import numpy as np
 from hakd.boards import Burst, Device, Protocol, open_board
 from hakd.boards.device import ENGINES
 from hakd.networks.families import full_architecture, network_spec
-from hakd.records.graph import Builder, Graph, Segment
+from hakd.ops.tensors import Segment
+from hakd.records.graph import Builder, Graph
 from hakd.sweeping.parts import engine_graph, point
 
 WIDTHS = range(33, 97)

@@ -6,7 +6,7 @@ epoch), so that they are the same on every device and whatever ran before.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from hakd.data.clutter import draw
 from hakd.data.seeding import stream_seed
 from hakd.data.stored import Augmentation, Stored, read
+from hakd.ops.op import Sides, sides
 from hakd.records.errors import HakdError, run_again
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+Size = int | Sequence[int]  # of a square image, or (height, width), in pixels
 
 
 def generator_of(stream: str, seed: int, epoch: int) -> torch.Generator:
@@ -34,20 +36,20 @@ class Split:
         labels: int64 (N,).
         ids: int64 (N,), which original each image is (of).
         num_classes, classes: how many, and their names.
-        channels, input_size: shape of an image.
+        channels, image: shape of an image, the latter (height, width) in pixels.
         name: of the data set; `split`: of the split.
         mean, std: (C, 1, 1), of the train split, in units of 0 to 255.
     """
 
-    def __init__(self, stored: Stored, input_size: int, device: torch.device) -> None:
+    def __init__(self, stored: Stored, image: Sides, device: torch.device) -> None:
         self.name, self.split, self.dataset = stored.name, stored.split, stored.dataset
         self.classes, self.num_classes = stored.classes, len(stored.classes)
-        self.channels, self.input_size, self.device = stored.images.shape[1], input_size, device
+        self.channels, self.image, self.device = stored.images.shape[1], image, device
         self.augmentation = stored.augmentation
         self.mean = torch.tensor(stored.mean, device=device)[:, None, None]
         self.std = torch.tensor(stored.std, device=device)[:, None, None]
         self.labels, self.ids = self._on_device(stored.labels), self._on_device(stored.ids)
-        self._pixels = resize(self._on_device(stored.images), input_size)
+        self._pixels = resize(self._on_device(stored.images), image)
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -57,13 +59,13 @@ class Split:
 
     @cached_property
     def images(self) -> torch.Tensor:
-        """All images, float32 (N, C, S, S), normalised, not augmented. Batches do not need it: made at first use."""
+        """All images, float32 (N, C, H, W), normalised, not augmented. Batches do not need it: made at first use."""
         return self._normalise(self._epoch_pixels(0, 0, augment=False))
 
     def batches(
         self, batch_size: int, seed: int, epoch: int, augment: bool = True, shuffle: bool = True
     ) -> Iterator[Batch]:
-        """One pass: (images float32 (n, C, S, S), labels int64 (n,)), every image of the split once.
+        """One pass: (images float32 (n, C, H, W), labels int64 (n,)), every image of the split once.
 
         A last batch of one image joins the batch before it (batch normalisation cannot train on one), so a batch has
         1 to `batch_size` + 1 images, and one only where the split or `batch_size` is one. An image's shift and flip
@@ -77,9 +79,7 @@ class Split:
         )
         pixels = self._epoch_pixels(seed, epoch, augment)
         moves = (
-            _Moves.drawn(self.augmentation, count, self.input_size, seed, epoch, self.device)
-            if augment
-            else None
+            _Moves.drawn(self.augmentation, count, self.image, seed, epoch, self.device) if augment else None
         )
         for index in _parts(order.to(self.device), batch_size):
             images = pixels[index].float()
@@ -88,7 +88,7 @@ class Split:
             yield self._normalise(images), self.labels[index]
 
     def _epoch_pixels(self, seed: int, epoch: int, augment: bool) -> torch.Tensor:
-        """What an epoch's batches are gathered from, (N, C, S, S) in units of 0 to 255."""
+        """What an epoch's batches are gathered from, (N, C, H, W) in units of 0 to 255."""
         return self._pixels
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:
@@ -102,8 +102,8 @@ class DrawnSplit(Split):
     is one fixed drawing.
     """
 
-    def __init__(self, stored: Stored, input_size: int, device: torch.device) -> None:
-        super().__init__(stored, input_size, device)
+    def __init__(self, stored: Stored, image: Sides, device: torch.device) -> None:
+        super().__init__(stored, image, device)
         self._scans = self._on_device(stored.images)
         self._shown = torch.arange(stored.drawn_images) % len(stored.labels)
         self.labels, self.ids = self.labels[self._shown.to(device)], self.ids[self._shown.to(device)]
@@ -111,11 +111,11 @@ class DrawnSplit(Split):
     def _epoch_pixels(self, seed: int, epoch: int, augment: bool) -> torch.Tensor:
         if not augment:
             return self._fixed
-        return resize(draw(self._scans, self._shown, generator_of("draw", seed, epoch)), self.input_size)
+        return resize(draw(self._scans, self._shown, generator_of("draw", seed, epoch)), self.image)
 
     @cached_property
     def _fixed(self) -> torch.Tensor:
-        return resize(draw(self._scans, self._shown, generator_of("fixed", 0, 0)), self.input_size)
+        return resize(draw(self._scans, self._shown, generator_of("fixed", 0, 0)), self.image)
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,20 @@ class Splits:
     validation: Split
 
 
-def load(path: str | os.PathLike, input_size: int, device: str | torch.device = "cpu") -> Split:
-    """Read one npz that `prepare` wrote and put it on `device`, resized to `input_size` x `input_size` pixels.
+def load(path: str | os.PathLike, input_size: Size, device: str | torch.device = "cpu") -> Split:
+    """Read one npz that `prepare` wrote and put it on `device`, resized to `input_size` pixels (height, width).
 
     Raises:
         HakdError: the file is missing, truncated, something else or of another format version; no such device.
     """
     stored = read(path)
-    if input_size < 1:
+    image = sides(input_size)
+    if min(image) < 1:
         raise HakdError(
-            f"images of {input_size} pixels", where="config", key="input_size", remedy="Use at least 1"
+            f"images of {image[0]} x {image[1]} pixels",
+            where="config",
+            key="input_size",
+            remedy="Use at least 1",
         )
     try:
         target = torch.device(device)
@@ -144,13 +148,13 @@ def load(path: str | os.PathLike, input_size: int, device: str | torch.device = 
         problem = f"torch cannot use the device {str(device)!r} ({str(error).splitlines()[0]})"
         remedy = "Use cpu, or one that is there"
         raise HakdError(problem, where="config", key="training device", remedy=remedy) from None
-    return (DrawnSplit if stored.drawn_images else Split)(stored, input_size, target)
+    return (DrawnSplit if stored.drawn_images else Split)(stored, image, target)
 
 
 def load_splits(
     train: str | os.PathLike,
     validation: str | os.PathLike,
-    input_size: int,
+    input_size: Size,
     device: str | torch.device = "cpu",
 ) -> Splits:
     """Load what training reads.
@@ -177,14 +181,13 @@ def load_splits(
     return found
 
 
-def resize(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Bilinear to `size` pixels; bytes stay bytes where nothing changes. Smoothed first only where pixels get fewer."""
-    if images.shape[-2:] == (size, size):
+def resize(images: torch.Tensor, size: Size) -> torch.Tensor:
+    """Bilinear to `size` (height, width); bytes stay bytes where nothing changes. Smoothed where pixels get fewer."""
+    wanted = sides(size)
+    if tuple(images.shape[-2:]) == wanted:
         return images
-    shrinks = min(images.shape[-2:]) > size
-    return F.interpolate(
-        images.float(), (size, size), mode="bilinear", align_corners=False, antialias=shrinks
-    )
+    shrinks = any(have > want for have, want in zip(images.shape[-2:], wanted, strict=True))
+    return F.interpolate(images.float(), wanted, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
 def _parts(order: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
@@ -208,10 +211,10 @@ class _Moves:
 
     @classmethod
     def drawn(
-        cls, policy: Augmentation, count: int, size: int, seed: int, epoch: int, device: torch.device
+        cls, policy: Augmentation, count: int, image: Sides, seed: int, epoch: int, device: torch.device
     ) -> "_Moves | None":
         """Draw them; None where the policy is to leave images as they are."""
-        reach = min(round(policy.shift * size), size - 1)
+        reach = min(round(policy.shift * min(image)), min(image) - 1)
         if not (reach or policy.flip):
             return None
         generator = generator_of("augment", seed, epoch)
@@ -220,19 +223,18 @@ class _Moves:
         return cls(shifts[0], shifts[1], flipped, policy.reflected)
 
     def apply(self, images: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Move the images (n, C, S, S) whose numbers are `index`, all at once: two gathers by source row and column."""
-        _, channels, size, _ = images.shape
-        at = torch.arange(size, device=images.device)
-        rows = at - self.down[index][:, None]
-        columns = torch.where(self.flipped[index][:, None], size - 1 - at, at) - self.right[index][:, None]
-        taken = images.gather(2, _inside(rows, size)[:, None, :, None].expand(-1, channels, -1, size))
-        taken = taken.gather(3, _inside(columns, size)[:, None, None, :].expand(-1, channels, size, -1))
+        """Move the images (n, C, H, W) whose numbers are `index`, all at once: two gathers by source row and column."""
+        _, channels, height, width = images.shape
+        down, across = (torch.arange(side, device=images.device) for side in (height, width))
+        rows = down - self.down[index][:, None]
+        turned = torch.where(self.flipped[index][:, None], width - 1 - across, across)
+        columns = turned - self.right[index][:, None]
+        taken = images.gather(2, _inside(rows, height)[:, None, :, None].expand(-1, channels, -1, width))
+        taken = taken.gather(3, _inside(columns, width)[:, None, None, :].expand(-1, channels, height, -1))
         if self.reflected:
             return taken
-        seen = ((rows >= 0) & (rows < size))[:, None, :, None] & ((columns >= 0) & (columns < size))[
-            :, None, None, :
-        ]
-        return taken * seen
+        seen_down, seen_across = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+        return taken * (seen_down[:, None, :, None] & seen_across[:, None, None, :])
 
 
 def _inside(at: torch.Tensor, size: int) -> torch.Tensor:

@@ -15,8 +15,9 @@ from hakd.boards import Board, Burst, Point, Protocol
 from hakd.boards.device import Device
 from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
+from hakd.ops.tensors import Segment
 from hakd.records.errors import HakdError
-from hakd.records.graph import Builder, Graph, Segment
+from hakd.records.graph import Builder, Graph
 from hakd.staircase.curve import TOLERANCE_FLOOR
 from hakd.staircase.estimate import estimate
 from hakd.staircase.factors import process_times

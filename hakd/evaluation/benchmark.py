@@ -9,6 +9,7 @@ import numpy as np
 
 from hakd.boards import PROTOCOL, Board, Device, Point, open_board
 from hakd.evaluation.export import fix_batch, for_engine, session
+from hakd.ops.op import sides
 from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
@@ -33,7 +34,7 @@ def candidate_point(entry: Mapping[str, Any], device: Device) -> Point:
     """
     path = Path(entry["onnx_path"])
     spec = entry["network_spec"]
-    shape = (device.batch, spec["input_channels"], spec["input_size"], spec["input_size"])
+    shape = (device.batch, spec["input_channels"], *sides(spec["input_size"]))
 
     def model() -> bytes:
         return for_engine(path, device.engine, device.batch)

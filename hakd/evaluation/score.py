@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from hakd.data.split import load
 from hakd.evaluation.export import session
+from hakd.ops.op import Sides, sides
 from hakd.records.errors import HakdError
 
 BATCH = 256
@@ -20,12 +21,12 @@ def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFra
     Raises:
         HakdError: a candidate of another number of classes or channels than the data.
     """
-    splits: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    splits: dict[Sides, tuple[np.ndarray, np.ndarray]] = {}
     known: dict[str, np.ndarray] = {}
     parts = []
     for entry in tqdm(entries, desc="score", unit="candidate", mininterval=1):
         spec = entry["network_spec"]
-        size = spec["input_size"]
+        size = sides(spec["input_size"])
         if size not in splits:
             split = load(path_to_test, size)
             splits[size] = (split.images.numpy(), split.labels.numpy())

@@ -41,6 +41,9 @@ def halp(parts: Sequence[TablePart], batch: int) -> Export:
         if part.carrier.kind != "conv":
             made.left_out.setdefault("no convolution", []).append(part.group)
             continue
+        if not all(layer.square for layer in part.layers):
+            made.left_out.setdefault("height and width differ", []).append(part.group)
+            continue
         times.setdefault(_halp_key(part.carrier, batch), {})[part.shape] = part.latency_ms
         for layer in part.covered:
             if layer.kind == "conv":
@@ -55,7 +58,8 @@ def halp(parts: Sequence[TablePart], batch: int) -> Export:
 
 
 def _halp_key(layer: Layer, batch: int) -> str:
-    sizes = (batch, layer.cin, layer.cout, layer.size_in, layer.kernel, layer.stride, layer.groups)
+    sides = (layer.size_in[0], layer.kernel[0], layer.stride[0])
+    sizes = (batch, layer.cin, layer.cout, *sides, layer.groups)
     return "_".join(map(str, sizes))
 
 
@@ -79,21 +83,25 @@ def ofa(parts: Sequence[TablePart], batch: int) -> Export:
 def _ofa_key(part: TablePart) -> str | None:
     layers = part.layers
     first, last = layers[0], layers[-1]
-    source = f"{first.size_in}x{first.size_in}x{first.cin}"
-    made = f"{last.size_out}x{last.size_out}x{last.cout}"
+    source, made = _place(first.size_in, first.cin), _place(last.size_out, last.cout)
     if last.kind == "linear" and len(layers) == 1:
-        size = part.graph.tensors[part.graph.inputs[0]].size
-        return f"Logits-input:{size}x{size}x{last.cin}-output:{last.cout}"
+        image = part.graph.tensors[part.graph.inputs[0]].size
+        return f"Logits-input:{_place(image or (1, 1), last.cin)}-output:{last.cout}"
     if part.first and len(layers) == 1:
         return f"Conv-input:{source}-output:{made}"
-    kinds = "".join("d" if layer.depthwise else "p" if layer.kernel == 1 else "?" for layer in layers)
-    if kinds not in ("dp", "pdp") or "concat" in {op.kind for op in part.graph.ops}:
+    kinds = "".join("d" if layer.depthwise else "p" if layer.kernel == (1, 1) else "?" for layer in layers)
+    merged = {"concat", "add"} & {op.kind for op in part.graph.ops}
+    if kinds not in ("dp", "pdp") or merged:
         return None
     middle = layers[-2]
-    if middle.cin % first.cin:
+    if middle.cin % first.cin or not middle.square:
         return None
-    about = f"expand:{middle.cin // first.cin}-kernel:{middle.kernel}-stride:{middle.stride}-idskip:0"
+    about = f"expand:{middle.cin // first.cin}-kernel:{middle.kernel[0]}-stride:{middle.stride[0]}-idskip:0"
     return f"expanded_conv-input:{source}-output:{made}-{about}"
+
+
+def _place(size: Sequence[int], channels: int) -> str:
+    return "x".join(map(str, (*size, channels)))
 
 
 def netadapt(parts: Sequence[TablePart], batch: int) -> Export:
@@ -131,14 +139,14 @@ def _netadapt_layer(content: dict[str, Any], layer: Layer, batch: int) -> dict[s
             "is_depthwise": layer.depthwise,
             "num_in_channels": layer.cin,
             "num_out_channels": layer.cout,
-            "kernel_size": [layer.kernel] * 2,
-            "stride": [layer.stride] * 2,
-            "padding": [layer.padding] * 2,
+            "kernel_size": list(layer.kernel),
+            "stride": list(layer.stride),
+            "padding": list(layer.padding),
             "groups": layer.groups,
             "layer_type_str": "Linear" if linear else "Conv2d",
             "input_feature_map_size": [batch, layer.cin, 1, 1]
             if linear
-            else [batch, layer.cin, *[layer.size_in] * 2],
+            else [batch, layer.cin, *layer.size_in],
             "latency": {},
         },
     )

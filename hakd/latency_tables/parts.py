@@ -8,33 +8,38 @@ from typing import Any
 import pandas as pd
 
 from hakd.networks.families import full_widths
+from hakd.ops.op import Op, Sides, sides
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
-from hakd.records.graph import Graph, Op
-from hakd.records.graph import width as channel_count
+from hakd.records.graph import Graph
 from hakd.sweeping.parts import engine_graph
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer of a part, as the tables of other tools name it; sizes in pixels of one side."""
+    """A convolution or linear layer of a part, as the tables of other tools name it.
+
+    Sizes are (height, width) in pixels; those of a linear layer (0, 0). `groups` counts as convolutions do: each channel
+    alone, or all together.
+    """
 
     name: str
     kind: str  # conv or linear
     cin: int
     cout: int
-    size_in: int
-    size_out: int
-    kernel: int
-    stride: int
-    padding: int
+    size_in: Sides
+    size_out: Sides
+    kernel: Sides
+    stride: Sides
+    padding: Sides
+    groups: int
     depthwise: bool
     grouped: bool  # its output's width is that of a width group
 
     @property
-    def groups(self) -> int:
-        """As convolutions count them: each channel alone, or all together."""
-        return self.cin if self.depthwise else 1
+    def square(self) -> bool:
+        """Whether height and width are alike everywhere."""
+        return all(a == b for a, b in (self.size_in, self.size_out, self.kernel, self.stride, self.padding))
 
 
 @dataclass(frozen=True)
@@ -133,18 +138,19 @@ def _misfit(problem: str, row: Any, spec: NetworkSpec, where: object) -> HakdErr
 
 
 def _layer(graph: Graph, op: Op) -> Layer:
-    source, made = graph.tensors[op.inputs[0]], graph.tensors[op.output]
-    cin, cout = channel_count(source.channels), channel_count(made.channels)
+    at = graph.placed(op)
+    source, made = at.ins[0], at.out
     return Layer(
         op.name,
         op.kind,
-        cin,
-        cout,
-        source.size,
-        made.size,
+        source.shape[0],
+        made.shape[0],
+        sides(source.size or 0),
+        sides(made.size or 0),
         op.kernel,
         op.stride,
         op.padding,
+        at.groups,
         op.depthwise,
         any(segment.group is not None for segment in made.channels),
     )

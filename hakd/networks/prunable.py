@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hakd.networks.families import build_graph, full_architecture
+from hakd.ops.op import Op
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
-from hakd.records.graph import Graph, Op
+from hakd.records.graph import Graph
 
 Count = Callable[[Mapping[str, int]], int]
 COUNTS: Mapping[str, Callable[[Graph], int]] = {"macs": Graph.macs, "params": Graph.params}

@@ -104,7 +104,7 @@ def probe(study: Mapping[str, Any], network: str, seconds: float = PROBE_S) -> f
         graph = build_graph(full_architecture(spec))
         module = network_with(graph, stand_in_weights(graph)).to(device).train()
         optimiser = torch.optim.SGD(module.parameters(), lr=1e-6, momentum=0.9)
-        images = torch.randn(batch, spec.input_channels, spec.input_size, spec.input_size, device=device)
+        images = torch.randn(batch, spec.input_channels, *spec.image, device=device)
         labels = torch.zeros(batch, dtype=torch.int64, device=device)
         start, done = None, 0
         while start is None or time.monotonic() - start < seconds:

@@ -75,5 +75,5 @@ def read_checkpoint(path: str | os.PathLike, spec: NetworkSpec | None = None) ->
 
 def _describe(spec: NetworkSpec) -> str:
     options = " ".join(f"{key}={value}" for key, value in spec.options.items())
-    size = f"{spec.input_channels}x{spec.input_size}x{spec.input_size}"
+    size = "x".join(map(str, (spec.input_channels, *spec.image)))
     return f"{spec.family} {options} at {size}, {spec.num_classes} classes"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hakd.data.split import Splits, load_splits
+from hakd.data.split import Size, Splits, load_splits
 from hakd.records.errors import HakdError
 
 
@@ -34,6 +34,6 @@ class PreparedData:
     validation: str | os.PathLike
     device: str = "auto"
 
-    def load(self, input_size: int) -> Splits:
-        """Both splits on the device, at `input_size` x `input_size` pixels; raises as `load_splits`."""
+    def load(self, input_size: Size) -> Splits:
+        """Both splits on the device, at `input_size` pixels (height, width); raises as `load_splits`."""
         return load_splits(self.train, self.validation, input_size, training_device(self.device))

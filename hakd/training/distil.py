@@ -4,6 +4,7 @@ Attention transfer is Zagoruyko and Komodakis 2017: CE + sum_i beta_i ||Q_t^i - 
 Q = vec(mean over channels of a^2) / its l2 norm at the end of each spatial resolution.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +27,12 @@ class DistilSettings:
 
 def attention_points(graph: Graph) -> list[str]:
     """The last tensor at each spatial resolution larger than 1 x 1, from fine to coarse."""
-    last: dict[int, str] = {}
+    last: dict[tuple[int, ...], str] = {}
     for op in graph.ops:
         size = graph.tensors[op.output].size
-        if size > 1:
+        if math.prod(size) > 1:
             last[size] = op.output
-    return [last[size] for size in sorted(last, reverse=True)]
+    return [last[size] for size in sorted(last, key=math.prod, reverse=True)]
 
 
 def attention_weights(points: int) -> np.ndarray:

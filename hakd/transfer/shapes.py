@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from hakd.records.graph import Graph
-from hakd.records.graph import width as channel_count
 
 OUT_MODULI = (2, 4, 8, 16, 32, 64)  # outputs padded up to their multiples
 IN_MODULI = (4, 8, 16)  # inputs padded up to their multiples
@@ -80,11 +79,10 @@ def _sizes(graph: Graph) -> list[tuple[int, int, int, bool]]:
     """Output and input channels, area, whether depthwise, of each layer that multiplies."""
     found = []
     for op in graph.ops:
-        if op.kind in ("conv", "linear"):
-            out = graph.tensors[op.output]
-            cin = channel_count(graph.tensors[op.inputs[0]].channels)
-            area = op.kernel**2 * max(1, out.size) ** 2
-            found.append((channel_count(out.channels), cin, area, op.depthwise))
+        at = graph.placed(op)
+        if macs := graph.op_macs(op):
+            cout, cin = at.out.shape[0], at.ins[0].shape[0] // (1 if op.depthwise else at.groups)
+            found.append((cout, cin, macs // (cout * (1 if op.depthwise else cin)), op.depthwise))
     return found
 
 

@@ -22,8 +22,9 @@ from hakd.evaluation.benchmark import candidate_point
 from hakd.networks.engine_model import engine_model
 from hakd.networks.families import full_architecture
 from hakd.networks.onnx_model import stand_in_weights
+from hakd.ops.tensors import Segment
 from hakd.records.errors import HakdError
-from hakd.records.graph import Builder, Segment
+from hakd.records.graph import Builder
 from hakd.sweeping.parts import engine_graph, point
 from tests.boards.points import QUICK
 from tests.boards.rigs.processes import workers_of

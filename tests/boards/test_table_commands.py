@@ -11,8 +11,8 @@ import yaml
 from hakd.boards import PROTOCOL
 from hakd.cli import FINDING, FINE, main
 from hakd.networks.families import full_architecture
+from hakd.ops.tensors import width
 from hakd.records.arch import NetworkSpec
-from hakd.records.graph import width
 from hakd.records.tables import read_table
 from hakd.sweeping.parts import engine_graph
 from tests.boards.virtual_tables import swept, swept_project, write_device

@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks import prediction
 from hakd.networks.families import full_architecture
+from hakd.ops.tensors import Segment
 from hakd.plots.audit import COLUMNS, audit_figure, audit_table
-from hakd.records.graph import Builder, Segment
+from hakd.records.graph import Builder
 from hakd.sweeping.auditing import audit_device
 from hakd.sweeping.parts import engine_graph
 from hakd.sweeping.seams import Parts, pair_graphs

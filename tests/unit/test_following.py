@@ -7,7 +7,8 @@ from benchmarks.planner import true_curve
 from hakd.boards import Device
 from hakd.boards.cost_model import cost_model_from
 from hakd.choosing.snap import snap
-from hakd.records.graph import Builder, Segment
+from hakd.ops.tensors import Segment
+from hakd.records.graph import Builder
 from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
 from hakd.sweeping.looks import LOOKS, MOST

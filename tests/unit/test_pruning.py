@@ -9,12 +9,13 @@ from hakd.choosing.device_free import choose_device_free, copycat
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.networks.module import network_with, new_network, weights_of
 from hakd.networks.prunable import COUNTS, makers, prunable, prunable_groups
+from hakd.ops.tensors import Segment
 from hakd.pruning.criteria import CRITERIA, RandomOrder
 from hakd.pruning.prune import PruneJob, PruneSettings, prune
 from hakd.pruning.trajectory import ranking, read_trajectory, regained_saliency, write_trajectory
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
-from hakd.records.graph import Builder, Segment
+from hakd.records.graph import Builder
 from tests.unit.builders import SPECS, TensorData, shaken
 
 SETTINGS = PruneSettings(steps=2, channels=3, batch_size=16, evaluate_every=4)

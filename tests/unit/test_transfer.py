@@ -16,9 +16,10 @@ from hakd.choosing.snap import READINGS, snap
 from hakd.cli import main
 from hakd.latency_tables.priors import likely, prior_session, timed_curves
 from hakd.networks.families import full_widths, network_spec
+from hakd.ops.tensors import Segment
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
-from hakd.records.graph import Builder, Segment
+from hakd.records.graph import Builder
 from hakd.records.tables import write_table
 from hakd.study.measuring import Measuring
 from hakd.sweeping.following import follow
