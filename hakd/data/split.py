@@ -41,10 +41,10 @@ class Split:
         mean, std: (C, 1, 1), of the train split, in units of 0 to 255.
     """
 
-    def __init__(self, stored: Stored, image: Sides, device: torch.device) -> None:
+    def __init__(self, stored: Stored, image: Size, device: torch.device) -> None:
         self.name, self.split, self.dataset = stored.name, stored.split, stored.dataset
         self.classes, self.num_classes = stored.classes, len(stored.classes)
-        self.channels, self.image, self.device = stored.images.shape[1], image, device
+        self.channels, self.image, self.device = stored.images.shape[1], sides(image), device
         self.augmentation = stored.augmentation
         self.mean = torch.tensor(stored.mean, device=device)[:, None, None]
         self.std = torch.tensor(stored.std, device=device)[:, None, None]
@@ -102,7 +102,7 @@ class DrawnSplit(Split):
     is one fixed drawing.
     """
 
-    def __init__(self, stored: Stored, image: Sides, device: torch.device) -> None:
+    def __init__(self, stored: Stored, image: Size, device: torch.device) -> None:
         super().__init__(stored, image, device)
         self._scans = self._on_device(stored.images)
         self._shown = torch.arange(stored.drawn_images) % len(stored.labels)

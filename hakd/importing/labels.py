@@ -71,7 +71,7 @@ def _follow(ties: ChannelTies, graph: Graph, index: int, op: Op) -> None:
             words = f"grouped convolution {op.name} ({at.groups} groups)"
             ties.fix((*ties.channels[op.inputs[0]], *made), words)
     elif rule is Rule.TIES:
-        ties.tie_all(op.inputs, op.output, size, f"{op.kind} ({op.name})")
+        ties.tie_all(op.inputs, op.output, size, f"{op.kind} ({op.name})", summed=op.kind == "add")
     elif rule is Rule.JOINS:
         ties.join(op.inputs, op.output)
     elif rule is Rule.SPREADS:

@@ -36,7 +36,7 @@ class ChannelTies:
         made_by: width -> layers that make it (convolutions and linear layers), by number.
         reasons: width -> why it is fixed.
         by_task: widths that the task fixes: image channels and classes.
-        met: widths that were put together with others: added, multiplied or laid side by side.
+        met: widths that were added to others or laid side by side with them.
     """
 
     sizes: list[int] = field(default_factory=list)
@@ -88,10 +88,9 @@ class ChannelTies:
         self.by_task |= {self.find(run.width) for run in channels}
 
     def is_inner(self, width: int) -> bool:
-        """Whether one layer alone makes a width and it meets no other tensor on its way."""
+        """Whether a width goes through no sum and no concatenation; a gate may multiply it."""
         width = self.find(width)
-        alone = width not in {self.find(other) for other in self.met}
-        return alone and len(self.made_by.get(width, ())) == 1
+        return width in self.made_by and width not in {self.find(other) for other in self.met}
 
     def extent(self, channels: Channels, changed: Mapping[int, int] | None = None) -> int:
         """Length of the axis; `changed`: channels of the widths that are not as in the model."""
@@ -120,7 +119,7 @@ class ChannelTies:
         self.channels[name] = self.channels[source]
         return True
 
-    def tie_all(self, names: Sequence[str], name: str, size: int, what: str) -> bool:
+    def tie_all(self, names: Sequence[str], name: str, size: int, what: str, summed: bool = True) -> bool:
         """Tensors are put together channel by channel: all stay alike, and one channel for all stays one.
 
         Args:
@@ -128,6 +127,7 @@ class ChannelTies:
             name: the tensor that comes out.
             size: its channels.
             what: the op, as reasons name it.
+            summed: whether it adds them up; a gate does not.
         """
         known = self._known(names)
         wide = [channels for channels in known if self.extent(channels) == size]
@@ -138,7 +138,7 @@ class ChannelTies:
                 self.tie(wide[0], channels, what)
             else:
                 self.fix(channels, f"{what} spreads one channel over all")
-        if len(wide) > 1:
+        if summed and len(wide) > 1:
             self._meet(wide)
         self.channels[name] = wide[0]
         return True

@@ -22,6 +22,7 @@ UNARY = frozenset((
     "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
 ))  # fmt: skip
 BINARY = frozenset(("Add", "Div", "Max", "Mean", "Min", "Mul", "Pow", "Sub", "Sum"))
+GATES = frozenset(("Div", "Mul", "Pow"))
 POOLS = frozenset(("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"))
 NORMS = frozenset(("BatchNormalization", "InstanceNormalization"))
 RESHAPES = frozenset(("Flatten", "Reshape", "Squeeze", "Unsqueeze"))
@@ -154,7 +155,8 @@ class _Tracer:
         names, shape = self.model.activations(node), self._shape(node.output[0])
         if len(shape) < 2 or any(len(self._shape(name)) != len(shape) for name in names):
             return False
-        if not self.ties.tie_all(names, node.output[0], shape[1], f"{node.op_type} ({node.name})"):
+        what, summed = f"{node.op_type} ({node.name})", node.op_type not in GATES
+        if not self.ties.tie_all(names, node.output[0], shape[1], what, summed):
             return False
         channels = self.ties.channels[node.output[0]]
         for place in range(len(node.input)):

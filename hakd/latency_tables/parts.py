@@ -19,8 +19,7 @@ from hakd.sweeping.parts import engine_graph
 class Layer:
     """A convolution or linear layer of a part, as the tables of other tools name it.
 
-    Sizes are (height, width) in pixels; those of a linear layer (0, 0). `groups` counts as convolutions do: each channel
-    alone, or all together.
+    Sizes are (height, width) in pixels; those of a linear layer (0, 0). `groups` counts as convolutions do.
     """
 
     name: str

@@ -34,7 +34,7 @@ def build(
     """The network at full width for images of `channels` x `size`."""
     b = Builder(channels, size)
     layers = layers_of(depth, blocks)
-    x = first_tile(b, stem, Segment(None, 2 * growth))
+    x = first_tile(b, stem, Segment(None, 2 * growth), _FIXED)
     for block, count in enumerate(layers, start=1):
         for i in range(1, count + 1):
             x = _layer(b, x, f"block{block}.layer{i}", growth)

@@ -85,7 +85,9 @@ def _checked(spec: NetworkSpec) -> Graph:
         ValueError: options that do not exist together.
     """
     height, width = spec.image
-    graph = FAMILIES[spec.family].build(spec.input_channels, spec.image, spec.num_classes, **spec.options)
+    family = FAMILIES[spec.family]
+    options = {**family.OPTIONS, **spec.options}
+    graph: Graph = family.build(spec.input_channels, spec.image, spec.num_classes, **options)
     wasted = {
         op.tile
         for op in graph.ops

@@ -20,12 +20,13 @@ def norm_act(b: Builder, x: str, name: str, act: str = "relu") -> str:
     return b.add(act, f"{name}.{act}", x) if act else x
 
 
-def stem(b: Builder, kind: str, out: Segment) -> str:
+def stem(b: Builder, kind: str, out: Segment, fixed: str = "") -> str:
     """The first tile: for small images 3 x 3 alone; for large ones 7 x 7 with stride 2, norm, rectifier and a pool."""
     b.tile = "stem"
     if kind == "small":
-        return b.conv(b.input, "stem.conv", out, 3)
-    return b.max_pool(conv_norm(b, b.input, "stem", out, 7, 2), "stem.pool", 3, 2, 1)
+        return b.conv(b.input, "stem.conv", out, 3, fixed=fixed)
+    x = b.conv(b.input, "stem.conv", out, 7, 2, fixed=fixed)
+    return b.max_pool(norm_act(b, x, "stem"), "stem.pool", 3, 2, 1)
 
 
 def scaled(channels: int, multiplier: float) -> int:

@@ -44,10 +44,9 @@ class Activation(Kind):
 
         out, name = at.op.output, at.op.name
         if self.onnx_op is not None:
-            given = {onnx_key: self.value(at, key) for key, (onnx_key, _) in self.keys.items()}
-            return [
-                helper.make_node(self.onnx_op, list(inputs), [out], name, **self.onnx_attributes, **given)
-            ]
+            given: dict[str, Any] = dict(self.onnx_attributes)
+            given |= {onnx_key: self.value(at, key) for key, (onnx_key, _) in self.keys.items()}
+            return [helper.make_node(self.onnx_op, list(inputs), [out], name, **given)]
         return _COMPOSED[self.name](helper.make_node, inputs[0], out, name)
 
 

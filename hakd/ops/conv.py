@@ -52,7 +52,7 @@ class Conv(Kind):
             op.bias,
         )
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        if op.bias:
+        if layer.bias is not None:
             nn.init.zeros_(layer.bias)
         return layer
 

@@ -97,13 +97,14 @@ class AdaptiveAvgPool(Kind):
     def torch(self, at: Placed) -> Callable[..., Any]:
         import torch.nn.functional as F
 
-        return lambda x: F.adaptive_avg_pool2d(x, at.out.size)
+        size = sides(at.op.attributes["size"])
+        return lambda x: F.adaptive_avg_pool2d(x, size)
 
     def onnx(self, at: Placed, inputs: Sequence[str], weights: Sequence[str]) -> list[Any]:
         from onnx import helper
 
         window = list(even_window(at))
-        given = {"kernel_shape": window, "strides": window}
+        given: dict[str, Any] = {"kernel_shape": window, "strides": window}
         return [helper.make_node("AveragePool", list(inputs), [at.op.output], at.op.name, **given)]
 
 

@@ -14,6 +14,7 @@ import torch
 
 from hakd.networks.module import Network
 from hakd.networks.prunable import makers
+from hakd.ops.op import Op
 from hakd.pruning.fisher import FisherScores
 from hakd.records.graph import Graph
 
@@ -52,9 +53,14 @@ class WeightNorms(_Blind):
         weights = dict(self._module.named_parameters())
         found: dict[str, torch.Tensor] = {}
         for group, made in makers(self._module.graph).items():
-            filters = [weights[f"{op.name}.weight"].detach()[start:end] for op, start, end in made]
+            filters = [_filters(op, weights[f"{op.name}.weight"].detach()) for op in made]
             found[group] = torch.stack([one.abs().flatten(1).mean(dim=1) for one in filters]).sum(dim=0)
         return found
+
+
+def _filters(op: Op, weight: torch.Tensor) -> torch.Tensor:
+    """Weights of a layer, the axis of its outputs first."""
+    return weight.transpose(0, 1) if op.kind == "conv_transpose" else weight
 
 
 class RandomOrder(_Blind):

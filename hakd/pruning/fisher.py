@@ -7,21 +7,41 @@ Delta_k = 1/(2N) sum_n g_nk^2. A mask before a batch norm would not be removal: 
 
 import torch
 
+from hakd.ops.kinds import KINDS
+from hakd.ops.tensors import Segment
 from hakd.records.graph import Graph
 
+_LAYERS = ("conv", "conv_transpose", "linear")  # depthwise convolutions too: their norm's bias survives
 
-def mask_sites(graph: Graph) -> dict[str, list[tuple[str, int, int]]]:
-    """Where masks sit: tensor name -> [(group, first channel, end)] for every rectified tensor of a group."""
-    sites: dict[str, list[tuple[str, int, int]]] = {}
+
+def mask_sites(graph: Graph) -> dict[str, list[tuple[str, Segment, int]]]:
+    """Where masks sit: tensor name -> [(group, its segment, first place)] for every tensor that feeds a layer.
+
+    Pools, flattening and concatenations hand zeros on, so the site is before them. A residual sum is a site where a
+    layer takes it, not its summands; a batch norm is none, for its bias survives a mask before it. With all sites of a
+    channel at zero the network is the one that lacks the channel.
+    """
+    feeding = _feeding(graph)
+    sites: dict[str, list[tuple[str, Segment, int]]] = {}
     for op in graph.ops:
-        if op.kind != "relu":
+        if op.output not in feeding or KINDS[op.kind].carries:
             continue
         offset = 0
         for segment in graph.tensors[op.output].channels:
             if segment.group is not None:
-                sites.setdefault(op.output, []).append((segment.group, offset, offset + segment.size))
-            offset += segment.size
+                sites.setdefault(op.output, []).append((segment.group, segment, offset))
+            offset += segment.size * segment.times
     return sites
+
+
+def _feeding(graph: Graph) -> set[str]:
+    """Tensors that a layer takes, itself or behind ops that only carry them there."""
+    found: set[str] = set()
+    for op in reversed(graph.ops):
+        kind = KINDS[op.kind]
+        if op.kind in _LAYERS or (kind.carries and op.output in found):
+            found.update(op.inputs)
+    return found
 
 
 class FisherScores:
@@ -44,8 +64,10 @@ class FisherScores:
         return value
 
     def _site(self, name: str, activation: torch.Tensor, gradient: torch.Tensor) -> None:
-        for group, start, end in self._sites[name]:
-            part = (activation[:, start:end] * gradient[:, start:end]).sum(dim=(2, 3))
+        for group, segment, start in self._sites[name]:
+            end = start + segment.size * segment.times
+            product = (activation[:, start:end] * gradient[:, start:end]).flatten(1)
+            part = product.reshape(len(product), segment.size, -1).sum(dim=2)
             self._gradients[group] = self._gradients[group] + part if group in self._gradients else part
 
     def add(self, batch_size: int, reduction: str = "mean") -> None:

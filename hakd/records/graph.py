@@ -44,8 +44,8 @@ class Graph:
 
         def resized(channels: Channels) -> Channels:
             return tuple(
-                replace(segment, size=widths[segment.group]) if segment.group in widths else segment
-                for segment in channels
+                replace(one, size=widths.get(one.group, one.size)) if one.group is not None else one
+                for one in channels
             )
 
         tensors = {name: replace(t, channels=resized(t.channels)) for name, t in self.tensors.items()}

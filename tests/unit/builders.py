@@ -1,5 +1,6 @@
 """Small real networks and data that several tests use."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,19 @@ def small_densenet(size: int = 8) -> NetworkSpec:
     return network_spec("densenet", {"depth": 16, "growth": 4, "input_size": size}, 1, 10)
 
 
-SPECS = {"mobilenet": small_mobilenet, "densenet": small_densenet}
+def _small(family: str, least: int = 8, **options: object) -> Callable[..., NetworkSpec]:
+    return lambda size=least: network_spec(family, {"input_size": size, **options}, 1, 10)
+
+
+# A small network of each family.
+SPECS = {
+    "mobilenet": small_mobilenet,
+    "densenet": small_densenet,
+    "mobilenetv2": _small("mobilenetv2", multiplier=0.125),
+    "resnet": _small("resnet", depth=8, multiplier=0.25),
+    "wrn": _small("wrn", depth=10, multiplier=0.25),
+    "vgg16": _small("vgg16", 32, multiplier=0.0625),
+}
 
 
 def narrowed(spec: NetworkSpec, seed: int = 0) -> dict[str, int]:
@@ -51,7 +64,7 @@ def exported(path: Path, spec: NetworkSpec) -> torch.nn.Module:
 
     architecture = Architecture(spec, narrowed(spec, 3))
     module = shaken(new_network(build_graph(architecture), 1)).eval()
-    images = probe_images((spec.input_channels, spec.input_size, spec.input_size))
+    images = probe_images((spec.input_channels, *spec.image))
     with torch.no_grad():
         logits = module(torch.from_numpy(images)).tolist()
     export(path, architecture, weights_of(module), logits, {}, {})
@@ -66,7 +79,7 @@ class TensorSplit:
         self.labels = torch.randint(0, classes, (count,), generator=generator)
         self.images = torch.randn(count, channels, size, size, generator=generator)
         self.images += self.labels.float().reshape(-1, 1, 1, 1) / classes
-        self.channels, self.num_classes, self.input_size, self.name = channels, classes, size, "random"
+        self.channels, self.num_classes, self.name = channels, classes, "random"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -155,7 +155,7 @@ def test_a_split_loads_alone_at_any_size(split: str, size: int, digits: Path, tm
     assert found.images.shape == (len(found), 1, size, size)
     assert found.images.dtype == torch.float32
     assert found.labels.dtype == torch.int64
-    assert (found.num_classes, found.channels, found.input_size, found.name) == (10, 1, size, "digits")
+    assert (found.num_classes, found.channels, found.image, found.name) == (10, 1, (size, size), "digits")
     assert found.split == split
 
 

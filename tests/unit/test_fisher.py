@@ -5,7 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hakd.networks.families import build_graph, full_architecture, full_widths
+from hakd.networks.families import (
+    build_graph,
+    full_architecture,
+    full_graph,
+    full_widths,
+    network_spec,
+)
 from hakd.networks.module import network_with, new_network, weights_of
 from hakd.networks.slicing import slice_weights
 from hakd.pruning.fisher import FisherScores, mask_sites
@@ -20,14 +26,22 @@ def network(name):
     return graph, shaken(new_network(graph, 0)).double()
 
 
+def images_for(graph, count):
+    return torch.randn(count, *graph.tensors[graph.inputs[0]].shape).double()
+
+
 def masked(graph, masks):
     """A tap that multiplies every site of a group by its per-example mask (N, width)."""
     sites = mask_sites(graph)
 
     def tap(name, value):
-        for group, start, end in sites.get(name, []):
-            assert (start, end) == (0, value.shape[1])
-            value = value * masks[group][:, :, None, None]
+        if name in sites:
+            factors = torch.ones(len(value), value.shape[1], dtype=value.dtype)
+            for group, segment, start in sites[name]:
+                assert segment.times == 1
+                places = torch.arange(start, start + segment.size)
+                factors = factors.index_copy(1, places, masks[group].expand(len(value), -1))
+            value = value * factors.reshape(*factors.shape, *[1] * (value.dim() - 2))
         return value
 
     return tap
@@ -37,7 +51,7 @@ def masked(graph, masks):
 def test_scores_equal_brute_force_per_example_gradients_in_eval_mode(name):
     graph, module = network(name)
     module.eval()
-    images, labels = torch.randn(6, 1, 8, 8).double(), torch.arange(6)
+    images, labels = images_for(graph, 6), torch.arange(6)
     fisher = FisherScores(graph)
     F.cross_entropy(module(images, fisher.tap), labels).backward()
     fisher.add(len(labels))
@@ -59,7 +73,7 @@ def test_scores_equal_brute_force_per_example_gradients_in_eval_mode(name):
 def test_scores_in_train_mode_are_derivatives_by_per_example_masks(name):
     graph, module = network(name)
     module.train()
-    images, labels = torch.randn(8, 1, 8, 8).double(), torch.arange(8)
+    images, labels = images_for(graph, 8), torch.arange(8)
     fisher = FisherScores(graph)
     F.cross_entropy(module(images, fisher.tap), labels).backward()
     fisher.add(len(labels))
@@ -71,11 +85,20 @@ def test_scores_in_train_mode_are_derivatives_by_per_example_masks(name):
         torch.testing.assert_close(score.double(), expected, atol=1e-12, rtol=1e-5)
 
 
+def test_sites_are_where_layers_take_a_channel():
+    sites = {name: set(mask_sites(network(name)[0])) for name in ("resnet", "wrn", "vgg16")}
+    assert {"stem.relu", "stage1.block1.inner.relu", "stage1.block1.relu"} <= sites["resnet"]
+    assert not any(site.endswith((".norm", ".add", ".pool")) for site in sites["resnet"] | sites["vgg16"])
+    assert sites["wrn"] and all(site.endswith("relu") for site in sites["wrn"])  # the sums go through norms
+    linear = mask_sites(full_graph(network_spec("mobilenetv2", {}, 3, 10)))
+    assert {"stage2.block1.project.norm", "stage2.block2.add"} <= set(linear)
+
+
 def test_batch_split_does_not_change_scores():
     """The 1/N of a batch-mean loss is undone: two batches of 4 give what one of 8 gives (eval mode)."""
     graph, module = network("mobilenet")
     module.eval()
-    images, labels = torch.randn(8, 1, 8, 8).double(), torch.arange(8)
+    images, labels = images_for(graph, 8), torch.arange(8)
     results = []
     for parts in (1, 2):
         fisher = FisherScores(graph)
@@ -95,7 +118,7 @@ def test_a_dead_channel_scores_zero():
     module.get_submodule("block4.depthwise.norm").bias.data[2] = -1
     module.get_submodule("block4.depthwise.norm").weight.data[2] = 0
     fisher = FisherScores(graph)
-    F.cross_entropy(module(torch.randn(4, 1, 8, 8).double(), fisher.tap), torch.arange(4)).backward()
+    F.cross_entropy(module(images_for(graph, 4), fisher.tap), torch.arange(4)).backward()
     fisher.add(4)
     assert fisher.scores()["block3"][2] == 0
 

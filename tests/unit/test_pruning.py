@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 
 from hakd.choosing.device_free import choose_device_free, copycat
-from hakd.networks.families import build_graph, full_architecture, full_widths
+from hakd.networks.families import build_graph, full_architecture, full_widths, width_groups
 from hakd.networks.module import network_with, new_network, weights_of
 from hakd.networks.prunable import COUNTS, makers, prunable, prunable_groups
-from hakd.ops.tensors import Segment
 from hakd.pruning.criteria import CRITERIA, RandomOrder
 from hakd.pruning.prune import PruneJob, PruneSettings, prune
 from hakd.pruning.trajectory import ranking, read_trajectory, regained_saliency, write_trajectory
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
-from hakd.records.graph import Builder
 from tests.unit.builders import SPECS, TensorData, shaken
 
 SETTINGS = PruneSettings(steps=2, channels=3, batch_size=16, evaluate_every=4)
@@ -25,7 +23,7 @@ def run(name="densenet", level=0.7, settings=SETTINGS, **job):
     """Prune an untrained network."""
     teacher = full_architecture(SPECS[name]())
     weights = weights_of(new_network(build_graph(teacher), 0))
-    return prune(teacher, weights, TensorData(), PruneJob(level, settings, **job))
+    return prune(teacher, weights, TensorData(size=teacher.spec.image[0]), PruneJob(level, settings, **job))
 
 
 def assert_same(one, other):
@@ -141,12 +139,12 @@ def test_l1_is_the_mean_absolute_weight_of_the_filters(name):
     graph = build_graph(full_architecture(SPECS[name]()))
     module = shaken(new_network(graph, 0))
     weights = weights_of(module)
-    made_by = {"mobilenet": "{}.pointwise.conv.weight", "densenet": "{}.conv1.weight"}[name]
     scores = CRITERIA["l1"](module, 0, 0).scores()
     assert set(scores) == set(graph.groups())
     for group, values in scores.items():
-        filters = weights["stem.conv.weight" if group == "stem" else made_by.format(group)]
-        expected = [np.abs(one).mean() for one in filters]
+        layers = [found.makers for found in width_groups(SPECS[name]()) if found.name == group][0]
+        filters = [weights[f"{layer}.weight"] for layer in layers]
+        expected = [sum(np.abs(layer[k]).mean() for layer in filters) for k in range(len(values))]
         np.testing.assert_allclose(values.numpy(), expected, rtol=1e-5)
 
 
@@ -160,32 +158,25 @@ def test_random_scores_are_a_function_of_seed_and_removal():
         assert not first[group].equal(later[group]) and not first[group].equal(other[group])
 
 
-def merging_graph(tie=True):
-    """conv a -> conv b -> conv c (all groups), b concatenated with c; with `tie` c made by two layers."""
-    b = Builder(3, 8)
-    x = b.relu(b.conv(b.input, "first", Segment("a", 4), 3), "relu")
-    y = b.conv(x, "second", Segment("b", 6), 3)
-    z = b.conv(b.depthwise(y, "depthwise", 3), "third", Segment("c", 5), 1)
-    if tie:
-        z = b._add("add", "sum", (z, b.conv(x, "short", Segment("c", 5), 1)), b.tensors[z])
-    return b.graph(b.linear(b.global_avg_pool(b.concat((y, z), "both"), "pool"), "head", 10))
+def test_inner_groups_go_through_no_sum_and_no_concatenation():
+    inner = {name: set(prunable(build(), "inner").full) for name, build in SPECS.items()}
+    for name in ("mobilenet", "densenet", "vgg16"):
+        assert inner[name] == set(full_widths(SPECS[name]()))
+    for name in ("resnet", "wrn"):  # a convolution as shortcut parts the stem of a WRN from its first stage
+        blocks = {group for group in full_widths(SPECS[name]()) if ".block" in group}
+        assert inner[name] == blocks | {"stem"} & full_widths(SPECS[name]()).keys()
+    made = makers(build_graph(full_architecture(SPECS["resnet"]())))
+    assert [op.name for op in made["stage2"]] == ["stage2.block1.outer.conv", "stage2.block1.shortcut.conv"]
 
 
-def test_inner_groups_are_made_by_one_layer_and_not_merged():
-    graph = merging_graph()
-    assert prunable_groups(graph) == ["a", "b", "c"]
-    assert prunable_groups(graph, "inner") == ["a"]
-    made = {group: [op.name for op, _, _ in found] for group, found in makers(graph).items()}
-    assert made == {"a": ["first"], "b": ["second"], "c": ["third", "short"]}
-    fixed = Builder(3, 8)
-    fixed = fixed.graph(fixed.conv(fixed.input, "only", Segment(None, 4), 3))
+def test_a_network_without_inner_widths_is_refused(monkeypatch):
+    spec = SPECS["resnet"]()
+    stages = [group for group in width_groups(spec) if not group.inner]
+    monkeypatch.setattr("hakd.networks.prunable.width_groups", lambda spec: stages)
     with pytest.raises(
-        HakdError, match=r"config: prune\.groups: nothing to prune: net has no inner width group"
+        HakdError, match=r"config: prune\.groups: nothing to prune: resnet has no inner width group"
     ):
-        prunable_groups(fixed, "inner", "net")
-    for build in SPECS.values():  # all groups of these families are inner ones
-        spec = build()
-        assert prunable(spec, "inner").full == full_widths(spec)
+        prunable(spec, "inner")
 
 
 def test_groups_that_may_not_be_pruned_stay_full(monkeypatch):
@@ -195,7 +186,7 @@ def test_groups_that_may_not_be_pruned_stay_full(monkeypatch):
     monkeypatch.setattr(
         module,
         "prunable_groups",
-        lambda graph, which, name: real(graph)[::2] if which == "inner" else real(graph),
+        lambda spec, which: real(spec)[::2] if which == "inner" else real(spec),
     )
     full = full_widths(SPECS["densenet"]())
     found = run(level=0.85, settings=replace(SETTINGS, groups="inner")).architecture.widths
