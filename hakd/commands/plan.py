@@ -34,7 +34,15 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hakd.planning.devices import GMACS, device_plans, levels_text, lines_of, not_counted
+    from hakd.planning.devices import (
+        GMACS,
+        device_plans,
+        levels_text,
+        lines_of,
+        network_lines,
+        network_rows,
+        not_counted,
+    )
     from hakd.study.files import read_configuration
     from hakd.study.schema import checked_study
 
@@ -45,9 +53,11 @@ def _run(arguments: argparse.Namespace) -> int:
     training = None if arguments.no_training else _training(study)
     if arguments.json:
         rows = [plan.to_dict() for plan in plans]
-        print(json.dumps({"devices": rows, "training": training}, indent=1))
+        about = {"networks": network_rows(study), "devices": rows, "training": training}
+        print(json.dumps(about, indent=1))
         return FINE
     print(levels_text(study))
+    print("\n".join(network_lines(network_rows(study))))
     for plan in plans:
         print("\n".join(lines_of(plan)))
     print(

@@ -5,6 +5,7 @@ count has a least (the first points of each curve) and a most (the budget of the
 the store has seen of the device, else from the multiply-accumulates at an assumed rate.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,14 @@ from typing import Any
 from hakd.boards import Device, Protocol
 from hakd.boards.journal import read
 from hakd.choosing.device_free import scaled
-from hakd.networks.families import build_graph, full_architecture, full_widths
+from hakd.networks.families import (
+    build_graph,
+    full_architecture,
+    full_graph,
+    full_widths,
+    width_groups,
+)
+from hakd.networks.prunable import prunable_groups
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.text import counted
@@ -230,6 +238,32 @@ def levels_text(study: Mapping[str, Any]) -> str:
     levels = ", ".join(level_text(level) for level in run["levels"])
     counts = f"{counted(len(run['methods']), 'method')}; {counted(len(run['seeds']), 'seed')}"
     return f"networks {', '.join(run['networks'])}; levels {levels}; {counts}"
+
+
+def network_rows(study: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each network of the study: trainable parameters, MACs, tiles, its width groups and what is fixed, with reasons.
+
+    `groups` counts those that pruning may narrow (`prune.groups`).
+    """
+    rows = []
+    for name in study["run"]["networks"]:
+        spec = spec_of(study, name)
+        graph, found = full_graph(spec), width_groups(spec)
+        reasons = Counter(group.reason for group in found if group.reason is not None)
+        chosen = prunable_groups(spec, study["prune"]["groups"])
+        sizes = {"params": graph.params(), "macs": graph.macs(), "tiles": len(graph.tiles())}
+        rows.append({"network": name, **sizes, "groups": len(chosen), "fixed": dict(reasons)})
+    return rows
+
+
+def network_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """These rows as text."""
+    lines = []
+    for row in rows:
+        counts = f"{counted(row['groups'], 'width group')}, {counted(row['tiles'], 'tile')}"
+        lines.append(f"{row['network']}: {row['params']:,} parameters, {row['macs']:,} MACs, {counts}")
+        lines += [f"  {counted(number, 'width')} fixed: {reason}" for reason, number in row["fixed"].items()]
+    return lines
 
 
 def not_counted(study: Mapping[str, Any]) -> str:

@@ -150,5 +150,6 @@ def _remedy(error: Any, value: str, description: str) -> str:
         return f"Put it in quotes, which makes it text: {words}"
     if error.validator not in _BOUNDS:
         return f"Expected: {words}"
-    limit = _KINDS.get(kind, kind) if isinstance(kind, str) else kind
+    kinds = kind if isinstance(kind, list) else [kind]
+    limit = " or a ".join(str(_KINDS.get(one, one)) for one in kinds) if error.validator == "type" else kind
     return f"Give {_BOUNDS[error.validator].format(limit)}: {words}"

@@ -106,7 +106,8 @@ def _number(text: str, kind: object) -> str | float | bool:
     """The number (or truth value) that a text spells, where one is wanted; else the text."""
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
-    if kind not in ("number", "integer") or not _NUMBER.fullmatch(text):
+    kinds = kind if isinstance(kind, list) else [kind]
+    if not {"number", "integer"} & {*kinds} or not _NUMBER.fullmatch(text):
         return text
     number = float(text)
     return int(number) if number.is_integer() else number

@@ -27,6 +27,8 @@ def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 def _accepts(entry: Mapping[str, Any]) -> str:
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])
+    if isinstance(entry.get("type"), list):
+        return " or ".join(_accepts({**entry, "type": kind}) for kind in entry["type"])
     if entry.get("type") == "array":
         return f"list of {_accepts(entry.get('items', {}))}"
     if entry.get("type") == "object":

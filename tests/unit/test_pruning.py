@@ -142,7 +142,7 @@ def test_l1_is_the_mean_absolute_weight_of_the_filters(name):
     scores = CRITERIA["l1"](module, 0, 0).scores()
     assert set(scores) == set(graph.groups())
     for group, values in scores.items():
-        layers = [found.makers for found in width_groups(SPECS[name]()) if found.name == group][0]
+        layers = next(found.makers for found in width_groups(SPECS[name]()) if found.name == group)
         filters = [weights[f"{layer}.weight"] for layer in layers]
         expected = [sum(np.abs(layer[k]).mean() for layer in filters) for k in range(len(values))]
         np.testing.assert_allclose(values.numpy(), expected, rtol=1e-5)
