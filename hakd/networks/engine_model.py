@@ -7,6 +7,7 @@ import numpy as np
 from hakd.networks.ncnn_model import to_ncnn
 from hakd.networks.onnx_model import to_onnx
 from hakd.networks.tflite_model import to_tflite
+from hakd.ops.op import NoForm
 from hakd.records.errors import HakdError
 from hakd.records.graph import Graph
 from hakd.records.text import did_you_mean
@@ -19,12 +20,18 @@ def engine_model(engine: str, graph: Graph, weights: Weights, batch: int = 1) ->
     """A (folded) graph as `engine` takes it: float32, one input, one output, the batch fixed.
 
     Raises:
-        HakdError: an engine that is not known, or a batch that it cannot do.
+        HakdError: an engine that is not known, or a batch or an op that it cannot do.
     """
     if engine not in _BUILDERS:
         remedy = did_you_mean(engine, _BUILDERS)
         raise HakdError(f"no models can be made for {engine!r}", where="engine", remedy=remedy)
-    return _BUILDERS[engine](graph, weights, batch)
+    try:
+        return _BUILDERS[engine](graph, weights, batch)
+    except NoForm as problem:
+        remedy = "Set `engine` of the device to another one, or replace the op in the network"
+        raise HakdError(
+            f"{engine} does not have the op {problem}", where="engine", remedy=remedy
+        ) from problem
 
 
 def _onnx(graph: Graph, weights: Weights, batch: int) -> bytes:

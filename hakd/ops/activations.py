@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hakd.ops.op import Kind, Placed
+from hakd.ops.litert import ACTIVATION, Fields, LiteRtModel
+from hakd.ops.ncnn import Layer, raw
+from hakd.ops.op import Fused, Kind, Placed
 from hakd.ops.tensors import Axis
 
 
@@ -15,8 +17,11 @@ class Activation(Kind):
     Args:
         name: of the kind.
         functional: its function in `torch.nn.functional`; `keys` of the op's attributes are passed on.
-        onnx_op: its ONNX operator with `onnx_attributes`; None where it is put together (`_COMPOSED`).
+        onnx_op: its ONNX operator with `onnx_attributes`; None where it is put together (`_ONNX`).
         keys: attributes, {name: (name in ONNX, default)}.
+        litert_op: its LiteRT operator; None where it is put together (`_LITERT`).
+        ncnn_layer: its ncnn layer, which takes `ncnn_numbers` and the attributes as settings.
+        joined: its number where an engine computes it as part of the op before it, by the engine's name.
     """
 
     name: str
@@ -24,11 +29,22 @@ class Activation(Kind):
     onnx_op: str | None
     onnx_attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     keys: Mapping[str, tuple[str, float]] = field(default_factory=dict, hash=False)
+    litert_op: str | None = None
+    ncnn_layer: str = ""
+    ncnn_numbers: tuple[float, ...] = ()
+    joined: Mapping[str, int] = field(default_factory=dict, hash=False)
     pointwise = True
 
     def value(self, at: Placed, key: str) -> float:
         """An attribute of the op, or its default."""
         return float(at.op.attributes.get(key, self.keys[key][1]))
+
+    def _values(self, at: Placed) -> list[float]:
+        return [self.value(at, key) for key in self.keys]
+
+    def fused(self, at: Placed, engine: str) -> Fused:
+        number = self.joined.get(engine)
+        return () if number is None else (number, *self.ncnn_numbers, *self._values(at))
 
     def torch(self, at: Placed) -> Callable[..., Any]:
         import torch.nn.functional as F
@@ -44,10 +60,23 @@ class Activation(Kind):
 
         out, name = at.op.output, at.op.name
         if self.onnx_op is not None:
-            given: dict[str, Any] = dict(self.onnx_attributes)
-            given |= {onnx_key: self.value(at, key) for key, (onnx_key, _) in self.keys.items()}
-            return [helper.make_node(self.onnx_op, list(inputs), [out], name, **given)]
-        return _COMPOSED[self.name](helper.make_node, inputs[0], out, name)
+            given: dict[str, Any] = {
+                onnx_key: self.value(at, key) for key, (onnx_key, _) in self.keys.items()
+            }
+            return [
+                helper.make_node(self.onnx_op, list(inputs), [out], name, **self.onnx_attributes, **given)
+            ]
+        return _ONNX[self.name](helper.make_node, inputs[0], out, name)
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        if self.litert_op is None:
+            return _LITERT[self.name](at, model, ins[0], out)
+        options: Fields = {place: ("Float32", value) for place, value in enumerate(self._values(at))}
+        model.operator(self.litert_op, options, ins, out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        numbers = (*self.ncnn_numbers, *self._values(at))
+        return [Layer(self.ncnn_layer, dict(enumerate(numbers)))]
 
 
 def _silu(node: Callable[..., Any], x: str, out: str, name: str) -> list[Any]:
@@ -82,17 +111,80 @@ def _relu6(node: Callable[..., Any], x: str, out: str, name: str) -> list[Any]:
     ]
 
 
-_COMPOSED: Mapping[str, Callable[..., list[Any]]] = {"silu": _silu, "gelu": _gelu, "relu6": _relu6}
+_ONNX: Mapping[str, Callable[..., list[Any]]] = {"silu": _silu, "gelu": _gelu, "relu6": _relu6}
 
+
+def _litert_silu(at: Placed, model: LiteRtModel, x: int, out: int) -> None:
+    gate = model.tensor(f"{at.op.output}.gate", model.shape(at.out))
+    model.operator("LOGISTIC", {}, [x], gate)
+    model.operator("MUL", {}, [x, gate], out)
+
+
+def _litert_hardsigmoid(at: Placed, model: LiteRtModel, x: int, out: int) -> None:
+    """min(max(x + 3, 0), 6) / 6."""
+    name = at.op.output
+    sum_ = model.tensor(f"{name}.sum", model.shape(at.out))
+    three, sixth = model.constant(f"{name}.three", [3.0]), model.constant(f"{name}.sixth", [1 / 6])
+    model.operator("ADD", {0: ("Int8", ACTIVATION["RELU6"])}, [x, three], sum_)
+    model.operator("MUL", {}, [sum_, sixth], out)
+
+
+_LITERT: Mapping[str, Callable[[Placed, LiteRtModel, int, int], None]] = {
+    "silu": _litert_silu,
+    "hardsigmoid": _litert_hardsigmoid,
+}
+
+_SIXTH = (1 / 6, 0.5)  # ncnn's x times alpha plus beta
+_RELU, _RELU6 = ACTIVATION["RELU"], ACTIVATION["RELU6"]
 ACTIVATIONS = (
-    Activation("relu", "relu", "Relu"),
-    Activation("relu6", "relu6", None),
-    Activation("leaky_relu", "leaky_relu", "LeakyRelu", keys={"negative_slope": ("alpha", 0.01)}),
-    Activation("silu", "silu", None),
-    Activation("sigmoid", "sigmoid", "Sigmoid"),
-    Activation("hardswish", "hardswish", "HardSwish"),
-    Activation("hardsigmoid", "hardsigmoid", "HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-    Activation("gelu", "gelu", None),
+    Activation(
+        "relu",
+        "relu",
+        "Relu",
+        litert_op="RELU",
+        ncnn_layer="ReLU",
+        joined={"litert": _RELU, "ncnn": 1},
+    ),
+    Activation(
+        "relu6",
+        "relu6",
+        None,
+        litert_op="RELU6",
+        ncnn_layer="Clip",
+        ncnn_numbers=(0.0, 6.0),
+        joined={"litert": _RELU6, "ncnn": 3},
+    ),
+    Activation(
+        "leaky_relu",
+        "leaky_relu",
+        "LeakyRelu",
+        keys={"negative_slope": ("alpha", 0.01)},
+        litert_op="LEAKY_RELU",
+        ncnn_layer="ReLU",
+        joined={"ncnn": 2},
+    ),
+    Activation("silu", "silu", None, ncnn_layer="Swish"),
+    Activation(
+        "sigmoid", "sigmoid", "Sigmoid", litert_op="LOGISTIC", ncnn_layer="Sigmoid", joined={"ncnn": 4}
+    ),
+    Activation(
+        "hardswish",
+        "hardswish",
+        "HardSwish",
+        litert_op="HARD_SWISH",
+        ncnn_layer="HardSwish",
+        ncnn_numbers=_SIXTH,
+        joined={"ncnn": 6},
+    ),
+    Activation(
+        "hardsigmoid",
+        "hardsigmoid",
+        "HardSigmoid",
+        {"alpha": 1 / 6, "beta": 0.5},
+        ncnn_layer="HardSigmoid",
+        ncnn_numbers=_SIXTH,
+    ),
+    Activation("gelu", "gelu", None, litert_op="GELU", ncnn_layer="GELU"),
 )
 
 
@@ -120,3 +212,11 @@ class PRelu(Kind):
             helper.make_node("Reshape", [weights[0], shape], [slopes], slopes),
             helper.make_node("PRelu", [inputs[0], slopes], [at.op.output], at.op.name),
         ]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        flat = model.weights[f"{at.op.name}.weight"]
+        slopes = model.constant(f"{at.op.name}.weight", flat[None, None] if at.out.size else flat)
+        model.operator("PRELU", {}, [ins[0], slopes], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        return [Layer("PReLU", {0: at.out.shape[0]}, raw(weights[f"{at.op.name}.weight"]))]

@@ -1,9 +1,13 @@
 """Batch normalisation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hakd.ops.op import Kind, Placed
+import numpy as np
+
+from hakd.ops.litert import LiteRtModel, activation
+from hakd.ops.ncnn import Layer, raw
+from hakd.ops.op import Fused, Kind, Placed
 from hakd.ops.tensors import Axis
 
 EPSILON = 1e-5  # torch's default
@@ -14,6 +18,7 @@ class BatchNorm(Kind):
     """Batch normalisation over the channels. Attributes: eps."""
 
     name = "batch_norm"
+    fuses = ("litert",)
 
     def axes(self, at: Placed) -> dict[str, tuple[Axis, ...]]:
         return dict.fromkeys(("weight", "bias", *STATISTICS), (at.out.channels,))
@@ -30,6 +35,23 @@ class BatchNorm(Kind):
         names = [*inputs, *weights]
         eps = epsilon(at)
         return [helper.make_node("BatchNormalization", names, [at.op.output], at.op.name, epsilon=eps)]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        """A factor and a summand for each channel, computed in float64 and rounded once."""
+        op = at.op
+        weight, bias, mean, variance = (
+            model.weights[f"{op.name}.{name}"].astype(np.float64) for name in ("weight", "bias", *STATISTICS)
+        )
+        factor = weight / np.sqrt(variance + epsilon(at))
+        scale = model.constant(f"{op.name}.scale", factor)
+        shift = model.constant(f"{op.name}.shift", bias - mean * factor)
+        scaled = model.tensor(f"{op.output}.scaled", model.shape(at.out))
+        model.operator("MUL", {}, [ins[0], scale], scaled)
+        model.operator("ADD", {0: activation(fused)}, [scaled, shift], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        arrays = [weights[f"{at.op.name}.{name}"] for name in ("weight", *STATISTICS, "bias")]
+        return [Layer("BatchNorm", {0: at.out.shape[0], 1: epsilon(at)}, b"".join(map(raw, arrays)))]
 
 
 def epsilon(at: Placed) -> float:

@@ -1,9 +1,11 @@
 """Ops that move channels or pixels and compute nothing: concatenation, split, shuffle, flattening, dropout."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hakd.ops.op import Kind, Op, Placed, Rule, flat
+from hakd.ops.litert import LiteRtModel
+from hakd.ops.ncnn import Layer
+from hakd.ops.op import Fused, Kind, Op, Placed, Rule, flat
 from hakd.ops.tensors import Segment, Tensor
 
 
@@ -28,6 +30,12 @@ class Concat(Kind):
         from onnx import helper
 
         return [helper.make_node("Concat", list(inputs), [at.op.output], at.op.name, axis=1)]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        model.operator("CONCATENATION", {0: ("Int32", len(at.out.shape))}, ins, out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        return [Layer("Concat", {0: 0})]
 
 
 class Split(Kind):
@@ -58,6 +66,13 @@ class Split(Kind):
         ]
         names = [inputs[0], *(f"{op.output}.{key}" for key in numbers)]
         return [*nodes, helper.make_node("Slice", names, [op.output], op.name)]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        model.cut(ins[0], [0] * len(at.out.shape) + [bounds(at.op)[0]], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        start, stop = bounds(at.op)
+        return [Layer("Crop", {9: (start,), 10: (stop,), 11: (0,)})]  # starts, ends, axes
 
 
 class Shuffle(Kind):
@@ -103,6 +118,16 @@ class Shuffle(Kind):
             helper.make_node("Reshape", [turned, second], [op.output], op.name),
         ]
 
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        *pixels, channels = model.shape(at.out)
+        groups = at.op.attributes["groups"]
+        dealt = model.tensor(f"{at.op.output}.dealt", (*pixels, groups, channels // groups))
+        model.reshaped(ins[0], dealt)
+        model.reshaped(model.transposed(dealt, (0, 1, 2, 4, 3), f"{at.op.output}.turned"), out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        return [Layer("ShuffleChannel", {0: at.op.attributes["groups"]})]
+
 
 class Flatten(Kind):
     """All values in one row: each channel becomes a run of pixels."""
@@ -122,12 +147,23 @@ class Flatten(Kind):
 
         return [helper.make_node("Flatten", list(inputs), [at.op.output], at.op.name)]
 
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        """In torch's order, so that the weights of a linear layer behind it stay as they are."""
+        source = ins[0]
+        if at.ins[0].pixels > 1:
+            source = model.transposed(source, (0, 3, 1, 2), f"{at.op.output}.turned")
+        model.reshaped(source, out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        return [Layer("Flatten", {})]
+
 
 class Dropout(Kind):
     """In training each value is left out with probability `p`; otherwise nothing."""
 
     name = "dropout"
     carries = True
+    idle = True
 
     def torch(self, at: Placed) -> Callable[..., Any]:
         from torch import nn

@@ -1,10 +1,14 @@
 """Convolutions: dense, grouped, depthwise, and transposed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from hakd.ops.op import Kind, Op, Placed, Rule, windowed
+from hakd.ops.litert import PADDING, LiteRtModel, across_down, padding, pads_itself
+from hakd.ops.litert import activation as litert_activation
+from hakd.ops.ncnn import Layer, Value, filters, wide
+from hakd.ops.ncnn import activation as ncnn_activation
+from hakd.ops.op import Fused, Kind, NoForm, Op, Placed, Rule, windowed
 from hakd.ops.tensors import Axis, Channels, Segment, Tensor, width
 
 
@@ -17,6 +21,7 @@ class Conv(Kind):
 
     name = "conv"
     rule = Rule.MAKES
+    fuses: Collection[str] = ("litert", "ncnn")
 
     def rule_of(self, op: Op) -> Rule:
         return Rule.KEEPS if op.depthwise else Rule.MAKES
@@ -61,11 +66,31 @@ class Conv(Kind):
 
         return [helper.make_node("Conv", [*inputs, *weights], [at.op.output], at.op.name, **_onnx_window(at))]
 
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        op = at.op
+        order = (1, 2, 3, 0) if op.depthwise else (0, 2, 3, 1)  # from (out, in / groups, height, width)
+        weight = model.constant(f"{op.name}.weight", model.weights[f"{op.name}.weight"].transpose(order))
+        mode, edges = padding(at)
+        source = model.padded(at, ins[0], edges)
+        multiplier = [("Int32", 1)] if op.depthwise else []
+        options = [("Int8", PADDING[mode]), *across_down(op.stride), *multiplier, litert_activation(fused)]
+        options += across_down(op.dilation)
+        kind = "DEPTHWISE_CONV_2D" if op.depthwise else "CONV_2D"
+        model.operator(kind, dict(enumerate(options)), [source, weight, model.bias(at)], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        weight = weights[f"{at.op.name}.weight"]
+        settings, content = _ncnn_settings(at, weight, fused), filters(at, weights, weight)
+        if not at.op.depthwise and at.groups == 1:
+            return [Layer("Convolution", settings, content)]
+        return [Layer("ConvolutionDepthWise", settings | {7: at.groups}, content)]
+
 
 class ConvTranspose(Conv):
     """Transposed convolution of one group. Attributes: kernel, stride, padding, dilation, bias."""
 
     name = "conv_transpose"
+    fuses = ("ncnn",)
 
     def _size(self, op: Op, size: tuple[int, ...]) -> tuple[int, ...]:
         sides = zip(size, op.kernel, op.stride, op.padding, op.dilation, strict=True)
@@ -99,6 +124,28 @@ class ConvTranspose(Conv):
         names = [*inputs, *weights]
         return [helper.make_node("ConvTranspose", names, [at.op.output], at.op.name, **_onnx_window(at))]
 
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        """Padding takes pixels away: SAME does so where it takes the same number, otherwise they are cut off."""
+        op = at.op
+        if op.dilation != (1, 1):
+            raise NoForm(op, "dilation")
+        batch, *size, channels = model.shape(at.out)
+        valid = not any(op.padding) or not pads_itself(op, at.out.size, at.ins[0].size)
+        whole = [side + 2 * cut for side, cut in zip(size, op.padding, strict=True)] if valid else size
+        shape = (batch, *whole, channels)
+        weight = model.weights[f"{op.name}.weight"].transpose(1, 2, 3, 0)
+        given = [model.constant(f"{op.name}.shape", shape), model.constant(f"{op.name}.weight", weight)]
+        made = model.tensor(f"{op.output}.whole", shape) if whole != size else out
+        options = [("Int8", PADDING["VALID" if valid else "SAME"]), *across_down(op.stride)]
+        inputs = [*given, ins[0], model.bias(at)]
+        model.operator("TRANSPOSE_CONV", dict(enumerate(options)), inputs, made)
+        if made != out:
+            model.cut(made, (0, *op.padding, 0), out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        weight = weights[f"{at.op.name}.weight"].transpose(1, 0, 2, 3)
+        return [Layer("Deconvolution", _ncnn_settings(at, weight, fused), filters(at, weights, weight))]
+
 
 def _fan_in(at: Placed) -> Axis:
     """Channels that one filter sees."""
@@ -117,3 +164,10 @@ def _onnx_window(at: Placed) -> dict[str, Any]:
         "group": at.groups,
     }
     return found | ({"dilations": list(op.dilation)} if op.dilation != (1, 1) else {})
+
+
+def _ncnn_settings(at: Placed, weight: Any, fused: Fused) -> dict[int, Value]:
+    op = at.op
+    settings = {0: at.out.shape[0], **wide(1, 11, op.kernel), **wide(2, 12, op.dilation, 1)}
+    settings |= {**wide(3, 13, op.stride), **wide(4, 14, op.padding), 5: int(op.bias), 6: weight.size}
+    return settings | ncnn_activation(fused)

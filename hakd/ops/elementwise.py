@@ -1,10 +1,12 @@
 """Tensors put together channel by channel: residual sums and gates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
-from hakd.ops.op import Kind, Op, Placed, Rule
+from hakd.ops.litert import LiteRtModel, activation
+from hakd.ops.ncnn import Layer
+from hakd.ops.op import Fused, Kind, Op, Placed, Rule
 from hakd.ops.tensors import Segment, Tensor
 
 
@@ -13,6 +15,7 @@ class Add(Kind):
 
     name = "add"
     rule = Rule.TIES
+    fuses = ("litert",)
 
     def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
         if len({tensor.shape for tensor in ins}) > 1:
@@ -29,12 +32,24 @@ class Add(Kind):
         kind = "Add" if len(inputs) == 2 else "Sum"
         return [helper.make_node(kind, list(inputs), [at.op.output], at.op.name)]
 
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        total, *rest, last = ins
+        for number, other in enumerate(rest):
+            partial = model.tensor(f"{at.op.output}.{number}", model.shape(at.out))
+            model.operator("ADD", {}, [total, other], partial)
+            total = partial
+        model.operator("ADD", {0: activation(fused)}, [total, last], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        return [Layer("BinaryOp", {0: 0}) if len(at.ins) == 2 else Layer("Eltwise", {0: 1})]
+
 
 class Mul(Kind):
     """A tensor times a gate: of the same shape, or one value for each channel (squeeze and excitation)."""
 
     name = "mul"
     rule = Rule.TIES
+    fuses = ("litert",)
 
     def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
         x, gate = sorted(ins, key=lambda tensor: -tensor.pixels)
@@ -49,3 +64,9 @@ class Mul(Kind):
         from onnx import helper
 
         return [helper.make_node("Mul", list(inputs), [at.op.output], at.op.name)]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        model.operator("MUL", {0: activation(fused)}, ins, out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        return [Layer("BinaryOp", {0: 2})]

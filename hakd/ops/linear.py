@@ -1,9 +1,13 @@
 """Linear layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hakd.ops.op import Kind, Op, Placed, Rule
+from hakd.ops.litert import LiteRtModel
+from hakd.ops.litert import activation as litert_activation
+from hakd.ops.ncnn import Layer, filters
+from hakd.ops.ncnn import activation as ncnn_activation
+from hakd.ops.op import Fused, Kind, Op, Placed, Rule
 from hakd.ops.tensors import Axis, Segment, Tensor
 
 
@@ -12,6 +16,7 @@ class Linear(Kind):
 
     name = "linear"
     rule = Rule.MAKES
+    fuses = ("litert", "ncnn")
 
     def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
         if ins[0].size or made is None:
@@ -38,3 +43,14 @@ class Linear(Kind):
         from onnx import helper
 
         return [helper.make_node("Gemm", [*inputs, *weights], [at.op.output], at.op.name, transB=1)]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        name = f"{at.op.name}.weight"
+        weight = model.constant(name, model.weights[name])
+        inputs = [ins[0], weight, model.bias(at)]
+        model.operator("FULLY_CONNECTED", {0: litert_activation(fused)}, inputs, out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        weight = weights[f"{at.op.name}.weight"]
+        settings = {0: at.out.shape[0], 1: int(at.op.bias), 2: weight.size, **ncnn_activation(fused)}
+        return [Layer("InnerProduct", settings, filters(at, weights, weight))]

@@ -1,13 +1,20 @@
 """An operation of a network, and what every op kind says of itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hakd.ops.tensors import Axis, Channels, Segment, Tensor
 
+if TYPE_CHECKING:
+    from hakd.ops.litert import LiteRtModel
+    from hakd.ops.ncnn import Layer
+
 Sides = tuple[int, int]  # along height and width
+Fused = tuple[
+    int | float, ...
+]  # an activation that an engine computes with the op before it: its number, its settings
 
 
 def sides(value: int | Sequence[int]) -> Sides:
@@ -97,7 +104,15 @@ class TooSmall(ValueError):
 
 
 class NoForm(ValueError):
-    """An engine lacks an op, or an op of these attributes."""
+    """An engine lacks an op, or an op of these attributes.
+
+    Args:
+        op: that it lacks.
+        why: which attributes; empty where it lacks the kind.
+    """
+
+    def __init__(self, op: Op, why: str = "") -> None:
+        super().__init__(f"{op.kind} ({op.name}{f': {why}' if why else ''})")
 
 
 class Kind:
@@ -109,12 +124,16 @@ class Kind:
         carries: a channel that is all zero stays so, and it has no other effect: pools, flattening, concatenation. What
             is put to zero before it need not be put to zero behind it.
         pointwise: it works on each value by itself and keeps the shape: rectifiers and the like.
+        idle: it does nothing but in training.
+        fuses: engines in which it computes an activation on its output, if one follows.
     """
 
     name: str
     rule = Rule.KEEPS
     carries = False
     pointwise = False
+    idle = False
+    fuses: Collection[str] = ()
 
     def rule_of(self, op: Op) -> Rule:
         """How channels go through this op."""
@@ -136,21 +155,25 @@ class Kind:
         """Multiply-accumulates for one image; convolutions and linear layers only."""
         return 0
 
+    def fused(self, at: Placed, engine: str) -> Fused:
+        """How an engine computes it as part of the op before it; empty where it cannot."""
+        return ()
+
     def torch(self, at: Placed) -> Callable[..., Any]:
         """A torch module, or a function, of its inputs."""
-        raise NoForm(f"torch has no form for {self.name}")
+        raise NoForm(at.op)
 
     def onnx(self, at: Placed, inputs: Sequence[str], weights: Sequence[str]) -> list[Any]:
         """ONNX nodes that make `at.op.output` from the named inputs; `weights` are its arrays' names."""
-        raise NoForm(f"ONNX has no form for {self.name}")
+        raise NoForm(at.op)
 
-    def litert(self, at: Placed, writer: Any, ins: list[int], out: int, activation: int) -> None:
-        """Add LiteRT operators that make tensor `out`; see `hakd.networks.tflite_model`."""
-        raise NoForm(f"LiteRT has no form for {self.name} ({at.op.name})")
+    def litert(self, at: Placed, model: "LiteRtModel", ins: Sequence[int], out: int, fused: Fused) -> None:
+        """Add LiteRT operators that make tensor `out` from the tensors `ins`, and compute `fused` on it."""
+        raise NoForm(at.op)
 
-    def ncnn(self, at: Placed, weights: Mapping[str, Any], activation: int) -> Any:
-        """Type, settings and weights of the ncnn layer; see `hakd.networks.ncnn_model`."""
-        raise NoForm(f"ncnn has no form for {self.name} ({at.op.name})")
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> "list[Layer]":
+        """The ncnn layers, one after the other; the first takes all inputs, the last computes `fused` too."""
+        raise NoForm(at.op)
 
 
 def windowed(op: Op, size: Sequence[int], ceil: bool = False) -> tuple[int, ...]:

@@ -1,10 +1,15 @@
 """Pooling: windows, the whole image, and windows that give a size asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hakd.ops.op import Kind, NoForm, Op, Placed, Sides, sides, windowed
+import numpy as np
+
+from hakd.ops.litert import PADDING, LiteRtModel, across_down, padding
+from hakd.ops.ncnn import Layer, Value, wide
+from hakd.ops.op import Fused, Kind, NoForm, Op, Placed, Sides, sides, windowed
 from hakd.ops.tensors import Segment, Tensor
+from hakd.ops.windows import Edges, beyond
 
 
 class MaxPool(Kind):
@@ -30,6 +35,16 @@ class MaxPool(Kind):
             given["dilations"] = list(at.op.dilation)
         return [helper.make_node("MaxPool", list(inputs), [at.op.output], at.op.name, **given)]
 
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        _refuse_dilation(at.op)
+        mode, edges = padding(at)
+        source = model.padded(at, ins[0], edges, low=float(np.finfo(np.float32).min))
+        model.operator("MAX_POOL_2D", _litert_window(mode, at.op.kernel, at.op.stride), [source], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        _refuse_dilation(at.op)
+        return [_ncnn_pooling(_MAXIMUM, at.op.kernel, at.op.stride, beyond(at))]
+
 
 class AvgPool(Kind):
     """Mean of each window. Attributes: kernel, stride, padding, ceil, count_padding (default true, as in torch)."""
@@ -54,6 +69,34 @@ class AvgPool(Kind):
         if at.op.padding != (0, 0):
             given["count_include_pad"] = int(counts_padding(at.op))
         return [helper.make_node("AveragePool", list(inputs), [at.op.output], at.op.name, **given)]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        """SAME leaves the padding out of the means. Else zeros are put in, and means over fewer values put right."""
+        op = at.op
+        counts, mode, edges = window_counts(at, counts_padding(op)), *padding(at)
+        if mode == "SAME" and not np.array_equal(counts, window_counts(at, False)):
+            mode, edges = "VALID", beyond(at)
+        factors = np.prod(op.kernel) / counts
+        whole = mode == "SAME" or bool(np.all(factors == 1))
+        made = out if whole else model.tensor(f"{op.output}.means", model.shape(at.out))
+        options = _litert_window(mode, op.kernel, op.stride)
+        model.operator("AVERAGE_POOL_2D", options, [model.padded(at, ins[0], edges)], made)
+        if not whole:
+            factor = model.constant(f"{op.output}.factors", factors[None, :, :, None])
+            model.operator("MUL", {}, [made, factor], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        op, edges = at.op, beyond(at)
+        counts, layers = window_counts(at, counts_padding(op)), []
+        in_image = np.array_equal(counts, window_counts(at, False))
+        if not in_image and np.any(
+            counts != np.prod(op.kernel)
+        ):  # ncnn counts all that is around, or nothing
+            (down, across), in_image = op.padding, True
+            layers.append(Layer("Padding", {0: down, 1: down, 2: across, 3: across}))
+            edges = ((0, edges[0][1] - down), (0, edges[1][1] - across))
+        pooling = _ncnn_pooling(_AVERAGE, op.kernel, op.stride, edges, {} if in_image else {6: 1})
+        return [*layers, pooling]
 
 
 class GlobalAvgPool(Kind):
@@ -81,6 +124,15 @@ class GlobalAvgPool(Kind):
             helper.make_node("Flatten", [mean], [op.output], op.name),
         ]
 
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        axes = model.constant(f"{at.op.name}.axes", [1, 2])
+        model.operator("MEAN", {0: ("Bool", 1)} if at.op.attributes.get("keep") else {}, [ins[0], axes], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        """ncnn's own result is flat."""
+        pooling = Layer("Pooling", {0: _AVERAGE, 4: 1})
+        return [pooling, Layer("Reshape", {0: 1, 1: 1, 2: -1})] if at.op.attributes.get("keep") else [pooling]
+
 
 class AdaptiveAvgPool(Kind):
     """Means over windows that give an image of a size asked for. Attributes: size.
@@ -97,7 +149,7 @@ class AdaptiveAvgPool(Kind):
     def torch(self, at: Placed) -> Callable[..., Any]:
         import torch.nn.functional as F
 
-        size = sides(at.op.attributes["size"])
+        size = sides(at.out.size)
         return lambda x: F.adaptive_avg_pool2d(x, size)
 
     def onnx(self, at: Placed, inputs: Sequence[str], weights: Sequence[str]) -> list[Any]:
@@ -106,6 +158,14 @@ class AdaptiveAvgPool(Kind):
         window = list(even_window(at))
         given: dict[str, Any] = {"kernel_shape": window, "strides": window}
         return [helper.make_node("AveragePool", list(inputs), [at.op.output], at.op.name, **given)]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        window = even_window(at)
+        model.operator("AVERAGE_POOL_2D", _litert_window("VALID", window, window), ins, out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        window = even_window(at)
+        return [_ncnn_pooling(_AVERAGE, window, window, ())]
 
 
 def even_window(at: Placed) -> Sides:
@@ -116,8 +176,8 @@ def even_window(at: Placed) -> Sides:
     """
     before, after = at.ins[0].size, at.out.size
     if any(b % a for b, a in zip(before, after, strict=True)):
-        words = f"{at.op.name}: windows of several sizes ({before[0]} x {before[1]} to {after[0]} x {after[1]} pixels)"
-        raise NoForm(words)
+        words = f"windows of several sizes, {before[0]} x {before[1]} to {after[0]} x {after[1]} pixels"
+        raise NoForm(at.op, words)
     return (before[0] // after[0], before[1] // after[1])
 
 
@@ -133,3 +193,37 @@ def _onnx_window(op: Op) -> dict[str, Any]:
     if op.attributes.get("ceil"):
         found["ceil_mode"] = 1
     return found
+
+
+def window_counts(at: Placed, counted: bool) -> np.ndarray:
+    """Over how many values each mean goes, height x width; `counted`: those of the padding among them."""
+    op, lengths = at.op, []
+    sides = zip(at.ins[0].size, at.out.size, op.padding, op.stride, op.kernel, strict=True)
+    for side, made, around, stride, kernel in sides:
+        first = np.arange(made) * stride - around
+        last = np.minimum(first + kernel, side + (around if counted else 0))
+        lengths.append(last - (first if counted else np.maximum(first, 0)))
+    return np.outer(*lengths)
+
+
+def _refuse_dilation(op: Op) -> None:
+    if op.dilation != (1, 1):
+        raise NoForm(op, "dilation")
+
+
+def _litert_window(mode: str, kernel: Sides, stride: Sides) -> dict[int, tuple[str, int | float]]:
+    return dict(enumerate([("Int8", PADDING[mode]), *across_down(stride, kernel)]))
+
+
+_MAXIMUM, _AVERAGE = 0, 1  # ncnn's numbers
+_VALID = 1  # a mode that rounds sizes down, as the padding is written out
+
+
+def _ncnn_pooling(
+    kind: int, kernel: Sides, stride: Sides, edges: Edges, more: Mapping[int, Value] | None = None
+) -> Layer:
+    settings = {0: kind, **wide(1, 11, kernel), **wide(2, 12, stride), 5: _VALID, **(more or {})}
+    if any(map(any, edges)):
+        (top, bottom), (left, right) = edges
+        settings |= {3: left, 13: top, 14: right, 15: bottom}
+    return Layer("Pooling", settings)

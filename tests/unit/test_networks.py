@@ -13,7 +13,9 @@ from hakd.networks.families import build_graph, full_architecture, full_widths, 
 from hakd.networks.module import Network, network_with, new_network, weights_of
 from hakd.networks.onnx_model import fold_weights, stand_in_weights, to_onnx
 from hakd.networks.slicing import slice_weights
+from hakd.networks.stored import read_network
 from hakd.records.arch import Architecture, NetworkSpec
+from hakd.records.checkpoint import write_checkpoint
 from hakd.records.errors import HakdError
 from hakd.records.graph import fold_batch_norm
 from tests.unit.builders import SPECS, narrowed, shaken
@@ -253,3 +255,21 @@ def test_full_widths_of_the_families():
         32,
     ]
     assert isinstance(Network(build_graph(full_architecture(SPECS["densenet"]()))), torch.nn.Module)
+
+
+@pytest.mark.parametrize("harm", ["other", "missing", "surplus"])
+def test_a_checkpoint_of_other_shapes_is_refused(harm, tmp_path):
+    architecture = full_architecture(SPECS["resnet"]())
+    weights = weights_of(new_network(build_graph(architecture), 0))
+    name, path = "stage2.block1.outer.conv.weight", tmp_path / "teacher.safetensors"
+    write_checkpoint(path, architecture, weights, {})
+    assert read_network(path).architecture == architecture
+    if harm == "other":
+        weights[name] = weights[name][:, :5]
+    elif harm == "missing":
+        del weights[name]
+    else:
+        name, weights["extra.weight"] = "extra.weight", np.ones(3, np.float32)
+    write_checkpoint(path, architecture, weights, {})
+    with pytest.raises(HakdError, match=rf"teacher\.safetensors: {name}: is a checkpoint of other shapes"):
+        read_network(path)

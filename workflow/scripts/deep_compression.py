@@ -6,7 +6,7 @@ from hakd.deep_compression.compress import CompressionSettings, compress
 from hakd.deep_compression.store import read, write
 from hakd.networks.families import build_graph
 from hakd.networks.module import network_with
-from hakd.records.checkpoint import read_checkpoint
+from hakd.networks.stored import read_network
 from hakd.records.files import write_json
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
@@ -16,7 +16,7 @@ from hakd.training.students import probe_logits
 
 def main(density, seed, settings, recipe, prepared, path_to_teacher, path_to_file, path_to_facts):
     """Write the compressed file; its header holds what is needed to rebuild and check the network."""
-    teacher = read_checkpoint(path_to_teacher)
+    teacher = read_network(path_to_teacher)
     graph = build_graph(teacher.architecture)
     data = prepared.load(teacher.architecture.spec.input_size)
     resume_directory = f"{path_to_file}.resume"

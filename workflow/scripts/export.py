@@ -1,13 +1,13 @@
 """Export a checkpoint to ONNX and check it against torch's logits."""
 
 from hakd.evaluation.export import export
-from hakd.records.checkpoint import read_checkpoint
+from hakd.networks.stored import read_network
 from hakd.study.scripting import logger, reporting
 
 
 def main(path_to_checkpoint, path_to_onnx):
     """Read the file back, export, check."""
-    found = read_checkpoint(path_to_checkpoint)
+    found = read_network(path_to_checkpoint)
     facts = dict(found.facts)
     error = export(
         path_to_onnx, found.architecture, found.weights, facts.pop("probe_logits"), facts, found.provenance

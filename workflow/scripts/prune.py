@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from hakd.networks.stored import read_network
 from hakd.pruning.prune import PruneJob, PruneSettings, prune
 from hakd.pruning.trajectory import write_trajectory
-from hakd.records.checkpoint import read_checkpoint, write_checkpoint
+from hakd.records.checkpoint import write_checkpoint
 from hakd.study.levels import TEACHER, note_source
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
@@ -12,7 +13,7 @@ from hakd.training.device import PreparedData
 
 def main(job, prepared, path_to_teacher, path_to_checkpoint, path_to_trajectory):
     """Write the pruned network, the trajectory down to it, and the state that lower levels start from."""
-    teacher = read_checkpoint(path_to_teacher)
+    teacher = read_network(path_to_teacher)
     data = prepared.load(teacher.architecture.spec.input_size)
     pruned = prune(teacher.architecture, teacher.weights, data, job)
     write_checkpoint(path_to_checkpoint, pruned.architecture, pruned.weights, pruned.facts)

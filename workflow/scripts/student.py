@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hakd.networks.families import build_graph
 from hakd.networks.module import network_with
-from hakd.records.checkpoint import read_checkpoint
+from hakd.networks.stored import read_network
 from hakd.records.files import file_digest
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
@@ -15,7 +15,7 @@ from hakd.training.students import TrainingJob, train_candidate
 
 def main(widths, distil, path_to_teacher, prepared, job):
     """Train and write checkpoint and metrics per epoch; the loss is made here, of its name and the teacher."""
-    teacher = read_checkpoint(path_to_teacher)
+    teacher = read_network(path_to_teacher)
     data = prepared.load(teacher.architecture.spec.input_size)
     if job.loss_name != "ce":
         graph = build_graph(teacher.architecture)

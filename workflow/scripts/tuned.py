@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from hakd.networks.families import build_graph
+from hakd.networks.stored import read_network
 from hakd.pruning.inherit import inherit, kept_channels
 from hakd.pruning.trajectory import ranking, read_trajectory
-from hakd.records.checkpoint import read_checkpoint
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
 from hakd.training.loop import Recipe
@@ -14,9 +14,9 @@ from hakd.training.students import TrainingJob, train_candidate
 
 def main(widths, path_to_teacher, path_to_pruned, path_to_trajectory, prepared, job):
     """Train and write checkpoint and metrics per epoch."""
-    teacher = read_checkpoint(path_to_teacher)
+    teacher = read_network(path_to_teacher)
     spec = teacher.architecture.spec
-    pruned = read_checkpoint(path_to_pruned, spec)
+    pruned = read_network(path_to_pruned, spec)
     order = ranking(read_trajectory(path_to_trajectory), pruned.facts["kept"])
     start = inherit(
         build_graph(teacher.architecture),

@@ -1,15 +1,15 @@
 """Widths at a level by every method that needs no device."""
 
 from hakd.choosing.device_free import choose_device_free
+from hakd.networks.stored import read_network
 from hakd.records.arch import write_architecture
-from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import write_json
 from hakd.study.scripting import reporting
 
 
 def main(level, seed, limits, path_to_pruned, path_to_widths):
     """Write {method: architecture} and the content-addressed architecture files."""
-    pruned = read_checkpoint(path_to_pruned).architecture
+    pruned = read_network(path_to_pruned).architecture
     found = choose_device_free(pruned, level, seed, **limits)
     for architecture in found.values():
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
