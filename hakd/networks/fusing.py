@@ -30,7 +30,7 @@ def fuse(graph: Graph, engine: str) -> tuple[Graph, dict[str, Fused]]:
 
 
 def _without_idle(graph: Graph) -> Graph:
-    """Without the ops that do nothing, but for those that hand on the input itself."""
+    """Without the ops that do nothing, but for one that makes the output of the input."""
     renamed: dict[str, str] = {}
     ops: list[Op] = []
     for op in graph.ops:

@@ -159,7 +159,10 @@ class Flatten(Kind):
 
 
 class Dropout(Kind):
-    """In training each value is left out with probability `p`; otherwise nothing."""
+    """In training each value is left out with probability `p`; otherwise nothing.
+
+    LiteRT and ncnn models leave it out, unless it is all there is.
+    """
 
     name = "dropout"
     carries = True
@@ -174,6 +177,12 @@ class Dropout(Kind):
         from onnx import helper
 
         return [helper.make_node("Identity", list(inputs), [at.op.output], at.op.name)]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        model.reshaped(ins[0], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        return [Layer("Dropout", {})]
 
 
 def bounds(op: Op) -> tuple[int, int]:

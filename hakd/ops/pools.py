@@ -30,7 +30,7 @@ class MaxPool(Kind):
     def onnx(self, at: Placed, inputs: Sequence[str], weights: Sequence[str]) -> list[Any]:
         from onnx import helper
 
-        given = _onnx_window(at.op)
+        given = _onnx_window(at.op, beyond(at))
         if at.op.dilation != (1, 1):
             given["dilations"] = list(at.op.dilation)
         return [helper.make_node("MaxPool", list(inputs), [at.op.output], at.op.name, **given)]
@@ -65,10 +65,17 @@ class AvgPool(Kind):
     def onnx(self, at: Placed, inputs: Sequence[str], weights: Sequence[str]) -> list[Any]:
         from onnx import helper
 
-        given = _onnx_window(at.op)
-        if at.op.padding != (0, 0):
-            given["count_include_pad"] = int(counts_padding(at.op))
-        return [helper.make_node("AveragePool", list(inputs), [at.op.output], at.op.name, **given)]
+        op, (zeros, edges, counted) = at.op, _around(at)
+        nodes, source = [], inputs[0]
+        if zeros:
+            source, sides = f"{op.output}.padded", f"{op.output}.edges"
+            values = [0, 0, *op.padding, 0, 0, *op.padding]
+            nodes = [
+                helper.make_node("Constant", [], [sides], sides, value_ints=values),
+                helper.make_node("Pad", [inputs[0], sides], [source], source),
+            ]
+        given = _onnx_window(op, edges) | ({"count_include_pad": 1} if counted else {})
+        return [*nodes, helper.make_node("AveragePool", [source], [op.output], op.name, **given)]
 
     def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
         """SAME leaves the padding out of the means. Else zeros are put in, and means over fewer values put right."""
@@ -86,17 +93,10 @@ class AvgPool(Kind):
             model.operator("MUL", {}, [made, factor], out)
 
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
-        op, edges = at.op, beyond(at)
-        counts, layers = window_counts(at, counts_padding(op)), []
-        in_image = np.array_equal(counts, window_counts(at, False))
-        if not in_image and np.any(
-            counts != np.prod(op.kernel)
-        ):  # ncnn counts all that is around, or nothing
-            (down, across), in_image = op.padding, True
-            layers.append(Layer("Padding", {0: down, 1: down, 2: across, 3: across}))
-            edges = ((0, edges[0][1] - down), (0, edges[1][1] - across))
-        pooling = _ncnn_pooling(_AVERAGE, op.kernel, op.stride, edges, {} if in_image else {6: 1})
-        return [*layers, pooling]
+        op, (zeros, edges, counted) = at.op, _around(at)
+        down, across = op.padding
+        layers = [Layer("Padding", {0: down, 1: down, 2: across, 3: across})] if zeros else []
+        return [*layers, _ncnn_pooling(_AVERAGE, op.kernel, op.stride, edges, {6: 1} if counted else {})]
 
 
 class GlobalAvgPool(Kind):
@@ -186,12 +186,26 @@ def counts_padding(op: Op) -> bool:
     return bool(op.attributes.get("count_padding", True))
 
 
-def _onnx_window(op: Op) -> dict[str, Any]:
+def _around(at: Placed) -> tuple[bool, Edges, bool]:
+    """How to get the means of a pool from an engine whose means count all the pixels that it adds, or none of them.
+
+    Returns whether the op's padding has to be put in first, as zeros; the pixels that the engine adds; and whether its
+    means count them.
+    """
+    op, edges, counts = at.op, beyond(at), window_counts(at, counts_padding(at.op))
+    if np.array_equal(counts, window_counts(at, False)):
+        return False, edges, False
+    if np.all(counts == np.prod(op.kernel)):
+        return False, edges, True
+    more = zip(edges, op.padding, strict=True)
+    return True, tuple((0, behind - padding) for (_, behind), padding in more), False
+
+
+def _onnx_window(op: Op, edges: Edges) -> dict[str, Any]:
+    """Sizes that are rounded up are written as pixels behind the image: readers disagree on `ceil_mode`."""
     found: dict[str, Any] = {"kernel_shape": list(op.kernel), "strides": list(op.stride)}
-    if op.padding != (0, 0):
-        found["pads"] = list(op.padding) * 2
-    if op.attributes.get("ceil"):
-        found["ceil_mode"] = 1
+    if any(map(any, edges)):
+        found["pads"] = [one for both in zip(*edges, strict=True) for one in both]
     return found
 
 

@@ -34,7 +34,7 @@ from hakd.records.graph import Builder, Graph, fold_batch_norm
 from tests.unit.builders import SPECS, exported, narrowed
 
 ENGINES = sorted(engines.ENGINES)
-KINDS = ("conv", "depthwise", "batch_norm", "relu", "concat", "avg_pool")
+KINDS = ("conv", "depthwise", "batch_norm", "relu", "relu6", "concat", "add", "avg_pool", "max_pool")
 
 
 @st.composite
@@ -55,8 +55,18 @@ def graphs(draw: st.DrawFn) -> Graph:
         elif kind == "concat":
             fitting = [other for other in before if builder.tensors[other].size == size]
             x = builder.concat((x, *draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=2))), name)
-        elif kind == "avg_pool" and min(size) < 2:
+        elif kind == "add":
+            fitting = [other for other in before if builder.tensors[other].shape == builder.tensors[x].shape]
+            x = builder.add(
+                kind, name, (x, *draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=2)))
+            )
+        elif kind == "relu6":
+            x = builder.add(kind, name, x)
+        elif kind.endswith("pool") and min(size) < 2:
             x = builder.relu(x, name)
+        elif kind == "max_pool":
+            shape = {"kernel": draw(st.sampled_from([2, 3])), "stride": draw(st.integers(1, 3))}
+            x = builder.max_pool(x, name, **shape, padding=draw(st.integers(shape["kernel"] - 2, 1)))
         else:
             x = getattr(builder, kind)(x, name)
     if draw(st.booleans()):
@@ -268,6 +278,20 @@ def test_ncnn_splits_what_is_used_twice_and_fuses_rectifiers():
 
 
 # --- both
+
+
+def test_activations_are_fused_by_the_engines_that_can():
+    builder = Builder(2, 4)
+    conv = builder.add("hardswish", "swish", builder.conv(builder.input, "conv", Segment(None, 2), 3))
+    total = builder.add("add", "sum", (builder.add("dropout", "drop", conv), builder.input))
+    graph = builder.graph(builder.add("relu6", "relu6", total))
+    (kinds, options) = zip(*operators(graph), strict=True)
+    assert kinds == ("CONV_2D", "HARD_SWISH", "ADD")
+    assert [options[place].fusedActivationFunction for place in (0, 2)] == [0, ACTIVATION["RELU6"]]
+    text, _ = param_and_bin(graph, stand_in_weights(graph))
+    names, ends = zip(*((line.split()[0], line.split()[-1]) for line in text.splitlines()[2:]), strict=True)
+    assert names == ("Input", "Split", "Convolution", "BinaryOp", "Clip")
+    assert ends[2] == f"-23310=2,{1 / 6},0.5" and ends[-1] == "1=6.0"
 
 
 def test_rectifiers_are_fused_only_where_nothing_else_reads_what_comes_before():
