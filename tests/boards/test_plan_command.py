@@ -13,7 +13,8 @@ from hakd.boards.journal import read
 from hakd.choosing.device_free import scaled
 from hakd.cli import FINDING, FINE, USAGE, main
 from hakd.data import prepare
-from hakd.planning.devices import device_plans
+from hakd.networks.families import full_graph
+from hakd.planning.devices import device_plans, network_lines, network_rows
 from hakd.planning.training import TRAIN, train_images, training_jobs
 from hakd.study.files import read_configuration
 from hakd.study.measuring import device_from
@@ -169,3 +170,16 @@ def test_a_rate_is_above_0():
     with pytest.raises(SystemExit) as end:
         main(["plan", "--gmacs", "0"])
     assert end.value.code == USAGE
+
+
+def test_networks_are_listed_with_what_they_are_made_of():
+    study = checked_study(read_configuration())
+    study["networks"]["dense"] = {"family": "densenet", "depth": 16, "growth": 4, "input_size": 8}
+    study["run"]["networks"] = ["small", "dense"]
+    small, dense = network_rows(study)
+    graph = full_graph(spec_of(study, "small"))
+    assert (small["params"], small["macs"]) == (graph.params(), graph.macs())
+    assert (small["groups"], small["tiles"], small["fixed"]) == (14, 15, {})
+    ((reason, number),) = dense["fixed"].items()
+    assert number == 9 and "growth rate" in reason  # the stem, six layers, two transitions
+    assert network_lines([dense])[1] == f"  9 widths fixed: {reason}"
