@@ -12,7 +12,9 @@ found are known to be the best; what is returned always fulfils the true constra
 
 import heapq
 import itertools
+import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +24,8 @@ from scipy.special import ndtri
 from hakd.choosing.joint_program import GAP, Interval, Line, Program, chord, tangent, variance_range
 from hakd.choosing.tile_costs import PROBABILITY, Cost, Values, latency_of
 from hakd.records.errors import HakdError
+
+log = logging.getLogger(__name__)
 
 _PROGRAMS = 40  # at most; without noise one does, usually five to ten
 _ROUNDING = 1e-6  # of the solver: a budget counts as kept up to this share
@@ -62,20 +66,33 @@ def choose(
         values: {group: {width: value}}, e.g. minus the saliency that dropping down to this width costs.
         costs: of one device, or of a fleet that shares the network.
         probability: with which each device's budget is to be kept, under the errors of its table; 0.5 or more.
-        time_limit_s: for each of at most forty programs, usually one to ten; the best widths found are returned.
+        time_limit_s: of the whole search. When it ends the best widths found are returned; `gap` says how much better
+            the best possible ones may be, by the solver's bounds.
 
     Raises:
         NoneFits: no widths keep all budgets.
-        HakdError: a tile of a group without values, two devices of one name, or a probability outside 0.5 to 1.
+        HakdError: a tile of a group without values, two devices of one name, a probability outside 0.5 to 1, or a time
+            in which no widths were found though some may exist.
     """
     _check(values, costs, probability)
-    best = _Search(values, costs, probability, time_limit_s).run()
+    search = _Search(values, costs, probability, time_limit_s)
+    best = search.run()
+    budgets = ", ".join(f"{cost.budget_ms:g} ms on {cost.name}" for cost in costs)
+    if best is None and search.is_unfinished:
+        raise HakdError(
+            f"in {time_limit_s:g} s no widths were found that keep the budget ({budgets}), though some may exist",
+            key="budget",
+            remedy="Raise the budget, or choose by `knapsack`",
+        )
     if best is None:
-        budgets = ", ".join(f"{cost.budget_ms:g} ms on {cost.name}" for cost in costs)
         raise NoneFits(
             f"no widths of those timed keep the budget ({budgets}) with probability {probability:g}",
             key="budget",
             remedy="Raise the budget, or prune further so that narrower widths are timed",
+        )
+    if best.gap > 2 * GAP:
+        log.info(
+            "the best found in %g s; at most %.2g %% from the best possible", time_limit_s, 100 * best.gap
         )
     return best
 
@@ -116,7 +133,7 @@ class _Search:
         self, values: Values, costs: Sequence[Cost], probability: float, time_limit_s: float
     ) -> None:
         self.values, self.costs, self.probability = values, costs, probability
-        self.time_limit_s = time_limit_s
+        self.end_s = time.monotonic() + time_limit_s
         self.z = float(ndtri(probability))
         self.program = Program(values, costs)
         self.everything = tuple(variance_range(cost) if self.z > 0 else (0.0, 0.0) for cost in costs)
@@ -127,13 +144,18 @@ class _Search:
     def run(self) -> Joint | None:
         """The best widths that keep every budget, with the gap that is left; None where none were found."""
         for number in range(_PROGRAMS):
-            if not self.parts or self._is_best_proven():
+            if not self.parts or self._is_best_proven() or time.monotonic() >= self.end_s:
                 break
             self._search_part(heapq.heappop(self.parts), first=number == 0)
         if self.best is None:
             return None
         reach = max([self.best.value, *(-part.minus_bound for part in self.parts)])
         return replace(self.best, gap=(reach - self.best.value) / max(abs(self.best.value), 1e-300))
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether there are parts left that may hold something."""
+        return bool(self.parts)
 
     def _is_best_proven(self) -> bool:
         """Whether no part is left that may hold a clearly better value."""
@@ -142,13 +164,19 @@ class _Search:
 
     def _search_part(self, part: _Part, first: bool) -> None:
         """Solve a part with chords, which are too low: its choice is at least as good as any network of the part."""
-        choice = self._solve([chord(interval, self.z) for interval in part.intervals], part.intervals)
+        choice, bound = self._solve([chord(interval, self.z) for interval in part.intervals], part.intervals)
+        bound = min(bound, -part.minus_bound)
         if choice is None:
+            if bound > -math.inf:  # time ended before anything was found
+                self._keep(part.intervals, bound)
             return
         over = [choice.upper_ms[cost.name] / cost.budget_ms - 1 for cost in self.costs]
         if max(over) <= _ROUNDING:  # it keeps the true budgets too, so nothing in the part is better
-            if self.best is None or choice.value > self.best.value:
-                self.best = choice
+            self._offer(choice)
+            if bound > choice.value + GAP * abs(
+                choice.value
+            ):  # time ended before this was known to be the best
+                self._keep(part.intervals, bound)
             return
         deviations_ms = [
             (choice.upper_ms[cost.name] - choice.latency_ms[cost.name]) / self.z for cost in self.costs
@@ -156,15 +184,24 @@ class _Search:
         if first:
             self._try_tangents(deviations_ms)
         worst = int(np.argmax(over))
-        self._split(part, worst, deviations_ms[worst] ** 2, choice.value)
+        self._split(part, worst, deviations_ms[worst] ** 2, bound)
 
     def _try_tangents(self, deviations_ms: Sequence[float]) -> None:
         """Tangents are too high: what they allow keeps the budgets, and gives something to measure parts by, soon."""
-        choice = self._solve([tangent(ms, self.z) for ms in deviations_ms], self.everything)
+        choice, _ = self._solve([tangent(ms, self.z) for ms in deviations_ms], self.everything)
         if choice is not None and all(
             choice.upper_ms[cost.name] <= cost.budget_ms * (1 + _ROUNDING) for cost in self.costs
         ):
+            self._offer(choice)
+
+    def _offer(self, choice: Joint) -> None:
+        """Take a choice that keeps the budgets, if it is better."""
+        if self.best is None or choice.value > self.best.value:
             self.best = choice
+
+    def _keep(self, intervals: tuple[Interval, ...], bound: float) -> None:
+        """A part that may hold values up to `bound`."""
+        heapq.heappush(self.parts, _Part(-bound, next(self.number), intervals))
 
     def _split(self, part: _Part, device: int, variance: float, bound: float) -> None:
         """Cut a device's interval where the chord was too low; both new chords are exact there.
@@ -174,9 +211,12 @@ class _Search:
         low, high = part.intervals[device]
         if low < variance < high:
             for half in ((low, variance), (variance, high)):
-                intervals = (*part.intervals[:device], half, *part.intervals[device + 1 :])
-                heapq.heappush(self.parts, _Part(-bound, next(self.number), intervals))
+                self._keep((*part.intervals[:device], half, *part.intervals[device + 1 :]), bound)
 
-    def _solve(self, lines: Sequence[Line], intervals: Sequence[Interval]) -> Joint | None:
-        widths = self.program.solve(lines, intervals, self.time_limit_s)
-        return None if widths is None else evaluate(self.values, self.costs, widths, self.probability)
+    def _solve(self, lines: Sequence[Line], intervals: Sequence[Interval]) -> tuple[Joint | None, float]:
+        """The best widths of a program and a bound of their value; in half of the time that is left."""
+        left_s = max(0.1, (self.end_s - time.monotonic()) / 2)
+        solved = self.program.solve(lines, intervals, left_s)
+        if solved.widths is None:
+            return None, solved.bound
+        return evaluate(self.values, self.costs, solved.widths, self.probability), solved.bound

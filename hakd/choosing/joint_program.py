@@ -7,7 +7,9 @@ networks the same with larger tuples.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +18,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from hakd.choosing.tile_costs import Cost, Values
 
 GAP = 1e-4  # of values, relative: nearer to the best than this counts as the best
+_INFEASIBLE = 2  # status of the solver
 _TIE = 1e-6  # weight of latency against value: of equal choices the faster one
 
 Interval = tuple[float, float]  # of the variance of a network's latency, ms squared
@@ -39,6 +42,14 @@ def variance_range(cost: Cost) -> Interval:
     """Between what the variance of all tiles lies, whatever the widths."""
     by_tile = [[sigma_ms**2 for sigma_ms in tile.sigma_ms.values()] for tile in cost.tiles]
     return sum(map(min, by_tile)), sum(map(max, by_tile))
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The best widths found, None where none were; `bound`: a value that no widths exceed, -inf where none fit."""
+
+    widths: dict[str, int] | None
+    bound: float
 
 
 class Program:
@@ -88,15 +99,14 @@ class Program:
         matrix = sparse.csr_array((entries, at), shape=(len(rows), self.size))
         return LinearConstraint(matrix, right, right)
 
-    def solve(
-        self, lines: Sequence[Line], intervals: Sequence[Interval], time_limit_s: float
-    ) -> dict[str, int] | None:
-        """Best widths for which mean + line keeps each device's budget, with its variance in its interval; or None."""
+    def solve(self, lines: Sequence[Line], intervals: Sequence[Interval], time_limit_s: float) -> Solved:
+        """Best widths for which mean + line keeps each device's budget, with its variance in its interval."""
         binary = len(self.column)
         objective = np.zeros(self.size)
         objective[:binary] = [-value for by_width in self.values.values() for value in by_width.values()]
         # The solver's tolerances are absolute: values, budgets and variances are brought to the size of 1.
-        objective /= max(np.abs(objective).max(), 1e-300)
+        scale = max(np.abs(objective).max(), 1e-300)
+        objective /= scale
         constraints = [self.equations]
         for cost, mean, variance, (slope, intercept), (low, high) in zip(
             self.costs, self.mean, self.variance, lines, intervals, strict=True
@@ -115,6 +125,12 @@ class Program:
             constraints=constraints,
             options={"time_limit": time_limit_s, "mip_rel_gap": GAP},
         )
+        if done.status == _INFEASIBLE:
+            return Solved(None, -math.inf)
+        # The tie-break adds at most its weight for each device's budget to the objective.
+        dual = done.get("mip_dual_bound")
+        bound = math.inf if dual is None else scale * (2 * _TIE * len(self.costs) - dual)
         if done.x is None:
-            return None
-        return {group: width for (group, width), column in self.column.items() if done.x[column] > 0.5}
+            return Solved(None, bound)
+        widths = {group: width for (group, width), column in self.column.items() if done.x[column] > 0.5}
+        return Solved(widths, bound)
