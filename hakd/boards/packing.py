@@ -4,14 +4,17 @@ import base64
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hakd.boards import engines, worker
+from hakd.boards import agent, engines, worker
 from hakd.boards.points import Point
 from hakd.records.errors import HakdError
 
 Packed = dict[str, Any]
-BYTES_LIMIT = 128 << 20  # of packed points in one chunk; the agent refuses frames of four times that
+T = TypeVar("T")
+FRAME_BYTES = 128 << 20  # of packed points in one chunk; the agent refuses frames of four times that
+# Of the models of one process, unpacked. Engines keep packed copies of the weights: it takes two to three times that.
+PROCESS_BYTES = 256 << 20
 
 
 def worker_source() -> str:
@@ -34,10 +37,12 @@ def board_input(shape: Sequence[int]) -> Any:
 
 def pack_point(point: Point, check: bool = True) -> Packed:
     """A point as the agent takes it: key, input shape, model and, to `check` it, its expected output if it has one."""
+    model = point.model()
     packed: Packed = {
         "key": point.key,
         "shape": list(point.input_shape),
-        "model": pack(point.model()),
+        "model": pack(model),
+        "model_bytes": len(model),
         "reference": None,
     }
     if check and point.reference is not None:
@@ -64,42 +69,73 @@ def unique(points: Iterable[Point]) -> list[Point]:
 
 def chunks(points: Sequence[Point], most: int) -> Iterator[list[Point]]:
     """Split into runs of at most `most` points; neighbours of one curve stay together when they fit."""
-    chunk: list[Point] = []
-    for curve in _curves(points):
-        if chunk and len(chunk) + len(curve) > most:
-            yield chunk
-            chunk = []
-        while len(curve) > most:
-            yield curve[:most]
-            curve = curve[most:]
-        chunk = chunk + curve
-    if chunk:
-        yield chunk
+    return _split(((point.curve, point, (1,)) for point in points), (most,))
 
 
-def packed_chunks(points: Sequence[Point], most: int, check: bool = True) -> Iterator[list[Packed]]:
-    """`chunks`, packed; split further where they get too large for one frame and one process."""
-    for chunk in chunks(points, most):
-        packed: list[Packed] = []
-        size = 0
-        for point in chunk:
-            item = pack_point(point, check)
-            weight = len(item["model"]) + len(item["reference"]["data"] if item["reference"] else "")
-            if packed and size + weight > BYTES_LIMIT:
-                yield packed
-                packed, size = [], 0
-            packed.append(item)
-            size += weight
-        yield packed
+def packed_chunks(
+    points: Sequence[Point], most: int, check: bool = True, tie: Packed | None = None
+) -> Iterator[list[Packed]]:
+    """`chunks`, packed, within what one frame and one process can hold; a larger model goes alone.
+
+    Args:
+        points: each is packed when its chunk is due.
+        most: points in a chunk.
+        check: the outputs.
+        tie: goes with every chunk and ties their processes together. Without it a curve's models share a process
+            whatever they take, since nothing else makes them comparable.
+
+    Raises:
+        HakdError: a model that does not fit a frame.
+    """
+    room = PROCESS_BYTES - (tie["model_bytes"] if tie else 0)
+    return _split(
+        (
+            (point.curve, item, (1, _frame_bytes(item, point), item["model_bytes"]))
+            for point, item in ((point, pack_point(point, check)) for point in points)
+        ),
+        (most, FRAME_BYTES, room),
+        breakable=2 + (tie is not None),
+    )
 
 
-def _curves(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """Runs of neighbours with the same non-empty curve; a point without one is a run of its own."""
-    run: list[Point] = []
-    for point in points:
-        if run and (not point.curve or point.curve != run[-1].curve):
-            yield run
-            run = []
-        run.append(point)
-    if run:
-        yield run
+def _frame_bytes(item: Packed, point: Point) -> int:
+    size = len(item["model"]) + len(item["reference"]["data"] if item["reference"] else "")
+    if size > agent.FRAME_LIMIT - (1 << 20):
+        raise HakdError(
+            f"its model of {item['model_bytes'] >> 20} MiB is too large to send to a device",
+            where=point.label,
+            remedy="Time a smaller network, or its tiles",
+        )
+    return size
+
+
+def _split(
+    items: Iterable[tuple[str, T, Sequence[int]]], limits: Sequence[int], breakable: int | None = None
+) -> Iterator[list[T]]:
+    """Runs of items whose sizes add up to at most `limits`; a run of more than one item never exceeds them.
+
+    Args:
+        items: (curve, item, its sizes), read one by one.
+        limits: of a run, for each size.
+        breakable: a curve is split at so many of the limits, the first ones; at the others it may exceed them.
+    """
+
+    def exceed(run: Sequence[tuple[T, Sequence[int]]], count: int | None = None) -> bool:
+        totals = (sum(sizes) for sizes in zip(*(sizes for _, sizes in run), strict=True))
+        return any(total > limit for total, limit in list(zip(totals, limits, strict=True))[:count])
+
+    whole: list[tuple[T, Sequence[int]]] = []  # of curves that have ended
+    curve: list[tuple[T, Sequence[int]]] = []  # of the one under way, `name`
+    name = ""
+    for its_curve, item, sizes in items:
+        if not its_curve or its_curve != name:
+            whole, curve, name = whole + curve, [], its_curve
+        if whole and exceed([*whole, *curve, (item, sizes)]):
+            yield [one for one, _ in whole]
+            whole = []
+        if curve and exceed([*curve, (item, sizes)], breakable):
+            yield [one for one, _ in curve]
+            curve = []
+        curve.append((item, sizes))
+    if whole or curve:
+        yield [one for one, _ in whole + curve]

@@ -123,7 +123,8 @@ class Board:
         """Time what the store does not have yet; return the bursts of all points that did not fail.
 
         Args:
-            points: to be interleaved in this order's neighbourhoods: at most `protocol.chunk_points` share a process.
+            points: to be interleaved in this order's neighbourhoods: a process has at most `protocol.chunk_points`
+                of them, and no more than it can hold (`packing.packed_chunks`).
             protocol: how.
             purpose: measurements with different purposes share no burst and no process.
             reference_point: visited in every round of every process and returned under its key, so that processes
@@ -139,7 +140,7 @@ class Board:
         total = sum(len(self._store.missing(purpose, point.key, protocol)) for point in todo)
         with _bar(f"{self.device.name}: {purpose}", total, progress) as tick:
             tie = packing.pack_point(reference_point, self._checks) if reference_point and todo else None
-            for packed in packing.packed_chunks(todo, protocol.chunk_points, self._checks):
+            for packed in packing.packed_chunks(todo, protocol.chunk_points, self._checks, tie):
                 self._through(partial(self._measure_chunk, packed, protocol, purpose, tie, tick))
         self._journal.sync()
         found = {

@@ -209,7 +209,7 @@ class Worker:
         point = self.job["points"][index]
         self.at(index)
         try:
-            prepared = engine.prepare(unpack(point["model"]), pattern(self.numpy, point["shape"]))
+            prepared = engine.prepare(unpack(point.pop("model")), pattern(self.numpy, point["shape"]))
             prepared.call()
             prepared.call()  # the second shows that a call leaves its input as it was
             error = check_output(self.numpy, prepared.output(), point["reference"])

@@ -81,7 +81,7 @@ def _claims(
         for channels in (after, before):
             network = chosen.at({group: channels})
             label = f"{chosen.spec.name} {chosen.arch} {group} = {channels}"
-            pair.append(point(engine_graph(network).block(group), label, board.device))
+            pair.append(point(engine_graph(network).block(group), label, board.device, curve=group))
         points += pair
         new, old = (one.key for one in pair)
         claims.append(Claim(new, old, group, before, after, tolerance=choice["tolerance"]))
@@ -98,7 +98,7 @@ def _whole(
     if reference is not None and reference.arch == chosen.arch and budget.share == 1:
         return Claim(None, None, than=TWIN if is_twin else "the one that gave the budget"), []
     networks = [chosen] if reference is None else [chosen, reference]
-    points: list[Point] = [network_point(network, board.device) for network in networks]
+    points: list[Point] = [network_point(network, board.device, curve="network") for network in networks]
     other = None if reference is None else points[1].key
     claim = Claim(points[0].key, other, share=budget.share, limit_ms=budget.latency_ms, than=than)
     return claim, points

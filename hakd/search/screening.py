@@ -134,11 +134,15 @@ def measure_on(
         wanted = [*networks, *([reference] if reference is not None else [])]
         points = {one.arch: network_point(one, board.device) for one in wanted}
         keys = [point.key for point in points.values()]
+        base = points[reference.arch] if reference is not None else None
         bursts = board.measure(
-            list(points.values()), measuring.end_to_end(), f"screen:{digest(sorted(keys))}:{measuring.visits}"
+            list(points.values()),
+            measuring.end_to_end(),
+            f"screen:{digest(sorted(keys))}:{measuring.visits}",
+            base,  # where they do not all fit into one process, it is in each
         )
-        base = points[reference.arch].key if reference is not None else None
-        return [_time(bursts, points[one.arch].key, base, scale_ms) for one in networks]
+        base_key = None if base is None else base.key
+        return [_time(bursts, points[one.arch].key, base_key, scale_ms) for one in networks]
 
     return timed
 

@@ -28,7 +28,7 @@ class Measuring:
         return Protocol(processes=1, rounds=self.rounds, burst_ms=self.burst_ms)
 
     def end_to_end(self) -> Protocol:
-        """Protocol of verification and benchmark: more processes, all networks in each."""
+        """Protocol of verification and benchmark: more processes, all networks in each that it can hold."""
         return Protocol(
             processes=self.benchmark_processes, rounds=self.rounds, burst_ms=self.burst_ms, chunk_points=1000
         )

@@ -7,6 +7,7 @@ stays so: its looks say the same again.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from scipy.special import ndtr, ndtri
 
@@ -96,6 +97,9 @@ def compare_networks(
     Returns:
         The ratio with its interval at the last look, all looks holding together; None where none of them could compare.
     """
+    points = [
+        replace(one, curve=purpose) for one in points
+    ]  # compared in each process, however large they are
     bursts: dict[str, list[Burst]] = {}
     ratio = None
     for look in looks(board):

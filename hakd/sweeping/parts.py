@@ -1,7 +1,6 @@
 """Points to time, made from op-level descriptions: tiles, decision blocks, networks with stand-in weights."""
 
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 
@@ -29,9 +28,9 @@ def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | 
     """A point that times `graph` in the device's engine with stand-in weights and checks its output against torch's."""
     shape = (device.batch, *graph.tensors[graph.inputs[0]].shape)
 
-    @cache
     def weights() -> dict[str, np.ndarray]:
-        return stand_in_weights(graph)  # only now: what the store answers needs none
+        # Only now, for what the store answers needs none; not kept, for the points of a sweep live as long as it does.
+        return stand_in_weights(graph)
 
     def model() -> bytes:
         return engine_model(device.engine, graph, weights(), device.batch)
@@ -47,9 +46,9 @@ def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | 
     return GraphPoint(key or graph.shape_key(), label, model, reference, shape, curve=curve, graph=graph)
 
 
-def network_point(architecture: Architecture, device: Device) -> GraphPoint:
+def network_point(architecture: Architecture, device: Device, curve: str = "") -> GraphPoint:
     """A point that times a whole network with stand-in weights."""
-    return point(engine_graph(architecture), f"{architecture.spec.name} {architecture.arch}", device)
+    return point(engine_graph(architecture), f"{architecture.spec.name} {architecture.arch}", device, curve)
 
 
 def neighbours(graph: Graph, group: str | None = None) -> dict[str, int]:

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from hakd.boards import Burst, Device, Protocol, open_board
+from hakd.boards import Burst, Device, Protocol, open_board, packing
 from hakd.boards.journal import read
 from hakd.records.errors import HakdError
 from tests.boards.points import QUICK, endless, pointwise
@@ -95,6 +96,17 @@ def test_many_points_are_split_into_processes_that_share_the_reference(local, tm
     processes = {burst.process for point in points for burst in found[point.key]}
     assert len(processes) == 3
     assert Counter(burst.process for burst in found[tie.key]) == dict.fromkeys(processes, 3)
+
+
+def test_large_models_are_split_into_processes_that_share_the_reference(local, tmp_path, monkeypatch):
+    points = [replace(pointwise(width, inputs=64), curve="large") for width in range(60, 64)]  # 15 KiB each
+    tie, short = pointwise(16), Protocol(**{**vars(QUICK), "processes": 1})
+    monkeypatch.setattr(packing, "PROCESS_BYTES", 40 << 10)
+    with open_board(local(), tmp_path / "store") as board:
+        found = board.measure(points, short, reference_point=tie, progress=False)
+    names = [{burst.process for burst in found[point.key]} for point in points]
+    assert names[0] == names[1] != names[2] == names[3]
+    assert {burst.process for burst in found[tie.key]} == names[0] | names[2]
 
 
 def test_memory_is_what_the_model_needs_beyond_the_engine(local, tmp_path):

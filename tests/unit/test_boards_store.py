@@ -211,13 +211,60 @@ def test_chunks_keep_order_size_and_curves(curves, most):
             assert len(joined) > most or len(before) == most
 
 
-def test_large_models_are_split_further(monkeypatch):
-    monkeypatch.setattr(packing, "BYTES_LIMIT", 5000)
-    blob = np.random.default_rng(0).bytes(1500)
-    points = [Point(f"k{i}", "p", lambda: blob, None, (1,)) for i in range(5)]
-    found = list(packing.packed_chunks(points, 64))
-    assert [len(chunk) for chunk in found] == [2, 2, 1]
-    assert [p["key"] for chunk in found for p in chunk] == [p.key for p in points]
+def sized(number: int, size: int, curve: str = "") -> Point:
+    return Point(f"k{number}", f"point {number}", lambda: bytes(size), None, (1,), curve)
+
+
+def test_chunks_are_split_further_by_what_a_frame_and_a_process_hold(monkeypatch):
+    blob = np.random.default_rng(0).bytes(1500)  # about 2000 when packed
+    points = [Point(f"k{i}", "p", lambda: blob, None, (1,), "curve") for i in range(5)]
+    monkeypatch.setattr(packing, "FRAME_BYTES", 5000)
+    assert [[one["key"] for one in chunk] for chunk in packing.packed_chunks(points, 64)] == [
+        ["k0", "k1"],
+        ["k2", "k3"],
+        ["k4"],
+    ]
+    monkeypatch.setattr(packing, "PROCESS_BYTES", 4000)
+    small = [sized(number, 1500) for number in range(5)]  # a few bytes when packed
+    assert [len(chunk) for chunk in packing.packed_chunks(small, 64)] == [2, 2, 1]
+    tie = packing.pack_point(sized(9, 2000))  # is in each of the processes
+    assert [len(chunk) for chunk in packing.packed_chunks(small, 64, tie=tie)] == [1] * 5
+
+
+CURVES = st.lists(
+    st.tuples(st.sampled_from(["", "a", "b"]), st.integers(1, 5), st.integers(1, 900)).map(
+        lambda run: [(run[0], run[2] + i) for i in range(run[1])]
+    ),
+    max_size=8,
+)
+
+
+@given(CURVES, st.integers(1, 6), st.integers(100, 2000), st.none() | st.integers(1, 300))
+def test_processes_hold_what_they_can_and_split_no_curve_that_fits(runs, most, room, tie_size):
+    points = [sized(i, size, curve) for i, (curve, size) in enumerate(one for run in runs for one in run)]
+    tie = None if tie_size is None else packing.pack_point(sized(99, tie_size))
+    left = room - (tie_size or 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "PROCESS_BYTES", room)
+        found = list(packing.packed_chunks(points, most, tie=tie))
+    of = {point.key: point for point in points}
+    chunks = [[(of[item["key"]].curve, item["model_bytes"]) for item in chunk] for chunk in found]
+    assert [item["key"] for chunk in found for item in chunk] == [point.key for point in points]
+    for chunk in chunks:
+        assert 0 < len(chunk) <= most
+        one_curve = len({curve for curve, _ in chunk}) == 1 and chunk[0][0] != ""
+        if len(chunk) > 1 and not (tie is None and one_curve):
+            assert sum(size for _, size in chunk) <= left
+    for before, after in itertools.pairwise(chunks):
+        if before[-1][0] and before[-1][0] == after[0][0]:  # split only what cannot fit
+            joined = [size for curve, size in before + after if curve == after[0][0]]
+            assert len(joined) > most or (tie is not None and sum(joined) > left)
+
+
+def test_a_model_that_no_frame_can_carry_is_one_clear_error(monkeypatch):
+    monkeypatch.setattr(packing.agent, "FRAME_LIMIT", 1 << 20)
+    with pytest.raises(HakdError, match=r"point 0: its model of 3 MiB is too large to send.*smaller network"):
+        list(packing.packed_chunks([sized(0, 3 << 20)], 64))
 
 
 @given(st.binary(max_size=2000))
