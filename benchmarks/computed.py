@@ -5,6 +5,7 @@ its figures are those of a full session to the last bit (`python -m benchmarks.p
 journals.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from hakd.boards.cost_model import CostedLayer, CostModel, Hump, Noise
 from hakd.boards.packing import chunks, unique
 from hakd.boards.virtual import VERSION, Simulation
 from hakd.networks.families import build_graph, full_widths, network_spec
-from hakd.ops.tensors import Segment, width
+from hakd.ops.tensors import Segment
 from hakd.records.arch import Architecture
 from hakd.records.graph import Builder, Graph, fold_batch_norm
 from hakd.sweeping.following import Line
@@ -139,10 +140,9 @@ def layers(graph: Graph) -> list[CostedLayer]:
     found = []
     for op in graph.ops:
         if op.kind in ("conv", "linear"):
-            out = graph.tensors[op.output]
-            cin, cout = width(graph.tensors[op.inputs[0]].channels), width(out.channels)
-            groups = cin if op.depthwise else 1
-            found.append(CostedLayer(cout, cin, op.kernel**2, max(1, out.size) ** 2, groups))
+            at = graph.placed(op)
+            cout, cin = at.out.shape[0], at.ins[0].shape[0]
+            found.append(CostedLayer(cout, cin, math.prod(op.kernel), at.out.pixels, at.groups))
     return found
 
 

@@ -87,7 +87,7 @@ def test_a_command_line_that_is_not_understood_is_status_2(words):
         (["doctor", "nobody"], r"unknown device 'nobody'"),
         (["pin", "nowhere.yaml"], r"nowhere\.yaml: cannot read"),
         (["doctor", "--config", "nowhere.yaml"], r"nowhere\.yaml: cannot read"),
-        (["sweep", "local", "resnet", "--out", "x.csv"], r"networks: unknown network 'resnet'\. .*Known: mobilenet"),
+        (["sweep", "local", "lenet", "--out", "x.csv"], r"networks: unknown network 'lenet'\. .*Known: mobilenet"),
         (["sweep", "local", "mobilenet", "--out", "x.xls"], r"x\.xls: --out: a table cannot be \.xls"),
         (["sweep", "local", "mobilenet", "--out", "/proc/x.csv"], r"--out: cannot write to /proc"),
         (["sweep", "local", "mobilenet", "--out", "x.csv", "--groups", "stem", "top"], r"no such width group: 'top'"),

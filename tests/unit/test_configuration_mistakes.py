@@ -55,7 +55,7 @@ MISTAKES = {
     "networks: {Mobilenet: {family: mobilenet}}": r"networks\.Mobilenet: 'mobilenet' and 'Mobilenet' differ in case ",
     "networks: {densenet: {multiplier: 1}}": r"networks\.densenet\.multiplier: densenet has no such option\. It knows ",
     "networks: {densenet: {depth: 23}}": r"networks\.densenet: .*does not exist\. Take 6 n \+ 4",
-    "networks: {n: {family: resnet}}": r"networks\.n\.family: resnet is not accepted\. .*Use one of mobilenet",
+    "networks: {n: {family: lenet}}": r"networks\.n\.family: lenet is not accepted\. .*Use one of mobilenet",
     "networks: {devices: {family: mobilenet}}": r"networks\.devices: is a folder of the results\. Rename it$",
     "data: {name: mnist}": r"data\.name: mnist is not accepted\. Use one of digits, ",
     "data: {size: 5}": r"data\.size: digits has no such setting\. It knows ",

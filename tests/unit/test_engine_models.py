@@ -354,7 +354,8 @@ def test_an_exported_network_is_read_back_whole(network):
 def test_an_exported_network_gives_the_same_logits_in_every_engine(network, engine):
     path, _ = network
     batch = 1 if engine == "ncnn" else 2
-    x = packing.board_input((batch, 1, 8, 8))
+    image = onnx.load(path).graph.input[0].type.tensor_type.shape.dim[1:]
+    x = packing.board_input((batch, *(axis.dim_value for axis in image)))
     (expected,) = session(fix_batch(path.read_bytes(), batch)).run(None, {"input": x})
     check(outputs(engine, for_engine(path, engine, batch), x), expected)
 

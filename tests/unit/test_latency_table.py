@@ -38,7 +38,7 @@ def test_a_network_is_a_name_of_the_configuration_or_a_family():
     assert (plain.family, plain.input_channels, plain.num_classes) == ("densenet", 3, 100)
     assert network_of(Configuration({}, "c"), "mobilenet").input_channels == 3
     with pytest.raises(
-        HakdError, match=r"yaml: networks: unknown network 'x'\. Known: mobilenet, bad, densenet"
+        HakdError, match=r"yaml: networks: unknown network 'x'\. Known: mobilenet, bad, mobilenetv2"
     ):
         network_of(CONFIG, "x")
     with pytest.raises(

@@ -171,7 +171,7 @@ def test_attention_points_end_each_resolution():
     graph = build_graph(full_architecture(spec))
     points = attention_points(graph)
     assert points == ["transition1.conv", "transition2.conv", "head.relu"]
-    assert [graph.tensors[name].size for name in points] == [16, 8, 4]
+    assert [graph.tensors[name].size for name in points] == [(16, 16), (8, 8), (4, 4)]
 
 
 def teacher_and_student():
