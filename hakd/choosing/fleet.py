@@ -1,9 +1,10 @@
 """One network for several devices: candidate widths, the choice that keeps every budget, what sharing costs each."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from hakd.choosing.joint import Joint, NoneFits, choose
+from hakd.choosing.joint import Joint, NoneFits, OutOfTime, choose
 from hakd.choosing.tile_costs import PROBABILITY, Cost, Values, latency_of
 
 
@@ -41,17 +42,19 @@ def choose_for_all(values: Values, costs: Sequence[Cost], probability: float = P
     try:
         return choose(values, costs, probability)
     except NoneFits as error:
-        alone = [cost.name for cost in costs if not _fits(values, cost, probability)]
+        alone = [cost.name for cost in costs if _is_impossible(values, cost, probability)]
         words = f"nothing keeps it on {', '.join(alone)} alone" if alone else "each could be kept alone"
         raise NoneFits(f"{error.problem}; {words}", key=error.key, remedy=error.remedy) from None
 
 
-def _fits(values: Values, cost: Cost, probability: float) -> bool:
+def _is_impossible(values: Values, cost: Cost, probability: float) -> bool:
     try:
         choose(values, [cost], probability)
     except NoneFits:
-        return False
-    return True
+        return True
+    except OutOfTime:
+        pass  # nothing is known
+    return False
 
 
 def sharing_costs(
@@ -73,8 +76,9 @@ def sharing_costs(
     lost = -_value(values, widths)
     found = {}
     for cost in costs:
-        cases = [dict(choose(values, [cost], probability).widths)] if _fits(values, cost, probability) else []
-        cases += [dict(some) for name, some in (allowed or {}).items() if name == cost.name]
+        cases = [dict(some) for name, some in (allowed or {}).items() if name == cost.name]
+        with suppress(NoneFits, OutOfTime):
+            cases.insert(0, dict(choose(values, [cost], probability).widths))
         # The fleet's own: the solver stops within a small gap of the best, and what all can take each could.
         own = max([*cases, dict(widths)], key=lambda some: _value(values, some))
         elsewhere = {

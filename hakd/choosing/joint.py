@@ -7,7 +7,8 @@ A tile's latency depends on all the widths that shape it (input, hidden, output)
 tiles count as independent and normal, so the constraint is sum(mean) + z sqrt(sum(variance)) <= budget. The root is
 concave: chords lie below it, tangents above. Programs (`hakd.choosing.joint_program`) with a chord bound what can be
 reached, and intervals of the variance are split where the chord was too low for its solution, until the best widths
-found are known to be the best; what is returned always fulfils the true constraint.
+found are known to be the best; what is returned always fulfils the true constraint. When time ends before that, the
+bounds that the solver has reached say how far the best possible may be from the best found.
 """
 
 import heapq
@@ -26,24 +27,44 @@ from hakd.choosing.tile_costs import PROBABILITY, Cost, Values, latency_of
 from hakd.records.errors import HakdError
 
 log = logging.getLogger(__name__)
-
-_PROGRAMS = 40  # at most; without noise one does, usually five to ten
+TIME_LIMIT_S = 60.0
+_PROGRAMS = 40  # at most; without noise one does, usually four to ten
+_FIRST_SHARE = (
+    0.8  # of the time, for the first program: what it finds may not keep the budget, then another one is due
+)
+_LEAST_UNIT = (
+    0.01  # of the largest value of a width: gaps are relative to no less, for the solver sees no finer
+)
 _ROUNDING = 1e-6  # of the solver: a budget counts as kept up to this share
 
 
 @dataclass(frozen=True)
 class Joint:
-    """Chosen widths. `latency_ms` is predicted, `upper_ms` its bound at the asked probability, both by device."""
+    """Chosen widths. `latency_ms` is predicted, `upper_ms` its bound at the asked probability, both by device.
+
+    `gap`: by how much the best possible value may exceed this one, as a share of it; above `GAP` the search ended
+    early. None: the widths are not the answer of such a search.
+    """
 
     widths: Mapping[str, int]
     value: float
     latency_ms: Mapping[str, float]
     upper_ms: Mapping[str, float]
-    gap: float = 0.0  # between this value and the best possible one, as the solver knows it
+    gap: float | None = None
+
+    @property
+    def note(self) -> str:
+        """What is to be said where these are not known to be the best widths; else nothing."""
+        early = self.gap is not None and self.gap > GAP
+        return f"best known, at most {self.gap:.2%} from the best possible" if early else ""
 
 
 class NoneFits(HakdError):
     """No widths of the tables keep every budget."""
+
+
+class OutOfTime(HakdError):
+    """No widths were found that keep every budget, and it was not shown either that there are none."""
 
 
 def evaluate(values: Values, costs: Sequence[Cost], widths: Mapping[str, int], probability: float) -> Joint:
@@ -58,7 +79,10 @@ def evaluate(values: Values, costs: Sequence[Cost], widths: Mapping[str, int], p
 
 
 def choose(
-    values: Values, costs: Sequence[Cost], probability: float = PROBABILITY, time_limit_s: float = 60.0
+    values: Values,
+    costs: Sequence[Cost],
+    probability: float = PROBABILITY,
+    time_limit_s: float = TIME_LIMIT_S,
 ) -> Joint:
     """The widths of highest value that keep the budget of every device.
 
@@ -66,35 +90,32 @@ def choose(
         values: {group: {width: value}}, e.g. minus the saliency that dropping down to this width costs.
         costs: of one device, or of a fleet that shares the network.
         probability: with which each device's budget is to be kept, under the errors of its table; 0.5 or more.
-        time_limit_s: of the whole search. When it ends the best widths found are returned; `gap` says how much better
-            the best possible ones may be, by the solver's bounds.
+        time_limit_s: for the whole search; when it ends, the best widths found are returned, with their gap.
 
     Raises:
         NoneFits: no widths keep all budgets.
-        HakdError: a tile of a group without values, two devices of one name, a probability outside 0.5 to 1, or a time
-            in which no widths were found though some may exist.
+        OutOfTime: none were found in time.
+        HakdError: a tile of a group without values, two devices of one name, or a probability outside 0.5 to 1.
     """
     _check(values, costs, probability)
-    search = _Search(values, costs, probability, time_limit_s)
+    search = _Search(values, costs, probability, time.monotonic() + time_limit_s)
     best = search.run()
+    if best is not None:
+        if best.note:
+            log.warning("joint choice ended after %g s: %s", time_limit_s, best.note)
+        return best
     budgets = ", ".join(f"{cost.budget_ms:g} ms on {cost.name}" for cost in costs)
-    if best is None and search.is_unfinished:
-        raise HakdError(
-            f"in {time_limit_s:g} s no widths were found that keep the budget ({budgets}), though some may exist",
+    if search.unfinished:
+        raise OutOfTime(
+            f"no widths that keep the budget ({budgets}) were found in {time_limit_s:g} s; there may be some",
             key="budget",
-            remedy="Raise the budget, or choose by `knapsack`",
+            remedy="Run again when this machine has less to do, or raise the budget",
         )
-    if best is None:
-        raise NoneFits(
-            f"no widths of those timed keep the budget ({budgets}) with probability {probability:g}",
-            key="budget",
-            remedy="Raise the budget, or prune further so that narrower widths are timed",
-        )
-    if best.gap > 2 * GAP:
-        log.info(
-            "the best found in %g s; at most %.2g %% from the best possible", time_limit_s, 100 * best.gap
-        )
-    return best
+    raise NoneFits(
+        f"no widths of those timed keep the budget ({budgets}) with probability {probability:g}",
+        key="budget",
+        remedy="Raise the budget, or prune further so that narrower widths are timed",
+    )
 
 
 def _check(values: Values, costs: Sequence[Cost], probability: float) -> None:
@@ -129,54 +150,58 @@ class _Part:
 class _Search:
     """Branch and bound: parts that may hold something better than the best so far, and how to take one apart."""
 
-    def __init__(
-        self, values: Values, costs: Sequence[Cost], probability: float, time_limit_s: float
-    ) -> None:
+    def __init__(self, values: Values, costs: Sequence[Cost], probability: float, deadline: float) -> None:
         self.values, self.costs, self.probability = values, costs, probability
-        self.end_s = time.monotonic() + time_limit_s
+        self.deadline = deadline
         self.z = float(ndtri(probability))
         self.program = Program(values, costs)
         self.everything = tuple(variance_range(cost) if self.z > 0 else (0.0, 0.0) for cost in costs)
         self.best: Joint | None = None
+        self.left = -math.inf  # what no network exceeds in parts that were searched, but not to their end
         self.number = itertools.count()
-        self.parts = [_Part(-math.inf, next(self.number), self.everything)]  # a heap
+        ceiling = sum(max(by_width.values()) for by_width in values.values())
+        self.parts = [_Part(-ceiling, next(self.number), self.everything)]  # a heap
 
     def run(self) -> Joint | None:
         """The best widths that keep every budget, with the gap that is left; None where none were found."""
         for number in range(_PROGRAMS):
-            if not self.parts or self._is_best_proven() or time.monotonic() >= self.end_s:
+            if not self.parts or self._is_best_proven() or (number and time.monotonic() >= self.deadline):
                 break
             self._search_part(heapq.heappop(self.parts), first=number == 0)
         if self.best is None:
             return None
-        reach = max([self.best.value, *(-part.minus_bound for part in self.parts)])
-        return replace(self.best, gap=(reach - self.best.value) / max(abs(self.best.value), 1e-300))
+        reach = max([self.best.value, self.left, *(-part.minus_bound for part in self.parts)])
+        return replace(self.best, gap=(reach - self.best.value) / self._unit(self.best))
 
     @property
-    def is_unfinished(self) -> bool:
-        """Whether there are parts left that may hold something."""
-        return bool(self.parts)
+    def unfinished(self) -> bool:
+        """Whether widths that keep every budget may have been missed."""
+        return bool(self.parts) or self.left > -math.inf
+
+    def _unit(self, best: Joint) -> float:
+        """What gaps are relative to."""
+        return max(abs(best.value), _LEAST_UNIT * self.program.scale)
 
     def _is_best_proven(self) -> bool:
         """Whether no part is left that may hold a clearly better value."""
         best = self.best
-        return best is not None and -self.parts[0].minus_bound <= best.value + GAP * abs(best.value)
+        return best is not None and -self.parts[0].minus_bound <= best.value + GAP * self._unit(best)
 
     def _search_part(self, part: _Part, first: bool) -> None:
-        """Solve a part with chords, which are too low: its choice is at least as good as any network of the part."""
-        choice, bound = self._solve([chord(interval, self.z) for interval in part.intervals], part.intervals)
+        """Solve a part with chords, which are too low: its bound holds for every network of the part."""
+        lines = [chord(interval, self.z) for interval in part.intervals]
+        share = _FIRST_SHARE if first and any(high > 0 for _, high in part.intervals) else 1.0
+        choice, bound = self._solve(lines, part.intervals, share)
         bound = min(bound, -part.minus_bound)
         if choice is None:
-            if bound > -math.inf:  # time ended before anything was found
-                self._keep(part.intervals, bound)
+            self.left = max(self.left, bound)  # minus infinity where the part is known to be empty
+            if first and bound > -math.inf:
+                self._try_tangents([high**0.5 for _, high in self.everything])
             return
         over = [choice.upper_ms[cost.name] / cost.budget_ms - 1 for cost in self.costs]
-        if max(over) <= _ROUNDING:  # it keeps the true budgets too, so nothing in the part is better
-            self._offer(choice)
-            if bound > choice.value + GAP * abs(
-                choice.value
-            ):  # time ended before this was known to be the best
-                self._keep(part.intervals, bound)
+        if max(over) <= _ROUNDING:  # it keeps the true budgets too
+            self.left = max(self.left, bound)
+            self._keep(choice)
             return
         deviations_ms = [
             (choice.upper_ms[cost.name] - choice.latency_ms[cost.name]) / self.z for cost in self.costs
@@ -186,22 +211,17 @@ class _Search:
         worst = int(np.argmax(over))
         self._split(part, worst, deviations_ms[worst] ** 2, bound)
 
+    def _keep(self, choice: Joint) -> None:
+        if self.best is None or choice.value > self.best.value:
+            self.best = choice
+
     def _try_tangents(self, deviations_ms: Sequence[float]) -> None:
         """Tangents are too high: what they allow keeps the budgets, and gives something to measure parts by, soon."""
         choice, _ = self._solve([tangent(ms, self.z) for ms in deviations_ms], self.everything)
         if choice is not None and all(
             choice.upper_ms[cost.name] <= cost.budget_ms * (1 + _ROUNDING) for cost in self.costs
         ):
-            self._offer(choice)
-
-    def _offer(self, choice: Joint) -> None:
-        """Take a choice that keeps the budgets, if it is better."""
-        if self.best is None or choice.value > self.best.value:
-            self.best = choice
-
-    def _keep(self, intervals: tuple[Interval, ...], bound: float) -> None:
-        """A part that may hold values up to `bound`."""
-        heapq.heappush(self.parts, _Part(-bound, next(self.number), intervals))
+            self._keep(choice)
 
     def _split(self, part: _Part, device: int, variance: float, bound: float) -> None:
         """Cut a device's interval where the chord was too low; both new chords are exact there.
@@ -209,14 +229,19 @@ class _Search:
         At an end of the interval the chord was exact already: what exceeds the budget is rounding.
         """
         low, high = part.intervals[device]
-        if low < variance < high:
-            for half in ((low, variance), (variance, high)):
-                self._keep((*part.intervals[:device], half, *part.intervals[device + 1 :]), bound)
+        if not low < variance < high:
+            self.left = max(self.left, bound)
+            return
+        for half in ((low, variance), (variance, high)):
+            intervals = (*part.intervals[:device], half, *part.intervals[device + 1 :])
+            heapq.heappush(self.parts, _Part(-bound, next(self.number), intervals))
 
-    def _solve(self, lines: Sequence[Line], intervals: Sequence[Interval]) -> tuple[Joint | None, float]:
-        """The best widths of a program and a bound of their value; in half of the time that is left."""
-        left_s = max(0.1, (self.end_s - time.monotonic()) / 2)
-        solved = self.program.solve(lines, intervals, left_s)
+    def _solve(
+        self, lines: Sequence[Line], intervals: Sequence[Interval], share: float = 1.0
+    ) -> tuple[Joint | None, float]:
+        """The best widths found in a share of the time that is left, and the value that none exceed."""
+        left_s = max(0.0, self.deadline - time.monotonic())
+        solved = self.program.solve(lines, intervals, share * left_s)
         if solved.widths is None:
             return None, solved.bound
         return evaluate(self.values, self.costs, solved.widths, self.probability), solved.bound

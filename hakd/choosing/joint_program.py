@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
 from hakd.choosing.tile_costs import Cost, Values
 
 GAP = 1e-4  # of values, relative: nearer to the best than this counts as the best
-_INFEASIBLE = 2  # status of the solver
 _TIE = 1e-6  # weight of latency against value: of equal choices the faster one
+_INFEASIBLE, _OTHER = 2, 4  # scipy's status
 
 Interval = tuple[float, float]  # of the variance of a network's latency, ms squared
 Line = tuple[
@@ -46,7 +46,11 @@ def variance_range(cost: Cost) -> Interval:
 
 @dataclass(frozen=True)
 class Solved:
-    """The best widths found, None where none were; `bound`: a value that no widths exceed, -inf where none fit."""
+    """What became of a program: the best widths found, and the value that no widths which it allows exceed.
+
+    Without an end in time there may be no widths (None), and the bound may be far above what they reach.
+    Where the program allows none the bound is minus infinity.
+    """
 
     widths: dict[str, int] | None
     bound: float
@@ -57,6 +61,10 @@ class Program:
 
     def __init__(self, values: Values, costs: Sequence[Cost]) -> None:
         self.values, self.costs = values, costs
+        # The solver's tolerances are absolute: values, budgets and variances are brought to the size of 1.
+        self.scale = (
+            max((abs(v) for by_width in values.values() for v in by_width.values()), default=0) or 1.0
+        )
         self.column = {
             pair: i for i, pair in enumerate((g, w) for g, widths in values.items() for w in widths)
         }
@@ -104,9 +112,7 @@ class Program:
         binary = len(self.column)
         objective = np.zeros(self.size)
         objective[:binary] = [-value for by_width in self.values.values() for value in by_width.values()]
-        # The solver's tolerances are absolute: values, budgets and variances are brought to the size of 1.
-        scale = max(np.abs(objective).max(), 1e-300)
-        objective /= scale
+        objective /= self.scale
         constraints = [self.equations]
         for cost, mean, variance, (slope, intercept), (low, high) in zip(
             self.costs, self.mean, self.variance, lines, intervals, strict=True
@@ -123,14 +129,21 @@ class Program:
             integrality=integrality,
             bounds=Bounds(0, 1),
             constraints=constraints,
-            options={"time_limit": time_limit_s, "mip_rel_gap": GAP},
+            options={"time_limit": time_limit_s, "mip_rel_gap": GAP / 2},
         )
-        if done.status == _INFEASIBLE:
+        return self._read(done)
+
+    def _read(self, done: OptimizeResult) -> Solved:
+        """The widths, and the bound on the value from that on the objective, in which latency counts a little."""
+        # Nothing is unbounded here, so that "infeasible or unbounded" (4) means infeasible too.
+        if done.status == _INFEASIBLE or (done.status == _OTHER and "nfeasible" in done.message):
             return Solved(None, -math.inf)
-        # The tie-break adds at most its weight for each device's budget to the objective.
-        dual = done.get("mip_dual_bound")
-        bound = math.inf if dual is None else scale * (2 * _TIE * len(self.costs) - dual)
+        bound = done.mip_dual_bound
+        reach = math.inf if bound is None or not np.isfinite(bound) else -bound
         if done.x is None:
-            return Solved(None, bound)
+            most = sum(_TIE * max(0.0, 1 - cost.overhead_ms / cost.budget_ms) for cost in self.costs)
+            return Solved(None, self.scale * (reach + most))
         widths = {group: width for (group, width), column in self.column.items() if done.x[column] > 0.5}
-        return Solved(widths, bound)
+        value = sum(self.values[group][width] for group, width in widths.items())
+        tie = done.fun + value / self.scale
+        return Solved(widths, max(value, self.scale * (reach + tie)))

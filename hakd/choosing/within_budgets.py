@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hakd.choosing.fresh import Fresh
-from hakd.choosing.joint import Joint, NoneFits
+from hakd.choosing.joint import Joint, NoneFits, OutOfTime
 from hakd.choosing.tile_costs import Values
 from hakd.records.errors import HakdError
 from hakd.staircase.ratio import SAME, Ratio, plain
@@ -43,11 +43,12 @@ class DeviceTry:
 
 @dataclass(frozen=True)
 class Try:
-    """One choice, timed on every device."""
+    """One choice, timed on every device. `gap` is the choice's (`hakd.choosing.joint.Joint`)."""
 
     widths: Mapping[str, int]
     devices: Mapping[str, DeviceTry]
     reason: str
+    gap: float | None = None
 
     @property
     def worst(self) -> float:
@@ -94,6 +95,7 @@ def _step(step: Try, device: DeviceTry) -> dict[str, Any]:
         "budget_ms": figures.pop("asked_ms"),
         **figures,
         "reason": step.reason,
+        "gap": step.gap,
     }
 
 
@@ -125,10 +127,11 @@ def within_budgets(
     while len(steps) < tries:
         try:
             choice = solve(asked)
-        except NoneFits as error:
+        except (NoneFits, OutOfTime) as error:
             if not steps and fallback is None:
                 raise
-            ended = f"nothing in the tables keeps {_budgets(asked, asked)}" if steps else str(error.problem)
+            known = steps and isinstance(error, NoneFits)
+            ended = f"nothing in the tables keeps {_budgets(asked, asked)}" if known else str(error.problem)
             break
         fresh = time_fresh(dict(choice.widths))
         silent = [name for name in asked if fresh[name] is None]
@@ -139,12 +142,13 @@ def within_budgets(
         over = [name for name, device in devices.items() if not device.ratio.kept]
         for name in over:
             asked[name] = _tightened(devices[name])
-        steps.append(Try(choice.widths, devices, _next(over, asked)))
+        note = f"; {choice.note}" if choice.note else ""
+        steps.append(Try(choice.widths, devices, _next(over, asked) + note, choice.gap))
         if not over:
             reason = (
                 f"verified: at most {steps[-1].worst:.3f} x the budget, {len(steps) - 1} tighter choice(s)"
             )
-            return Verified(choice.widths, tuple(steps), steps[-1], reason)
+            return Verified(choice.widths, tuple(steps), steps[-1], reason + note)
     if fallback is not None:
         reason = f"{ended}: the network that gave the budget"
         return Verified(dict(fallback), tuple(steps), None, reason, compared)

@@ -79,12 +79,10 @@ class _Chooser:
         self._tables: Tables = measure_tables(board, problem.pruned, candidates, self._networks, measuring)
         self._values = problem.values(candidates)
         self._budget_ms = budget.ms(self._tables.measured_ms)
-        self._gap = 0.0  # the largest between an answer and the best possible one
 
     def choose(self, method: str) -> dict[str, Any]:
         """What a method chooses, verified, as its file holds it."""
         problem, budget, tables, name = self._problem, self._budget, self._tables, self._board.device.name
-        self._gap = 0.0
         verified = self._verify(method)
         log.info("%s at %g for %s: %s", method, problem.level, budget.words, verified.reason)
         chosen = problem.pruned.at(verified.widths)
@@ -100,7 +98,6 @@ class _Chooser:
                 "probability": PROBABILITY,
                 "overhead_ms": tables.overhead_ms,
                 "residual_p95": tables.residual_p95,
-                "gap": self._gap,
                 "points": sum(len(tile.latency_ms) for tile in tables.tiles),
             },
         }
@@ -111,9 +108,7 @@ class _Chooser:
         pruned, name, tables = self._problem.pruned, self._board.device.name, self._tables
 
         def solve(cost: Cost) -> Joint:
-            found = SOLVERS[method](self._values, cost, pruned.widths, PROBABILITY)
-            self._gap = max(self._gap, found.gap)
-            return found
+            return SOLVERS[method](self._values, cost, pruned.widths, PROBABILITY)
 
         measure = measure_on(board, measuring, pruned, budget.reference, budget_ms / budget.share)
         measured = [

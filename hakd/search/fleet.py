@@ -11,7 +11,7 @@ import pandas as pd
 from hakd.boards import Board
 from hakd.choosing.fleet import shared_candidates
 from hakd.choosing.fresh import Fresh
-from hakd.choosing.joint import Joint, NoneFits
+from hakd.choosing.joint import Joint, NoneFits, OutOfTime
 from hakd.choosing.within_budgets import or_reference, within_budgets
 from hakd.records.arch import Architecture
 from hakd.search.fleet_boards import Boards, Member
@@ -80,7 +80,7 @@ def _calibrate(
     """With the predictions shifted to be right at the first choice, on each device."""
     try:
         first = problem.solve(problem.budgets_ms)
-    except NoneFits:
+    except (NoneFits, OutOfTime):
         return problem
     shifts = {
         name: _calibrated(boards.of(name), member.measuring, pruned, first, problem.tables[name])

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hakd.boards import Board, Burst
-from hakd.choosing.joint import Joint, NoneFits, evaluate
+from hakd.choosing.joint import Joint, NoneFits, OutOfTime, evaluate
 from hakd.choosing.learning import Seen, learn
 from hakd.choosing.tile_costs import PROBABILITY, Cost, Values
 from hakd.records.arch import Architecture
@@ -40,7 +40,7 @@ def screen(
     """Ask around the budget, time the answers, learn, ask again.
 
     Args:
-        solve: raises `NoneFits` where nothing fits; such budgets have no answer.
+        solve: raises `NoneFits` where nothing fits, `OutOfTime` where nothing was found; such budgets have no answer.
         measure: None for a network that could not be timed, which is left out.
         cost: what the tables say, with the wanted budget.
         values: of all widths in the tables.
@@ -80,7 +80,7 @@ def _asked(solve: Solve, now: Cost, budget_ms: float, shares: Sequence[float]) -
     for share in shares:
         try:
             found.append(solve(Cost(now.name, now.tiles, share * budget_ms, now.overhead_ms)))
-        except NoneFits:
+        except (NoneFits, OutOfTime):
             continue
     return found
 

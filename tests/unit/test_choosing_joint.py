@@ -1,13 +1,16 @@
 """The joint choice against brute force, on chains, dense and residual networks; its baselines; fleets."""
 
 import math
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hakd.choosing.joint import NoneFits, choose
+from hakd.choosing import joint_program
+from hakd.choosing.joint import NoneFits, OutOfTime, choose
+from hakd.choosing.joint_program import GAP
 from hakd.choosing.table_baselines import knapsack, latency_greedy, separable
 from hakd.choosing.tile_costs import Cost, TileTable, latency_of
 from hakd.records.errors import HakdError
@@ -16,22 +19,30 @@ from tests.unit.tile_networks import SHAPES, brute_force, budget_at, small
 
 @pytest.mark.parametrize("shape", SHAPES)
 @settings(max_examples=25)
-@given(seed=st.integers(0, 10**6), share=st.floats(0.02, 1), noise=st.sampled_from([0.0, 0.01, 0.1]))
-def test_it_is_as_good_as_brute_force_within_one_per_cent(shape, seed, share, noise):
-    values, tiles = small(shape, seed, noise=noise)
+@given(
+    seed=st.integers(0, 10**6),
+    share=st.floats(0.02, 1),
+    noise=st.sampled_from([0.0, 0.01, 0.1]),
+    hump=st.sampled_from([1.0, 1.4]),
+)
+def test_it_is_as_good_as_brute_force_within_one_per_cent(shape, seed, share, noise, hump):
+    values, tiles = small(shape, seed, noise=noise, hump=hump)
     cost = Cost("d", tiles, budget_at(values, tiles, share), overhead_ms=-0.0)
     best = brute_force(values, [cost])
     found = choose(values, [cost])
     assert found.upper_ms["d"] <= cost.budget_ms * (1 + 1e-6)
     assert latency_of(cost, found.widths) == (found.latency_ms["d"], found.upper_ms["d"])
     assert best - found.value <= 0.01 * abs(best)
+    assert best - found.value <= found.gap * unit(found, values) + 2e-6 * largest(values)
+    assert found.gap <= GAP and not found.note
     assert found.value == pytest.approx(sum(values[g][w] for g, w in found.widths.items()))
 
 
+@pytest.mark.parametrize("shape", ["chain", "stages"])
 @settings(max_examples=15)
-@given(seed=st.integers(0, 10**6), share=st.floats(0.3, 0.9))
-def test_a_fleet_keeps_every_budget_and_nothing_better_does(seed, share):
-    values, tiles = small("chain", seed)
+@given(seed=st.integers(0, 10**6), share=st.floats(0.3, 0.9), noise=st.sampled_from([0.0, 0.03]))
+def test_a_fleet_keeps_every_budget_and_nothing_better_does(shape, seed, share, noise):
+    values, tiles = small(shape, seed, noise=noise)
     rng = np.random.default_rng(seed + 1)
     other = [  # a device to which other widths are dear
         TileTable(
@@ -69,6 +80,76 @@ def test_probability_one_half_ignores_the_errors_and_more_costs_value():
     free, sure = choose(values, [cost], 0.5), choose(values, [cost], 0.99)
     assert free.widths == {"g": 16} and free.latency_ms == free.upper_ms
     assert sure.widths == {"g": 8} and sure.upper_ms["d"] == pytest.approx(0.5 + 2.326 * 0.05, abs=1e-4)
+
+
+def largest(values):
+    return max(abs(value) for some in values.values() for value in some.values())
+
+
+def unit(found, values):
+    """What a gap is relative to."""
+    return max(abs(found.value), 0.01 * largest(values))
+
+
+def large(seed):
+    """A network whose program takes the solver more than its root: 12 groups of 8 widths in a chain."""
+    rng = np.random.default_rng(seed)
+    widths = list(range(8, 72, 8))
+    values = {f"g{i}": {w: -rng.lognormal() * (1 - w / 72) ** 2 for w in widths} for i in range(12)}
+    tiles = []
+    for i in range(11):
+        latency = {(a, b): a * b * rng.uniform(0.5, 1.5) / 1000 for a in widths for b in widths}
+        sigma = {key: 0.05 * ms for key, ms in latency.items()}
+        tiles.append(TileTable(f"t{i}", (f"g{i}", f"g{i + 1}"), latency, sigma))
+    return values, [Cost("d", tiles, 11 * 0.5)]
+
+
+def stop_programs(monkeypatch, nodes):
+    """Every program ends after so many nodes of its search tree, as it would at a limit of its time."""
+    milp = joint_program.milp
+
+    def stopped(*args, options, **kwargs):
+        return milp(*args, options={**options, "node_limit": nodes, "presolve": False}, **kwargs)
+
+    monkeypatch.setattr(joint_program, "milp", stopped)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_search_that_ends_early_gives_its_best_and_claims_no_more(monkeypatch, caplog, seed):
+    values, costs = large(seed)
+    best = choose(values, costs)
+    assert best.gap <= GAP and best.note == "" and not caplog.text
+    stop_programs(monkeypatch, 1)
+    found = choose(values, costs)
+    assert found.upper_ms["d"] <= costs[0].budget_ms * (1 + 1e-6)
+    assert best.value - found.value <= found.gap * unit(found, values) + GAP * abs(best.value)
+    assert found.gap > GAP
+    assert (
+        found.note == f"best known, at most {found.gap:.2%} from the best possible"
+        and found.note in caplog.text
+    )
+
+
+def test_the_time_limit_is_one_of_the_whole_search():
+    values, costs = large(0)
+    best = choose(values, costs)
+    for limit_s in (0.1, 0.3, 1.0):
+        start = time.monotonic()
+        try:
+            found = choose(values, costs, time_limit_s=limit_s)
+        except OutOfTime:
+            found = None
+        assert time.monotonic() - start < limit_s + 2
+        if found is not None:
+            assert found.upper_ms["d"] <= costs[0].budget_ms * (1 + 1e-6)
+            assert best.value - found.value <= found.gap * unit(found, values) + GAP * abs(best.value)
+
+
+def test_what_was_not_found_in_time_is_not_said_not_to_exist(monkeypatch):
+    values, costs = large(0)
+    stop_programs(monkeypatch, 0)
+    with pytest.raises(OutOfTime, match=r"keep the budget \(5.5 ms on d\) were found in 60 s; there may be"):
+        choose(values, costs)
 
 
 def test_a_wide_error_does_not_hide_what_fits():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from hakd.choosing.device_free import choose_device_free
 from hakd.choosing.fresh import Fresh
-from hakd.choosing.joint import NoneFits, choose
+from hakd.choosing.joint import NoneFits, OutOfTime, choose
 from hakd.choosing.tile_costs import Cost, TileTable
 from hakd.choosing.width_candidates import width_candidates
 from hakd.choosing.within_budgets import within_budgets
@@ -73,6 +74,23 @@ def test_a_slower_device_gets_a_tighter_choice_that_truly_keeps_the_budget(facto
     assert widths == sorted(set(widths), reverse=True)  # never the same again
     assert factor * (found.widths["g"] + 16) / 100 + half > 1  # and not much narrower than it has to be
     assert shrinkage_of(found) == pytest.approx(factor - 1)
+
+
+def test_a_choice_that_may_not_be_the_best_says_so_and_one_that_was_not_found_claims_nothing():
+    found = within_budget(lambda budget: replace(solve(budget), gap=0.034), device(1.0), 1.0)
+    assert found.reason.endswith("; best known, at most 3.40% from the best possible")
+    (step,) = found.to_dict("d", 1.0)["steps"]
+    assert step["gap"] == 0.034 and "best known" in step["reason"]
+    assert within_budget(solve, device(1.0), 1.0).to_dict("d", 1.0)["steps"][0]["gap"] <= 1e-4
+
+    def slow(budget):
+        raise OutOfTime("nothing was found in 60 s", remedy="Wait")
+
+    assert within_budget(slow, device(1.0), 1.0, {"g": 8}).reason.startswith(
+        "nothing was found in 60 s: the network"
+    )
+    with pytest.raises(OutOfTime):
+        within_budget(slow, device(1.0), 1.0)
 
 
 def test_without_success_it_is_the_fallback_or_says_that_it_is_not_verified():
