@@ -114,7 +114,7 @@ def test_jobs_of_training():
 def test_said_at_the_terminal_and_for_machines(capsys):
     assert main(["plan"]) == FINE
     said = capsys.readouterr().out
-    assert said.startswith("networks small; levels 0.6; 5 methods; 2 seeds\nsmall: 52,906 parameters, ")
+    assert said.startswith("networks small; levels 0.6; 5 methods; 2 seeds\nsmall: 58,698 parameters, ")
     assert re.search(r", 14 width groups, 15 tiles\nvdev: ", said)
     assert re.search(r"^  small: curves +\d+ to \d+ points  [\d.]+ to [\d.]+ s$", said, re.MULTILINE)
     assert re.search(r"^training: [\d.]+ h on one thread \(1295 images an epoch\)", said, re.MULTILINE)

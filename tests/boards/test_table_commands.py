@@ -57,7 +57,7 @@ def halp_ms(table: dict[str, float], graph) -> float:
             source = graph.tensors[op.inputs[0]]
             cin, cout = width(source.channels), width(graph.tensors[op.output].channels)
             groups = cin if op.depthwise else 1
-            total += table[f"1_{cin}_{cout}_{source.size}_{op.kernel}_{op.stride}_{groups}"]
+            total += table[f"1_{cin}_{cout}_{source.size[0]}_{op.kernel[0]}_{op.stride[0]}_{groups}"]
     return total
 
 
