@@ -299,7 +299,7 @@ def test_residual_of_some_keys_is_theirs():
 @settings(max_examples=30, deadline=None)
 @given(factor=st.floats(0.2, 5), seed=st.integers(0, 1000), count=st.integers(2, 4), keys=st.integers(2, 25))
 def test_a_processs_speed_changes_no_comparison(factor, seed, count, keys):
-    """Fast or slow as a whole, nothing is set aside for it; the solver's own error is a hundredth of a percent at most."""
+    """Fast or slow as a whole, nothing is set aside for it; the solver errs by a hundredth of a percent at most."""
     truth = {f"k{i}": 0.1 * (i + 1) for i in range(keys)}
     bursts = simulate(truth, dict.fromkeys("pqrs"[:count], 1.0), rounds=4, noise=0.003, seed=seed)
     changed = {
