@@ -33,10 +33,10 @@ from hakd.networks.families import (  # noqa: E402
     build_graph,
     full_architecture,
     full_widths,
-    macs_of,
     network_spec,
 )
 from hakd.networks.onnx_model import stand_in_weights  # noqa: E402
+from hakd.networks.prunable import count_of  # noqa: E402
 from hakd.pruning.trajectory import COLUMNS, regained_saliency  # noqa: E402
 from hakd.records.arch import Architecture, NetworkSpec  # noqa: E402
 from hakd.records.errors import HakdError  # noqa: E402
@@ -107,7 +107,7 @@ def aligned_within(spec: NetworkSpec, budget_ms: float, model: CostModel) -> Arc
     """The widest uniform multiplier, rounded to 8, whose TRUE latency keeps the budget: more than a study can know."""
     full = full_widths(spec)
     for level in np.arange(1, 0, -0.02):
-        found = Architecture(spec, uniform_aligned(full, round(float(level), 2), macs_of(spec), 8))
+        found = Architecture(spec, uniform_aligned(full, round(float(level), 2), count_of(spec), 8))
         if true_ms(found, model) <= budget_ms:
             return found
     return None

@@ -1,6 +1,6 @@
 """The known families: from a network's settings to its specification, and from widths to its description."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
@@ -127,11 +127,6 @@ def full_widths(spec: NetworkSpec) -> dict[str, int]:
 def full_architecture(spec: NetworkSpec) -> Architecture:
     """The network unpruned."""
     return Architecture(spec, full_widths(spec))
-
-
-def macs_of(spec: NetworkSpec) -> Callable[[Mapping[str, int]], int]:
-    """Counts the multiply-accumulates of a network at given widths (group -> channels)."""
-    return lambda widths: build_graph(Architecture(spec, widths)).macs()
 
 
 def build_graph(architecture: Architecture) -> Graph:
