@@ -12,14 +12,19 @@ from hakd.ops.tensors import Segment, Tensor
 from hakd.ops.windows import Edges, beyond
 
 
-class MaxPool(Kind):
-    """Largest value of each window. Attributes: kernel, stride, padding, dilation, ceil."""
+class _Windows(Kind):
+    """A pool over windows."""
 
-    name = "max_pool"
     carries = True
 
     def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
         return Tensor(ins[0].channels, windowed(op, ins[0].size, bool(op.attributes.get("ceil"))))
+
+
+class MaxPool(_Windows):
+    """Largest value of each window. Attributes: kernel, stride, padding, dilation, ceil."""
+
+    name = "max_pool"
 
     def torch(self, at: Placed) -> Callable[..., Any]:
         import torch.nn.functional as F
@@ -46,14 +51,10 @@ class MaxPool(Kind):
         return [_ncnn_pooling(_MAXIMUM, at.op.kernel, at.op.stride, beyond(at))]
 
 
-class AvgPool(Kind):
+class AvgPool(_Windows):
     """Mean of each window. Attributes: kernel, stride, padding, ceil, count_padding (default true, as in torch)."""
 
     name = "avg_pool"
-    carries = True
-
-    def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
-        return Tensor(ins[0].channels, windowed(op, ins[0].size, bool(op.attributes.get("ceil"))))
 
     def torch(self, at: Placed) -> Callable[..., Any]:
         import torch.nn.functional as F

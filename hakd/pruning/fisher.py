@@ -8,10 +8,9 @@ Delta_k = 1/(2N) sum_n g_nk^2. A mask before a batch norm would not be removal: 
 import torch
 
 from hakd.ops.kinds import KINDS
+from hakd.ops.op import Rule
 from hakd.ops.tensors import Segment
 from hakd.records.graph import Graph
-
-_LAYERS = ("conv", "conv_transpose", "linear")  # depthwise convolutions too: their norm's bias survives
 
 
 def mask_sites(graph: Graph) -> dict[str, list[tuple[str, Segment, int]]]:
@@ -39,7 +38,8 @@ def _feeding(graph: Graph) -> set[str]:
     found: set[str] = set()
     for op in reversed(graph.ops):
         kind = KINDS[op.kind]
-        if op.kind in _LAYERS or (kind.carries and op.output in found):
+        # A depthwise convolution counts too, though it keeps channels: the bias of the norm behind it survives.
+        if kind.rule is Rule.MAKES or (kind.carries and op.output in found):
             found.update(op.inputs)
     return found
 
