@@ -21,7 +21,8 @@ from hakd.data.split import Split, Splits
 from hakd.networks.families import build_graph, full_architecture, network_spec
 from hakd.networks.module import new_network
 from hakd.records.graph import Graph
-from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
+from hakd.training.loop import TrainingRun, evaluate, fit
+from hakd.training.recipe import Recipe
 
 GOOD, SIXTEENTH = 0.25, 1 / 16
 COLUMNS = "{:>10} {:>10} {:>9} {:>7} {:>11} {:>8} {:>9} {:>10} {:>7}"

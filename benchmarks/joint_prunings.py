@@ -102,7 +102,7 @@ def train(folder: Path, limit_s: float) -> None:
     from hakd.data.settings import complete
     from hakd.pruning.prune import PruneJob, PruneSettings, prune
     from hakd.records.checkpoint import read_checkpoint
-    from hakd.training.loop import Recipe
+    from hakd.training.recipe import Recipe
     from hakd.training.students import TrainingJob, train_candidate
 
     start = time.monotonic()

@@ -17,7 +17,8 @@ from hakd.deep_compression.sharing import share
 from hakd.deep_compression.store import Compressed
 from hakd.deep_compression.tuning import STEPS, Centroids, recalibrate
 from hakd.records.errors import HakdError
-from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
+from hakd.training.loop import TrainingRun, evaluate, fit
+from hakd.training.recipe import Recipe
 
 Shared = dict[str, tuple[np.ndarray, np.ndarray]]
 

@@ -6,7 +6,7 @@ Everything random is a function of (seed, epoch), so a run that was killed and r
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,39 +18,11 @@ from tqdm import tqdm
 from hakd.data.split import Batch
 from hakd.networks.module import weights_of
 from hakd.records.errors import HakdError
+from hakd.training.recipe import Recipe
 from hakd.training.states import KeptState
 
 Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 Hook = Callable[[nn.Module], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """SGD with momentum and a schedule; `milestones` are fractions of the run (step schedule only)."""
-
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    nesterov: bool = False
-    batch_size: int = 128
-    schedule: str = "cosine"
-    milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
-    gamma: float = 0.2
-    augment: bool = True
-
-    @classmethod
-    def from_config(cls, settings: Mapping[str, Any]) -> "Recipe":
-        """From the configuration's mapping (already validated by the schema)."""
-        values = dict(settings)
-        if "milestones" in values:
-            values["milestones"] = tuple(values["milestones"])
-        return cls(**values)
-
-    def lr_at(self, progress: float) -> float:
-        """Learning rate at a fraction of the run: cosine to 0, or `gamma` at each milestone."""
-        if self.schedule == "cosine":
-            return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
-        return self.lr * self.gamma ** sum(progress >= milestone for milestone in self.milestones)
 
 
 def cross_entropy(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,8 @@ from hakd.records.checkpoint import write_checkpoint
 from hakd.records.files import atomic
 from hakd.records.graph import Graph
 from hakd.records.probe import probe_images
-from hakd.training.loop import Loss, Recipe, TrainingRun, cross_entropy, fit
+from hakd.training.loop import Loss, TrainingRun, cross_entropy, fit
+from hakd.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

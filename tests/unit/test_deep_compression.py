@@ -16,7 +16,8 @@ from hakd.deep_compression.sharing import share
 from hakd.deep_compression.store import read, write
 from hakd.deep_compression.tuning import Centroids, recalibrate
 from hakd.records.errors import HakdError
-from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
+from hakd.training.loop import TrainingRun, evaluate, fit
+from hakd.training.recipe import Recipe
 
 RECIPE = Recipe(lr=0.05, batch_size=64, weight_decay=1e-3, augment=False)
 

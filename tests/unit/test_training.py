@@ -24,7 +24,8 @@ from hakd.training.distil import (
     attention_weights,
     distillation_loss,
 )
-from hakd.training.loop import Recipe, TrainingRun, evaluate, fit
+from hakd.training.loop import TrainingRun, evaluate, fit
+from hakd.training.recipe import Recipe
 from hakd.training.states import KeptState
 from hakd.training.students import TrainingJob, train_candidate
 from tests.unit.builders import SPECS, TensorData, narrowed
@@ -159,6 +160,9 @@ def test_schedules():
     assert cosine.lr_at(0) == 1 and cosine.lr_at(0.5) == pytest.approx(0.5)
     assert cosine.lr_at(1) == pytest.approx(0)
     assert [step.lr_at(p) for p in (0, 0.29, 0.3, 0.7)] == pytest.approx([1, 1, 0.1, 0.01])
+    linear = Recipe(lr=1.0, schedule="linear", warmup=0.2)
+    assert [linear.lr_at(p) for p in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+    assert Recipe(lr=1.0, warmup=0.5).lr_at(0.75) == pytest.approx(0.5)
 
 
 def test_attention_weights_are_the_published_ones_for_three_points():

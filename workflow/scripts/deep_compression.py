@@ -10,7 +10,7 @@ from hakd.networks.stored import read_network
 from hakd.records.files import write_json
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
-from hakd.training.loop import Recipe
+from hakd.training.recipe import Recipe
 from hakd.training.students import probe_logits
 
 

@@ -9,7 +9,7 @@ from hakd.records.files import file_digest
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
 from hakd.training.distil import DistilSettings, distillation_loss
-from hakd.training.loop import Recipe
+from hakd.training.recipe import Recipe
 from hakd.training.students import TrainingJob, train_candidate
 
 

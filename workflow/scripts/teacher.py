@@ -3,7 +3,7 @@
 from hakd.networks.families import full_architecture, network_spec
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
-from hakd.training.loop import Recipe
+from hakd.training.recipe import Recipe
 from hakd.training.students import TrainingJob, train_candidate
 
 

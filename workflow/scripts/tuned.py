@@ -8,7 +8,7 @@ from hakd.pruning.inherit import inherit, kept_channels
 from hakd.pruning.trajectory import ranking, read_trajectory
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
-from hakd.training.loop import Recipe
+from hakd.training.recipe import Recipe
 from hakd.training.students import TrainingJob, train_candidate
 
 
