@@ -34,6 +34,7 @@ note_start(workflow.overwrite_workdir, workflow.configfiles)
 
 include: "rules/common.smk"
 include: "rules/common_pruning.smk"
+include: "rules/common_candidates.smk"
 include: "rules/common_boards.smk"
 include: "rules/common_fleets.smk"
 include: "rules/data.smk"

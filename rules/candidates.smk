@@ -1,12 +1,12 @@
 rule candidates:
     input:
         files=candidate_files,
-        snap="results/{network}/snap/{level}/{device}.json",
-        widths="results/{network}/widths/{level}.json",
+        snap="results/{network}/{search}snap/{level}/{device}.json",
+        widths="results/{network}/{search}widths/{level}.json",
     output:
-        "results/candidates/{network}/{level}/{device}.json",
+        "results/candidates/{network}/{search}{level}/{device}.json",
     log:
-        "results/logs/candidates/{network}-{level}-{device}.log",
+        "results/logs/candidates/{search}{network}-{level}-{device}.log",
     conda:
         "../envs/study.yaml"
     params:
@@ -14,6 +14,8 @@ rule candidates:
         recipes=setting("students/recipes"),
         losses=selection("students/losses"),
         seeds=selection("run/seeds"),
+        search_seeds=search_seeds,
+        budgets=budgets,
         code=code("candidates"),
     script:
         "../workflow/scripts/candidates.py"
@@ -22,17 +24,18 @@ rule candidates:
 rule baseline_candidates:
     input:
         files=baseline_candidate_files,
-        widths="results/{network}/widths/{method}/{level}.json",
+        widths="results/{network}/{search}widths/{method}/{level}.json",
     output:
-        "results/candidates/{network}/{level}/methods/{method}.json",
+        "results/candidates/{network}/{search}{level}/methods/{method}.json",
     log:
-        "results/logs/baseline_candidates/{network}-{level}-{method}.log",
+        "results/logs/baseline_candidates/{search}{network}-{level}-{method}.log",
     conda:
         "../envs/study.yaml"
     params:
         recipes=setting("students/recipes/{method}"),
         losses=selection("students/losses"),
         seeds=selection("run/seeds"),
+        search_seeds=search_seeds,
         code=code("baseline_candidates"),
     script:
         "../workflow/scripts/baseline_candidates.py"

@@ -1,6 +1,11 @@
 rule certificates:
     input:
-        snaps=expand("results/{network}/snap/{level}/{{device}}.json", network=NETWORKS, level=LEVELS),
+        snaps=expand(
+            "results/{network}/{search}snap/{level}/{{device}}.json",
+            network=NETWORKS,
+            search=SEARCHES,
+            level=LEVELS,
+        ),
     output:
         "results/devices/{device}/certificates.csv",
     log:

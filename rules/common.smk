@@ -1,15 +1,15 @@
 # What the rules share: wildcard constraints, tracked settings and code, files that a choice decides on. No rules.
 from hakd.boards.points import PROTOCOL
-from hakd.study.branches import candidate_lists
-from hakd.study.candidates import baselines, by_tables, student_paths
-from hakd.records.arch import read_architecture
+from hakd.study.candidates import by_tables
 from hakd.records.code import script_digest
 from hakd.study.configuration import DEVICE_FILES, level_text, settings
+from hakd.study.recipes import LOSSES
+from hakd.study.searches import PATTERN, searches
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
 LEVELS = [level_text(level) for level in sorted(config["run"]["levels"])]
 BY_TABLES = by_tables(config)
-SEARCH_SEED = min(config["run"]["seeds"])
+SEARCHES = [search.folder for search in searches(config)]
 MEASURING = ("hakd.boards",)  # tracked by PROTOCOL: a refactored agent re-measures nothing
 
 
@@ -24,9 +24,10 @@ wildcard_constraints:
     level=r"[0-9.]+(e-[0-9]+)?",
     density=r"[0-9.]+(e-[0-9]+)?",
     seed=r"[0-9]+",
+    search=PATTERN,
     arch=r"[0-9a-f]{12}",
     recipe="scratch|distilled",
-    loss=one_of(["ce", "logits", "at", "at+logits"]),
+    loss=one_of(LOSSES),
 
 
 def setting(path):
@@ -55,25 +56,3 @@ def training_device(wildcards, input):
 def code(script, skip=()):
     """Digest of a rule's script and of the package code that it uses: a change of these reruns the rule."""
     return script_digest(os.path.join(workflow.basedir, "workflow", "scripts", f"{script}.py"), skip)
-
-
-def candidate_files(wildcards):
-    """Every student file of (network, level, device); known once the widths are chosen."""
-    chosen = checkpoints.snap.get(**wildcards).output[0]
-    widths = f"results/{wildcards.network}/widths/{wildcards.level}.json"
-    return student_paths(config, wildcards.network, wildcards.level, wildcards.device, chosen, widths)
-
-
-def baseline_files(wildcards):
-    """Teachers and compressed networks of a network: chosen for no device, at no level."""
-    return [path for entry in baselines(config, wildcards.network) for path in entry.files]
-
-
-def student_widths(wildcards):
-    """Widths of a student, by its content hash: immutable, so a re-measured board retrains nothing."""
-    return dict(read_architecture(f"results/architectures/{wildcards.arch}.json").widths)
-
-
-def device_candidates(wildcards):
-    """The lists of all candidates that a device times."""
-    return candidate_lists(config, wildcards.device)

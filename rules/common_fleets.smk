@@ -1,8 +1,9 @@
 # What the rules of fleets (devices that share one network) need. No rules.
 from hakd.study.branches import fleet_reach, fleet_tracked
-from hakd.study.candidates import fleet_student_paths
-from hakd.study.fleets import budgets, members, snapped_members
-from hakd.study.configuration import canonical
+from hakd.study.candidates import FLEET, fleet_students
+from hakd.study.fleets import budgets as budgets_of_members
+from hakd.study.fleets import members, snapped_members
+from hakd.records.files import read_json
 
 
 wildcard_constraints:
@@ -11,13 +12,16 @@ wildcard_constraints:
 
 def fleet_tables(wildcards):
     """Latency tables of all members."""
-    return expand("results/{{network}}/latency/{device}.parquet", device=members(config, wildcards.fleet))
+    return expand(
+        "results/{{network}}/{{search}}latency/{device}.parquet", device=members(config, wildcards.fleet)
+    )
 
 
 def fleet_snaps(wildcards):
     """Choices for single members that give them their budgets: mostly none."""
     return expand(
-        "results/{{network}}/snap/{{level}}/{device}.json", device=snapped_members(config, wildcards.fleet)
+        "results/{{network}}/{{search}}snap/{{level}}/{device}.json",
+        device=snapped_members(config, wildcards.fleet),
     )
 
 
@@ -33,10 +37,10 @@ def fleet_reach_settings(wildcards, input):
 
 def fleet_budgets(wildcards):
     """What the network may take on each member."""
-    return canonical(budgets(config, wildcards.fleet))
+    return canonical(budgets_of_members(config, wildcards.fleet))
 
 
 def fleet_candidate_files(wildcards):
-    """Every student file of (network, level, fleet); known once the widths are chosen."""
-    chosen = checkpoints.fleet.get(**wildcards).output[0]
-    return fleet_student_paths(config, wildcards.network, wildcards.level, wildcards.fleet, chosen)
+    """Every student file of (network, search, level, fleet); known once the widths are chosen."""
+    chosen = read_json(checkpoints.fleet.get(**wildcards).output[0], FLEET)
+    return student_files(fleet_students(config, origin(wildcards), wildcards.fleet, chosen["arch"]))

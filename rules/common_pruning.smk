@@ -1,9 +1,10 @@
 # What the rules need that read prunings. No rules.
-from hakd.study.candidates import COPYCAT, PRUNINGS, baseline_student_paths, pruned_baseline_path
+from hakd.study.candidates import COPYCAT, PRUNINGS, baseline_students, pruned_baseline_path
 from hakd.study.levels import source_state
+from hakd.study.searches import search_of
 
 # Tables hold widths narrower than the pruned ones too: this one knows what their channels are worth.
-LOWEST_TRAJECTORY = f"results/{{network}}/fisher/{LEVELS[0]}.csv"
+LOWEST_TRAJECTORY = f"results/{{network}}/{{search}}fisher/{LEVELS[0]}.csv"
 
 
 wildcard_constraints:
@@ -11,17 +12,29 @@ wildcard_constraints:
     method=one_of([*PRUNINGS, COPYCAT]),
 
 
+def search_seed(wildcards):
+    """The seed of the search that a file belongs to."""
+    return search_of(config, wildcards.search).seed
+
+
+def search_teacher(wildcards):
+    """The teacher that a search prunes."""
+    return f"results/{wildcards.network}/teacher/{search_seed(wildcards)}.safetensors"
+
+
 def higher_state(wildcards):
     """The kept state that a level is pruned from; none for the one that starts from the teacher."""
-    return source_state(f"results/{wildcards.network}/{wildcards.criterion}", wildcards.level, LEVELS)
+    folder = f"results/{wildcards.network}/{wildcards.search}{wildcards.criterion}"
+    return source_state(folder, wildcards.level, LEVELS)
 
 
 def pruned_baseline(wildcards):
     """The pruned network that gives a baseline its widths."""
-    return pruned_baseline_path(config, wildcards.network, wildcards.level, wildcards.method)
+    folder = f"results/{wildcards.network}/{wildcards.search}"
+    return pruned_baseline_path(config, folder, wildcards.level, wildcards.method)
 
 
 def baseline_candidate_files(wildcards):
-    """Every student file of (network, level, method); known once the widths are chosen."""
+    """Every student file of (network, search, level, method); known once the widths are chosen."""
     chosen = checkpoints.baseline_widths.get(**wildcards).output[0]
-    return baseline_student_paths(config, wildcards.network, wildcards.level, wildcards.method, chosen)
+    return student_files(baseline_students(config, origin(wildcards), wildcards.method, chosen))

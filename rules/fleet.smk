@@ -1,13 +1,13 @@
 checkpoint fleet:
     input:
         latency=fleet_tables,
-        widths="results/{network}/widths/{level}.json",
+        widths="results/{network}/{search}widths/{level}.json",
         trajectory=LOWEST_TRAJECTORY,
         snaps=fleet_snaps,
     output:
-        "results/{network}/fleet/{level}/{fleet}.json",
+        "results/{network}/{search}fleet/{level}/{fleet}.json",
     log:
-        "results/logs/fleet/{network}-{level}-{fleet}.log",
+        "results/logs/fleet/{search}{network}-{level}-{fleet}.log",
     localrule: True
     conda:
         "../envs/study.yaml"
@@ -28,17 +28,18 @@ checkpoint fleet:
 rule fleet_candidates:
     input:
         files=fleet_candidate_files,
-        choice="results/{network}/fleet/{level}/{fleet}.json",
+        choice="results/{network}/{search}fleet/{level}/{fleet}.json",
     output:
-        "results/candidates/{network}/{level}/fleets/{fleet}.json",
+        "results/candidates/{network}/{search}{level}/fleets/{fleet}.json",
     log:
-        "results/logs/fleet_candidates/{network}-{level}-{fleet}.log",
+        "results/logs/fleet_candidates/{search}{network}-{level}-{fleet}.log",
     conda:
         "../envs/study.yaml"
     params:
         recipes=setting("students/recipes/joint"),
         losses=selection("students/losses"),
         seeds=selection("run/seeds"),
+        search_seeds=search_seeds,
         code=code("fleet_candidates"),
     script:
         "../workflow/scripts/fleet_candidates.py"

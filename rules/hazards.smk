@@ -1,6 +1,8 @@
 rule hazards:
     input:
-        latency=expand("results/{network}/latency/{{device}}.parquet", network=NETWORKS),
+        latency=expand(
+            "results/{network}/{search}latency/{{device}}.parquet", network=NETWORKS, search=SEARCHES[:1]
+        ),
     output:
         "results/devices/{device}/hazards.csv",
     log:

@@ -2,20 +2,20 @@ rule prune:
     input:
         train="results/data/train.npz",
         validation="results/data/validation.npz",
-        teacher=f"results/{{network}}/teacher/{SEARCH_SEED}.safetensors",
+        teacher=search_teacher,
         above=higher_state,
     output:
-        checkpoint="results/{network}/{criterion}/{level}.safetensors",
-        trajectory="results/{network}/{criterion}/{level}.csv",
-        state="results/{network}/{criterion}/{level}.state",
+        checkpoint="results/{network}/{search}{criterion}/{level}.safetensors",
+        trajectory="results/{network}/{search}{criterion}/{level}.csv",
+        state="results/{network}/{search}{criterion}/{level}.state",
     log:
-        "results/logs/prune/{network}-{criterion}-{level}.log",
+        "results/logs/prune/{search}{network}-{criterion}-{level}.log",
     conda:
         "../envs/study.yaml"
     threads: 1
     params:
         settings=setting("prune"),
-        seed=SEARCH_SEED,
+        seed=search_seed,
         device=training_device,
         code=code("prune"),
     script:

@@ -1,12 +1,12 @@
 checkpoint snap:
     input:
-        latency="results/{network}/latency/{device}.parquet",
-        widths="results/{network}/widths/{level}.json",
-        trajectory=LOWEST_TRAJECTORY if BY_TABLES else "results/{network}/fisher/{level}.csv",
+        latency="results/{network}/{search}latency/{device}.parquet",
+        widths="results/{network}/{search}widths/{level}.json",
+        trajectory=LOWEST_TRAJECTORY if BY_TABLES else "results/{network}/{search}fisher/{level}.csv",
     output:
-        "results/{network}/snap/{level}/{device}.json",
+        "results/{network}/{search}snap/{level}/{device}.json",
     log:
-        "results/logs/snap/{network}-{level}-{device}.log",
+        "results/logs/snap/{search}{network}-{level}-{device}.log",
     localrule: True
     conda:
         "../envs/study.yaml"
@@ -19,7 +19,8 @@ checkpoint snap:
         store=setting("store"),
         protocol=PROTOCOL,
         by_tables=BY_TABLES,
-        budget=setting("choosing/budget") if BY_TABLES else None,
+        budgets=budgets if BY_TABLES else None,
+        search_seed=search_seed,
         code=code("snap", skip=MEASURING),
     script:
         "../workflow/scripts/snap.py"

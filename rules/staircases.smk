@@ -1,8 +1,17 @@
 rule staircases:
     input:
-        latency=expand("results/{network}/latency/{device}.parquet", network=NETWORKS, device=DEVICES),
+        latency=expand(
+            "results/{network}/{search}latency/{device}.parquet",
+            network=NETWORKS,
+            search=SEARCHES[:1],
+            device=DEVICES,
+        ),
         snaps=expand(
-            "results/{network}/snap/{level}/{device}.json", network=NETWORKS, level=LEVELS, device=DEVICES
+            "results/{network}/{search}snap/{level}/{device}.json",
+            network=NETWORKS,
+            search=SEARCHES[:1],
+            level=LEVELS,
+            device=DEVICES,
         ),
     output:
         report(
@@ -23,8 +32,15 @@ rule staircases:
 
 rule device_staircases:
     input:
-        latency=expand("results/{network}/latency/{{device}}.parquet", network=NETWORKS),
-        snaps=expand("results/{network}/snap/{level}/{{device}}.json", network=NETWORKS, level=LEVELS),
+        latency=expand(
+            "results/{network}/{search}latency/{{device}}.parquet", network=NETWORKS, search=SEARCHES[:1]
+        ),
+        snaps=expand(
+            "results/{network}/{search}snap/{level}/{{device}}.json",
+            network=NETWORKS,
+            search=SEARCHES[:1],
+            level=LEVELS,
+        ),
     output:
         report(
             "results/devices/{device}/staircases.pdf",

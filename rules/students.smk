@@ -15,9 +15,7 @@ rule student:
         widths=student_widths,
         epochs=setting("students/epochs"),
         recipe=setting("students/recipe"),
-        alpha=setting("students/alpha"),
-        temperature=setting("students/temperature"),
-        attention_scale=setting("students/attention_scale"),
+        loss=loss_settings,
         device=training_device,
         code=code("student"),
     script:
@@ -28,14 +26,14 @@ rule tuned:
     input:
         train="results/data/train.npz",
         validation="results/data/validation.npz",
-        teacher=f"results/{{network}}/teacher/{SEARCH_SEED}.safetensors",
-        pruned="results/{network}/{criterion}/{level}.safetensors",
-        trajectory="results/{network}/{criterion}/{level}.csv",
+        teacher=search_teacher,
+        pruned="results/{network}/{search}{criterion}/{level}.safetensors",
+        trajectory="results/{network}/{search}{criterion}/{level}.csv",
     output:
-        checkpoint="results/{network}/students/{arch}/tuned-{criterion}-{level}-{seed}.safetensors",
-        metrics="results/{network}/students/{arch}/tuned-{criterion}-{level}-{seed}.csv",
+        checkpoint="results/{network}/students/{arch}/{search}tuned-{criterion}-{level}-{loss}-{seed}.safetensors",
+        metrics="results/{network}/students/{arch}/{search}tuned-{criterion}-{level}-{loss}-{seed}.csv",
     log:
-        "results/logs/tuned/{network}-{arch}-{criterion}-{level}-{seed}.log",
+        "results/logs/tuned/{search}{network}-{arch}-{criterion}-{level}-{loss}-{seed}.log",
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -44,6 +42,7 @@ rule tuned:
         epochs=setting("students/epochs"),
         recipe=setting("students/recipe"),
         lr=setting("students/tuned_lr"),
+        loss=loss_settings,
         device=training_device,
         code=code("tuned"),
     script:

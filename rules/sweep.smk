@@ -1,10 +1,10 @@
 rule sweep:
     input:
-        widths=expand("results/{{network}}/widths/{level}.json", level=LEVELS),
+        widths=expand("results/{{network}}/{{search}}widths/{level}.json", level=LEVELS),
     output:
-        "results/{network}/latency/{device}.parquet",
+        "results/{network}/{search}latency/{device}.parquet",
     log:
-        "results/logs/sweep/{network}-{device}.log",
+        "results/logs/sweep/{search}{network}-{device}.log",
     localrule: True
     conda:
         "../envs/study.yaml"

@@ -1,6 +1,11 @@
 rule verification:
     input:
-        snaps=expand("results/{network}/snap/{level}/{{device}}.json", network=NETWORKS, level=LEVELS),
+        snaps=expand(
+            "results/{network}/{search}snap/{level}/{{device}}.json",
+            network=NETWORKS,
+            search=SEARCHES,
+            level=LEVELS,
+        ),
         candidates=device_candidates,
         benchmark="results/devices/{device}/benchmark.json",
     output:

@@ -1,14 +1,14 @@
 rule widths:
     input:
-        pruned="results/{network}/fisher/{level}.safetensors",
+        pruned="results/{network}/{search}fisher/{level}.safetensors",
     output:
-        "results/{network}/widths/{level}.json",
+        "results/{network}/{search}widths/{level}.json",
     log:
-        "results/logs/widths/{network}-{level}.log",
+        "results/logs/widths/{search}{network}-{level}.log",
     conda:
         "../envs/study.yaml"
     params:
-        seed=SEARCH_SEED,
+        seed=search_seed,
         groups=setting("prune/groups"),
         counting=setting("prune/count"),
         code=code("widths"),
@@ -20,9 +20,9 @@ checkpoint baseline_widths:
     input:
         pruned=pruned_baseline,
     output:
-        "results/{network}/widths/{method}/{level}.json",
+        "results/{network}/{search}widths/{method}/{level}.json",
     log:
-        "results/logs/baseline_widths/{network}-{method}-{level}.log",
+        "results/logs/baseline_widths/{search}{network}-{method}-{level}.log",
     conda:
         "../envs/study.yaml"
     params:

@@ -14,7 +14,9 @@ import pandas as pd
 COLUMNS = (
     "network",
     "level",
+    "search_seed",
     "method",
+    "budget",
     "device",
     "arch",
     "against",
@@ -38,7 +40,8 @@ def verifications(
     """A row per choice of widths that used the device.
 
     Args:
-        snaps: contents of the `snap` files of one device.
+        snaps: contents of the `snap` files of one device; `method` and `budget` of a choice are its key and None where
+            it does not say.
         candidates: what the device's benchmark timed, with `candidate` and `arch`.
         rows: of that benchmark, with `candidate`, `latency_ms` and `trusted`.
 
@@ -58,13 +61,12 @@ def verifications(
     made = []
     for snap in snaps:
         for method, entry in snap["methods"].items():
-            made.append(_row(snap, method, entry, fresh_ms) | {"trusted": trusted})
+            about = {"method": entry.get("method", method), "budget": entry.get("budget"), "trusted": trusted}
+            made.append(_row(snap, entry, fresh_ms) | about)
     return pd.DataFrame(made, columns=list(COLUMNS))
 
 
-def _row(
-    snap: Mapping[str, Any], method: str, entry: Mapping[str, Any], fresh_ms: Mapping[str, float]
-) -> dict[str, Any]:
+def _row(snap: Mapping[str, Any], entry: Mapping[str, Any], fresh_ms: Mapping[str, float]) -> dict[str, Any]:
     repair, choices = entry["repair"], entry["choices"]
     reference = repair["reference"]
     held = fresh_ms.get(reference, np.nan) * repair["share"] if reference else repair["budget_ms"]
@@ -73,7 +75,7 @@ def _row(
     return {
         "network": choices[0]["network"],
         "level": snap["level"],
-        "method": method,
+        "search_seed": snap["search_seed"],
         "device": snap["device"],
         "arch": entry["arch"],
         "against": repair.get("budget", "the latency of fisher"),

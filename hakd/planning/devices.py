@@ -27,11 +27,13 @@ from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.text import counted
 from hakd.staircase.plan import POINTS, targets
-from hakd.study.candidates import BY_TABLES, SNAPPED, baseline_methods, baselines, fleet_students, students
+from hakd.study.budgets import budgets_of
+from hakd.study.candidates import BY_TABLES, SNAPPED, baseline_methods, baselines, expected_students
 from hakd.study.configuration import canonical, level_text, limits
 from hakd.study.fleets import fleets_of, selected
 from hakd.study.measuring import Measuring, device_from
 from hakd.study.networks import spec_of
+from hakd.study.searches import searches
 from hakd.sweeping.following import LENGTHS
 from hakd.sweeping.looks import LOOKS
 from hakd.sweeping.parts import engine_graph
@@ -116,7 +118,7 @@ def _network_parts(
     """Sweep and verification of one network."""
     spec, full = spec_of(study, network), full_widths(spec_of(study, network))
     methods = study["run"]["methods"]
-    levels = study["run"]["levels"]
+    levels = study["run"]["levels"] * len(searches(study))  # each search has pruned networks of its own
     protocol = measuring.one_process()
     least = most = 0
     macs: list[int] = []
@@ -140,7 +142,7 @@ def _network_parts(
     seconds = rate.visit_s(fmean(shapes.values()) * device.batch, protocol, device.threads) * looks
     yield PlanItem(f"{network}: tiles", tiles, (tiles[0] * seconds, tiles[1] * seconds * LOOKS))
     yield _pairs(network, spec, tuple(methods), len(levels), device, measuring, rate)
-    snapped = READINGS + sum(method in methods for method in BY_TABLES)
+    snapped = READINGS + sum(method in methods for method in BY_TABLES) * len(budgets_of(study))
     whole = fmean(build_graph(scaled(spec, level, **limits(study))).macs() for level in levels)
     once = 2 * snapped * len(levels)
     visits = measuring.benchmark_processes * measuring.rounds
@@ -176,21 +178,13 @@ def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, r
         spec = spec_of(study, network)
         whole = build_graph(full_architecture(spec)).macs()
         found += [float(whole)] * len(baselines(study, network))
-        for level in study["run"]["levels"]:
-            archs = {method: method for method in study["run"]["methods"] if method in _with_students(study)}
-            made = students(study, network, level, device.name, archs)
-            for fleet in fleets_of(study, device.name):
-                made += fleet_students(study, network, level, fleet, fleet)
-            found += [whole * level] * len(made)
+        made = expected_students(study, network, device.name, fleets_of(study, device.name))
+        found += [whole * candidate.level for candidate in made]
     visits = measuring.benchmark_processes * measuring.rounds
     times = [
         rate.visit_s(macs * device.batch, measuring.end_to_end(), device.threads) * visits for macs in found
     ]
     return PlanItem("benchmark", (len(found), len(found)), (sum(times), sum(times) * LOOKS))
-
-
-def _with_students(study: Mapping[str, Any]) -> Mapping[str, Any]:
-    return study["students"]["recipes"]
 
 
 def _rate(device: Device, store: Path, gmacs: float) -> _Rate:

@@ -8,16 +8,16 @@ a forward pass of the teacher (a third of a step) more.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from hakd.choosing.device_free import scaled
 from hakd.networks.families import build_graph, full_architecture, full_widths
-from hakd.study.candidates import criteria, fleet_students, students
+from hakd.study.candidates import criteria, expected_students
 from hakd.study.configuration import limits
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
+from hakd.study.searches import searches
 
 PROBE_S = 2.0
 TRAIN = Path("results/data/train.npz")
@@ -55,20 +55,18 @@ def train_images(study: Mapping[str, Any]) -> int:
 def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Job]:
     """Jobs of one network; methods that choose alike share students, so there may be fewer."""
     run, seeds = study["run"], len(study["run"]["seeds"])
-    made = [Job("teacher", seeds, study["teacher"]["epochs"] * epoch)]
+    searched = {search.seed for search in searches(study)}
+    teachers = len(searched | set(run["seeds"]))
+    made = [Job("teacher", teachers, study["teacher"]["epochs"] * epoch)]
     if any(method not in ("teacher", "deep_compression") for method in run["methods"]):
-        levels = len(run["levels"])
-        made.append(Job("pruning", levels * len(criteria(study)), _pruning_images(study, network) / levels))
-    archs = {method: method for method in run["methods"] if method in study["students"]["recipes"]}
-    found: dict[tuple[str, str, float, str], float] = {}
-    for level in run["levels"]:
-        made_for = [students(study, network, level, device, archs) for device in run["devices"]]
-        made_for += [fleet_students(study, network, level, fleet, fleet) for fleet in selected(study)]
-        for one in chain.from_iterable(made_for):
-            place = (one.checkpoint_path, one.method, level, one.target_device or "")
-            extra = 4 / 3 if one.recipe == "distilled" else 1.0
-            dearer = 1 / 3 if one.recipe == "distilled" else 0.0  # the teacher's pass is at full width
-            found[place] = study["students"]["epochs"] * epoch * (level * (extra - dearer) + dearer)
+        jobs = len(run["levels"]) * len(criteria(study)) * len(searched)
+        made.append(Job("pruning", jobs, _pruning_images(study, network) / len(run["levels"])))
+    found: dict[tuple[str, str], float] = {}
+    for device, fleets in [(run["devices"][0], selected(study)), *((one, ()) for one in run["devices"][1:])]:
+        for one in expected_students(study, network, device, fleets):
+            taught = 1 / 3 if one.loss != "ce" else 0.0  # the teacher's pass, which is at full width
+            place = (one.checkpoint_path, one.target_device or "")
+            found[place] = study["students"]["epochs"] * epoch * (one.level + taught)
     if found:
         made.append(Job("students", len(found), sum(found.values()) / len(found)))
     if "deep_compression" in run["methods"]:

@@ -23,7 +23,7 @@ METHODS = (
     "deep_compression",
 )
 RECIPES = ("tuned", "scratch", "distilled", "compressed")
-LOSSES = ("ce", "logits", "at", "at+logits")
+LOSSES = ("ce", "logits", "at", "at+logits", "logits-std")
 
 DTYPES = {
     "text": "str",
@@ -247,6 +247,15 @@ CERTIFICATES = (
     Column("network", "text", "network whose widths were chosen"),
     _level(),
     Column("method", "text", "how the widths were chosen", values=METHODS),
+    Column("budget", "text", "latency budget they were chosen for; empty: none", null=True, late=True),
+    Column(
+        "search_seed",
+        "int",
+        "seed of the teacher and pruning that they come from; empty in older tables",
+        null=True,
+        low=0,
+        late=True,
+    ),
     Column(
         "scope",
         "text",
@@ -289,5 +298,5 @@ KEYS: dict[str, tuple[str, ...]] = {
     "latency": ("network", "level", "kind", "group", "width", "neighbour_widths"),
     "predictions": ("candidate", "image"),
     "hazards": ("device", "network", "level", "group", "neighbour_widths"),
-    "certificates": ("network", "level", "method", "scope", "group", "device"),
+    "certificates": ("network", "level", "method", "budget", "search_seed", "scope", "group", "device"),
 }

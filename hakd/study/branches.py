@@ -14,6 +14,7 @@ from hakd.study.candidates import baseline_methods
 from hakd.study.configuration import level_text, settings
 from hakd.study.fleets import fleets_of, members
 from hakd.study.logs import last_error
+from hakd.study.searches import searches
 
 _ADDRESS = ("transport", "host", "port", "jump")
 
@@ -61,7 +62,9 @@ def candidate_lists(config: Mapping[str, Any], device: str) -> list[str]:
     networks, levels = config["run"]["networks"], list(map(level_text, config["run"]["levels"]))
     targets = [device, *(f"fleets/{fleet}" for fleet in fleets_of(config, device))]
     targets += [f"methods/{method}" for method in baseline_methods(config)]
-    lists = [f"{network}/{level}/{target}" for network in networks for level in levels for target in targets]
+    folders = [search.folder for search in searches(config)]
+    places = [f"{network}/{folder}{level}" for network in networks for folder in folders for level in levels]
+    lists = [f"{place}/{target}" for place in places for target in targets]
     return [f"results/candidates/{name}.json" for name in [*lists, *(f"{n}/baselines" for n in networks)]]
 
 
@@ -81,13 +84,13 @@ def states(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
 
 def trouble(config: Mapping[str, Any], device: str, since: float) -> str | None:
     """The last error of the jobs that drive a device, out of the logs written after `since` (seconds, as mtime)."""
-    networks, levels = config["run"]["networks"], list(map(level_text, config["run"]["levels"]))
-    names = [f"sweep/{network}-{device}" for network in networks]
-    names += [f"snap/{network}-{level}-{device}" for level in levels for network in networks]
-    fleets = fleets_of(config, device)
-    names += [
-        f"fleet/{network}-{level}-{fleet}" for fleet in fleets for level in levels for network in networks
-    ]
+    levels, fleets = list(map(level_text, config["run"]["levels"])), fleets_of(config, device)
+    names = []
+    for place in [
+        search.folder + network for search in searches(config) for network in config["run"]["networks"]
+    ]:
+        names += [f"sweep/{place}-{device}", *(f"snap/{place}-{level}-{device}" for level in levels)]
+        names += [f"fleet/{place}-{level}-{fleet}" for fleet in fleets for level in levels]
     logs = [Path(f"results/logs/{name}.log") for name in [*names, f"benchmark/{device}"]]
     written = {path: path.stat().st_mtime for path in logs if path.exists()}
     for path in sorted(written, key=lambda path: written[path], reverse=True):

@@ -1,24 +1,38 @@
 """Which candidates a study makes, and where their files lie. Read by the rules at planning time: no heavy imports."""
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hakd.records.budgets import choice_key
 from hakd.records.files import read_json
+from hakd.study.budgets import labels
 from hakd.study.configuration import level_text
 from hakd.study.levels import copied_level
+from hakd.study.recipes import recipe_losses
+from hakd.study.searches import Search, searches
 
 BY_TABLES = ("joint", "knapsack", "latency_greedy")
 SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
 PRUNINGS = ("l1", "random_order")  # prune by a criterion of their own, which has the same name
 COPYCAT = "copycat"
+UNSEARCHED = ("uniform", "uniform_aligned")  # their widths are the same whatever was pruned
 FLEET = "fleet"  # its target is a fleet; selected by `run.fleets`, trained as `joint` is
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of the summary before anything is measured: how it came to be, and its files."""
+    """One row of the summary before anything is measured: how it came to be, and its files.
+
+    Args:
+        arch: None is the teacher's, known once its file is read.
+        search_seed: of the search that its widths or start weights come from; None: of none.
+        budget: label of the latency budget that its widths were chosen for; None: for none.
+        choice: what its widths are called in the file of its choice, and in its name.
+        mark: see `hakd.study.searches.Search`.
+    """
 
     network: str
     method: str
@@ -27,23 +41,19 @@ class Candidate:
     level: float
     target_device: str | None
     seed: int
-    arch: str | None  # None: the teacher's, known once its file is read
+    arch: str | None
     checkpoint_path: str
+    search_seed: int | None = None
+    budget: str | None = None
+    choice: str = ""
+    mark: str = ""
 
     @property
     def name(self) -> str:
         """Unique among all candidates of a study."""
-        target = self.target_device or "any"
-        parts = (
-            self.network,
-            level_text(self.level),
-            self.method,
-            target,
-            self.recipe,
-            self.loss,
-            str(self.seed),
-        )
-        return "/".join(parts)
+        target, choice = self.target_device or "any", self.choice or self.method
+        parts = (self.network, level_text(self.level), choice, target, self.recipe, self.loss)
+        return "/".join((*parts, f"{self.seed}{self.mark}"))
 
     @property
     def onnx_path(self) -> str:
@@ -103,96 +113,121 @@ def criteria(config: Mapping[str, Any]) -> list[str]:
     return ["fisher", *(method for method in PRUNINGS if method in config["run"]["methods"])]
 
 
-def pruned_baseline_path(config: Mapping[str, Any], network: str, level: str, method: str) -> str:
-    """The pruned network whose widths such a method takes: its own at the level, or the Fisher-pruned one it copies."""
+def pruned_baseline_path(config: Mapping[str, Any], folder: str, level: str, method: str) -> str:
+    """The pruned network whose widths such a method takes: its own at the level, or the Fisher-pruned one it copies.
+
+    Args:
+        folder: of the prunings of a network and a search.
+    """
     if method == COPYCAT:
         level = copied_level(config["run"]["levels"])
-    return f"results/{network}/{criterion_of(method)}/{level}.safetensors"
+    return f"{folder}{criterion_of(method)}/{level}.safetensors"
 
 
 def choices(chosen_path: str | os.PathLike, widths_path: str | os.PathLike) -> dict[str, str]:
-    """{method: arch} of a (network, level, device): device-free methods and those that used its latency table."""
+    """{choice: arch} of a (network, level, device): device-free methods and those that used its latency table."""
     free = read_json(widths_path, "widths")["methods"]
     snapped = read_json(chosen_path, "snap")["methods"]
-    return {method: entry["arch"] for method, entry in (free | snapped).items()}
+    return {choice: entry["arch"] for choice, entry in (free | snapped).items()}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a network, a level and a search have in common."""
+
+    network: str
+    level: float
+    search: Search
 
 
 def students(
-    config: Mapping[str, Any], network: str, level: float | str, device: str, archs: Mapping[str, str]
+    config: Mapping[str, Any], origin: Origin, device: str, archs: Mapping[str, str]
 ) -> list[Candidate]:
-    """The candidates of (network, level, device) for the chosen architectures."""
+    """The candidates of (network, level, search, device) for the chosen architectures."""
     found = []
-    for method in (m for m in config["run"]["methods"] if m in archs):
-        target = device if method in SNAPPED else None
-        recipes = _recipes(config, method)
-        found += _trained(config, network, float(level), method, target, archs[method], recipes)
+    for method in config["run"]["methods"]:
+        for choice, budget in _choices_of(config, method):
+            if choice in archs:
+                chosen = _Chosen(method, archs[choice], device if method in SNAPPED else None, budget, choice)
+                found += _trained(config, origin, chosen, method)
     return found
 
 
-def fleet_students(
-    config: Mapping[str, Any], network: str, level: float | str, fleet: str, arch: str
-) -> list[Candidate]:
+def _choices_of(config: Mapping[str, Any], method: str) -> list[tuple[str, str | None]]:
+    """(name, label of its budget) of each choice of widths by a method at a level."""
+    budgets: list[str | None] = [*labels(config)] if method in BY_TABLES else [None]
+    return [(choice_key(method, budget, len(budgets) > 1), budget) for budget in budgets]
+
+
+def fleet_students(config: Mapping[str, Any], origin: Origin, fleet: str, arch: str) -> list[Candidate]:
     """The candidates of the network that was chosen for a fleet."""
-    return _trained(config, network, float(level), FLEET, fleet, arch, _recipes(config, "joint"))
-
-
-def _trained(
-    config: Mapping[str, Any],
-    network: str,
-    level: float,
-    method: str,
-    target: str | None,
-    arch: str,
-    recipes: Iterable[tuple[str, str]],
-) -> list[Candidate]:
-    """A candidate for each recipe, loss and seed."""
-    found = []
-    for recipe, loss in recipes:
-        for seed in config["run"]["seeds"]:
-            tuned = f"tuned-{criterion_of(method)}-{level_text(level)}"
-            name = tuned if recipe == "tuned" else f"{recipe}-{loss}"
-            path = f"results/{network}/students/{arch}/{name}-{seed}.safetensors"
-            found.append(Candidate(network, method, recipe, loss, level, target, seed, arch, path))
-    return found
+    return _trained(config, origin, _Chosen(FLEET, arch, fleet), "joint")
 
 
 def baseline_students(
-    config: Mapping[str, Any], network: str, level: float | str, method: str, widths_path: str | os.PathLike
+    config: Mapping[str, Any], origin: Origin, method: str, widths_path: str | os.PathLike
 ) -> list[Candidate]:
     """The candidates of a method whose widths lie in a file of their own."""
     arch = read_json(widths_path, "widths")["methods"][method]["arch"]
-    return _trained(config, network, float(level), method, None, arch, _recipes(config, method))
+    return _trained(config, origin, _Chosen(method, arch), method)
 
 
-def student_paths(
-    config: Mapping[str, Any], network: str, level: str, device: str, chosen_path: str, widths_path: str
-) -> list[str]:
-    """Files of those candidates, each once: methods that chose alike share a student."""
-    return _files(students(config, network, level, device, choices(chosen_path, widths_path)))
+@dataclass(frozen=True)
+class _Chosen:
+    """Widths that were chosen: how, for which device or fleet, within which budget."""
+
+    method: str
+    arch: str
+    target: str | None = None
+    budget: str | None = None
+    choice: str = ""
 
 
-def baseline_student_paths(
-    config: Mapping[str, Any], network: str, level: str, method: str, widths_path: str
-) -> list[str]:
-    """Files of a baseline's candidates, each once."""
-    return _files(baseline_students(config, network, level, method, widths_path))
+def _trained(config: Mapping[str, Any], origin: Origin, chosen: _Chosen, recipes_of: str) -> list[Candidate]:
+    """A candidate for each recipe, loss and seed."""
+    search, level = origin.search, level_text(origin.level)
+    folder, criterion = f"results/{origin.network}/students/{chosen.arch}", criterion_of(chosen.method)
+    found = []
+    for recipe, loss in recipe_losses(config["students"], recipes_of):
+        inherits = recipe == "tuned"
+        searched = inherits or chosen.method not in UNSEARCHED
+        if not searched and search.folder != _first(config):
+            continue  # the same students for each search
+        stem = f"{folder}/{search.folder}tuned-{criterion}-{level}" if inherits else f"{folder}/{recipe}"
+        for seed in search.training_seeds if searched else sorted(config["run"]["seeds"]):
+            found.append(
+                Candidate(
+                    origin.network, chosen.method, recipe, loss, origin.level, chosen.target, seed, chosen.arch,
+                    f"{stem}-{loss}-{seed}.safetensors", search.seed if searched else None, chosen.budget,
+                    chosen.choice, search.mark if searched else "",
+                )
+            )  # fmt: skip
+    return found
 
 
-def fleet_student_paths(
-    config: Mapping[str, Any], network: str, level: str, fleet: str, chosen_path: str
-) -> list[str]:
-    """Files of a fleet's candidates, each once."""
-    arch = read_json(chosen_path, FLEET)["arch"]
-    return _files(fleet_students(config, network, level, fleet, arch))
+def _first(config: Mapping[str, Any]) -> str:
+    """The folder of the first search."""
+    return searches(config)[0].folder
 
 
-def _files(found: Iterable[Candidate]) -> list[str]:
+def expected_students(
+    config: Mapping[str, Any], network: str, device: str, fleets: Iterable[str] = ()
+) -> list[Candidate]:
+    """The candidates of a network for a device and for fleets, before anything is chosen: as many as there are when no
+    two choices are alike. What stands for an architecture's hash is its choice.
+    """
+    found = []
+    methods = [method for method in config["run"]["methods"] if method in config["students"]["recipes"]]
+    names = [name for method in methods for name, _ in _choices_of(config, method)]
+    for level, search in itertools.product(config["run"]["levels"], searches(config)):
+        origin = Origin(network, float(level), search)
+        mark = f" {level_text(float(level))} {search.folder}"
+        found += students(config, origin, device, {name: f"{name}{mark}" for name in names})
+        for fleet in fleets:
+            found += fleet_students(config, origin, fleet, f"{fleet}{mark}")
+    return found
+
+
+def student_files(found: Iterable[Candidate]) -> list[str]:
+    """Files of candidates, each once: methods that chose alike share a student."""
     return list(dict.fromkeys(path for candidate in found for path in candidate.files))
-
-
-def _recipes(config: Mapping[str, Any], method: str) -> Iterable[tuple[str, str]]:
-    for recipe in config["students"]["recipes"][method]:
-        if recipe == "distilled":
-            yield from ((recipe, loss) for loss in config["students"]["losses"])
-        else:
-            yield recipe, "ce"

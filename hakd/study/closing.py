@@ -3,6 +3,7 @@
 Read by the rules at planning time: no heavy imports.
 """
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hakd.study.branches import trouble
 from hakd.study.configuration import level_text
 from hakd.study.fleets import waiting_for
 from hakd.study.logs import errors_since, seconds_by_rule
+from hakd.study.searches import searches
 
 BY_CURVES = ("hakd", "hakd_free")  # methods that go by single curves (`hakd.choosing.snap`)
 RESULTS = {
@@ -133,9 +135,9 @@ def _undecided(config: Mapping[str, Any]) -> list[str]:
 def _undecided_on(config: Mapping[str, Any], device: str) -> list[str]:
     """A line for each kind of answer that a device did not give."""
     open_, verified, choices = set(), [], set()
-    for network in config["run"]["networks"]:
+    for search, network in itertools.product(searches(config), config["run"]["networks"]):
         for level in map(level_text, config["run"]["levels"]):
-            path = Path(f"results/{network}/snap/{level}/{device}.json")
+            path = Path(f"results/{network}/{search.folder}snap/{level}/{device}.json")
             if not path.exists():
                 continue
             for method, entry in _content(path, "snap", "methods", {}).items():

@@ -12,7 +12,9 @@ from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.records.text import did_you_mean
+from hakd.study.budgets import check_budgets
 from hakd.study.fleets import check_fleets
+from hakd.study.recipes import check_recipes
 
 WHERE = "configuration"
 DEVICE_FILES = (
@@ -63,6 +65,8 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
                 "is a folder of the results", where=where, key=f"networks.{name}", remedy="Rename it"
             )
     check_fleets(config, where)
+    check_budgets(config, where)
+    check_recipes(config, where)
     densities = config.get("deep_compression", {}).get("densities", [])
     for key, values in (("run.levels", config["run"]["levels"]), ("deep_compression.densities", densities)):
         texts = [level_text(value) for value in values]

@@ -35,6 +35,8 @@ def describe(candidate: Candidate, search_s: float | None = None) -> dict[str, A
         "level": candidate.level,
         "target_device": candidate.target_device,
         "seed": candidate.seed,
+        "search_seed": candidate.search_seed,
+        "budget": candidate.budget,
         "arch": architecture.arch,
         "widths": dict(architecture.widths),
         "network_spec": architecture.spec.to_dict(),
@@ -66,5 +68,5 @@ def _nonzero(model: onnx.ModelProto, params: int) -> int:
 
 
 def describe_all(candidates: Sequence[Candidate], search_s: dict[str, float]) -> list[dict[str, Any]]:
-    """`describe` each; `search_s` gives the seconds of measuring and choosing by method."""
-    return [describe(candidate, search_s.get(candidate.method)) for candidate in candidates]
+    """`describe` each; `search_s` gives the seconds of measuring and choosing by choice."""
+    return [describe(one, search_s.get(one.choice or one.method)) for one in candidates]

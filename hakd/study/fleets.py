@@ -3,7 +3,7 @@
     fleets:
       pis:
         devices: [pi4, pi5]
-        budget: {like: round16}                 # of every member; default: choosing.budget
+        budget: {like: round16}                 # of every member; default: the first of choosing.budgets
         budgets: {pi5: {latency_ms: 2.5}}       # of single members
 
 No heavy imports.
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hakd.records.errors import HakdError
+from hakd.study.budgets import budgets_of
 
 # Budgets that are another network for each device, so that the members' own choices must be known before.
 _OWN = ("hakd", "hakd_free")
@@ -36,9 +37,9 @@ def fleets_of(config: Config, device: str) -> list[str]:
 
 
 def budgets(config: Config, fleet: str) -> dict[str, dict[str, Any]]:
-    """{member: its budget, as `choosing.budget` has one}."""
+    """{member: its budget, as `choosing.budgets` has them}."""
     entry = config["fleets"][fleet]
-    shared = entry.get("budget") or config["choosing"]["budget"]
+    shared = entry.get("budget") or budgets_of(config)[0]
     single = entry.get("budgets", {})
     return {device: dict(single.get(device, shared)) for device in members(config, fleet)}
 

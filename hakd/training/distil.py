@@ -15,6 +15,8 @@ from hakd.networks.module import Network, Tap
 from hakd.records.graph import Graph
 from hakd.training.loop import Loss
 
+STANDARD_TEMPERATURE, STANDARD_WEIGHT, STANDARD_HARD = 2.0, 9.0, 0.1  # of `logits-std`, as its paper has them
+
 
 @dataclass(frozen=True)
 class DistilSettings:
@@ -56,14 +58,26 @@ def logit_term(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
     return temperature**2 * F.cross_entropy(student / temperature, F.softmax(teacher / temperature, dim=1))
 
 
+def standardised(logits: torch.Tensor) -> torch.Tensor:
+    """Z-scores over the classes (N, classes) -> (N, classes), as Sun et al. compute them."""
+    return (logits - logits.mean(dim=1, keepdim=True)) / (logits.std(dim=1, keepdim=True) + 1e-7)
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """T^2 KL(softmax(t/T) || softmax(s/T)), batch mean."""
+    soft = F.log_softmax(student / temperature, dim=1), F.softmax(teacher / temperature, dim=1)
+    return temperature**2 * F.kl_div(*soft, reduction="batchmean")
+
+
 def distillation_loss(name: str, teacher: Network, settings: DistilSettings) -> Loss:
     """A loss with a teacher, as a function of (student, images, labels); it runs in eval mode without gradients.
 
     `logits`: (1-a) CE + a T^2 CE(soft teacher, soft student). `at`: CE + attention transfer. `at+logits`: the attention
-    code's own mix, (1-a) CE + 2 a T^2 / classes KL(batch mean) + attention transfer.
+    code's own mix, (1-a) CE + 2 a T^2 / classes KL(batch mean) + attention transfer. `logits-std`: 0.1 CE + 9 T^2 KL at
+    T = 2 of standardised logits (Sun et al., Logit Standardization in Knowledge Distillation, CVPR 2024).
     """
     teacher.eval().requires_grad_(False)
-    points = attention_points(teacher.graph)
+    points = attention_points(teacher.graph) if name in ("at", "at+logits") else []
     betas = settings.attention_scale * attention_weights(len(points))
     alpha, temperature = settings.alpha, settings.temperature
 
@@ -76,18 +90,17 @@ def distillation_loss(name: str, teacher: Network, settings: DistilSettings) -> 
         hard = F.cross_entropy(logits, labels)
         if name == "logits":
             return (1 - alpha) * hard + alpha * logit_term(logits, target, temperature)
+        if name == "logits-std":
+            soft = divergence(standardised(logits), standardised(target), STANDARD_TEMPERATURE)
+            return STANDARD_HARD * hard + STANDARD_WEIGHT * soft
         attention = sum(
             float(beta) * (attention_map(students[p]) - attention_map(teachers[p])).square().sum(dim=1).mean()
             for beta, p in zip(betas, points, strict=True)
         )
         if name == "at":
             return hard + attention
-        soft = F.kl_div(
-            F.log_softmax(logits / temperature, dim=1),
-            F.softmax(target / temperature, dim=1),
-            reduction="batchmean",
-        )
-        return (1 - alpha) * hard + 2 * alpha * temperature**2 / logits.shape[1] * soft + attention
+        soft = divergence(logits, target, temperature)
+        return (1 - alpha) * hard + 2 * alpha / logits.shape[1] * soft + attention
 
     return loss
 

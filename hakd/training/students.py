@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import torch
 from hakd.networks.families import build_graph
 from hakd.networks.module import network_with, new_network, weights_of
 from hakd.records.arch import Architecture
-from hakd.records.checkpoint import write_checkpoint
-from hakd.records.files import atomic
+from hakd.records.checkpoint import Checkpoint, write_checkpoint
+from hakd.records.files import atomic, file_digest
 from hakd.records.graph import Graph
 from hakd.records.probe import probe_images
+from hakd.training.distil import DistilSettings, distillation_loss
 from hakd.training.loop import Loss, TrainingRun, cross_entropy, fit
 from hakd.training.recipe import Recipe
 
@@ -49,6 +50,32 @@ class TrainingJob:
     facts: Mapping[str, Any] = field(default_factory=dict)
     metrics_path: str | os.PathLike | None = None
     lr_key: str = "lr"
+
+
+def taught(
+    job: TrainingJob,
+    path_to_teacher: str | os.PathLike,
+    teacher: Checkpoint,
+    settings: Mapping[str, Any],
+    device: torch.device,
+) -> TrainingJob:
+    """The job with the loss that its name stands for; `ce` needs no teacher.
+
+    Args:
+        path_to_teacher, teacher: its checkpoint, and what was read from it.
+        settings: of the loss, as `DistilSettings` has them.
+        device: that the data are on.
+    """
+    if job.loss_name == "ce":
+        return job
+    graph = build_graph(teacher.architecture)
+    module = network_with(graph, teacher.weights).to(device)
+    return replace(
+        job,
+        loss=distillation_loss(job.loss_name, module, DistilSettings(**settings)),
+        context=[dict(settings), file_digest(path_to_teacher)],
+        teacher_macs=graph.macs(),
+    )
 
 
 def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> list[dict[str, Any]]:

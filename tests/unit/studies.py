@@ -1,5 +1,8 @@
 """Settings of a small study and of a small data set."""
 
+from hakd.study.candidates import Origin
+from hakd.study.searches import searches
+
 CONFIG = {
     "run": {
         "devices": ["a"],
@@ -13,8 +16,15 @@ CONFIG = {
     "devices": {"a": {"threads": 1}, "b": {"threads": 2.0}},
     "students": {
         "recipes": {"hakd": ["distilled", "tuned"], "fisher": ["scratch"]},
-        "losses": ["logits", "at"],
+        "losses": ["ce", "logits", "at"],
     },
     "deep_compression": {"densities": [0.1]},
 }
+
+
+def origin(level: float, network: str = "n") -> Origin:
+    """Of candidates of the first search of `CONFIG`."""
+    return Origin(network, level, searches(CONFIG)[0])
+
+
 CLUTTERED = {"name": "cluttered-digits", "epoch_images": 300, "validation_images": 200, "test_images": 400}

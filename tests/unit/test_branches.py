@@ -16,7 +16,7 @@ PI = {
     "threads": 4.0,
     "epoch": 1,
 }
-RUN = {"devices": ["pi", "local"], "networks": ["tiny", "other"], "levels": [0.5, 0.25]}
+RUN = {"devices": ["pi", "local"], "networks": ["tiny", "other"], "levels": [0.5, 0.25], "seeds": [0]}
 CONFIG = {"run": RUN, "devices": {"pi": PI, "local": {"transport": "local"}}}
 
 

@@ -26,7 +26,7 @@ from hakd.study.schema import study_schema
 from hakd.sweeping.parts import engine_graph, neighbours
 from hakd.sweeping.timing import device_from, tile_points
 from tests.unit.builders import SPECS, narrowed
-from tests.unit.studies import CONFIG
+from tests.unit.studies import CONFIG, origin
 
 
 def test_every_key_of_the_schema_is_described_and_documented():
@@ -82,7 +82,7 @@ def test_methods_that_time_tables_come_in_one_order_and_belong_to_their_device()
     assert by_tables(config) == ["joint", "latency_greedy"]
     config["students"]["recipes"] |= {"joint": ["distilled"], "latency_greedy": ["distilled"]}
     found = students(
-        config, "n", 0.5, "a", {"joint": "0" * 12, "latency_greedy": "1" * 12, "knapsack": "2" * 12}
+        config, origin(0.5), "a", {"joint": "0" * 12, "latency_greedy": "1" * 12, "knapsack": "2" * 12}
     )
     assert {(one.method, one.target_device) for one in found} == {("joint", "a"), ("latency_greedy", "a")}
 
@@ -105,14 +105,14 @@ def test_settings_do_not_depend_on_key_order_or_number_types():
 
 
 def test_candidates_have_their_own_names_and_shared_files():
-    found = students(CONFIG, "n", "0.5", "a", {"hakd": "0" * 12, "fisher": "1" * 12})
+    found = students(CONFIG, origin(0.5), "a", {"hakd": "0" * 12, "fisher": "1" * 12})
     assert {c.method for c in found} == {"hakd"}  # fisher is not among the study's methods
-    assert len({c.name for c in found}) == len(found) == 6
+    assert len({c.name for c in found}) == len(found) == 10
     assert {c.target_device for c in found} == {"a"}
-    tuned = next(c for c in found if c.recipe == "tuned" and c.seed == 3)
+    tuned = next(c for c in found if (c.recipe, c.loss, c.seed) == ("tuned", "at", 3))
     assert tuned.files == (
-        "results/n/students/000000000000/tuned-fisher-0.5-3.safetensors",
-        "results/n/students/000000000000/tuned-fisher-0.5-3.onnx",
+        "results/n/students/000000000000/tuned-fisher-0.5-at-3.safetensors",
+        "results/n/students/000000000000/tuned-fisher-0.5-at-3.onnx",
     )
     assert [c.name for c in baselines(CONFIG, "n")] == [
         "n/1/teacher/any/scratch/ce/0",

@@ -14,13 +14,13 @@ from hakd.analysis.summary import series_name
 from hakd.planning.devices import not_counted
 from hakd.planning.training import training_jobs
 from hakd.records.errors import HakdError
-from hakd.records.files import write_json
 from hakd.study.branches import candidate_lists, fleet_reach, fleet_tracked, states
-from hakd.study.candidates import fleet_student_paths, fleet_students
+from hakd.study.candidates import Origin, fleet_students, student_files
 from hakd.study.closing import failure_words
 from hakd.study.configuration import check_study, config_digest
 from hakd.study.fleets import budgets, fleets_of, members, snapped_members, waiting_for
 from hakd.study.schema import study_schema
+from hakd.study.searches import searches
 
 CONFIG = {
     "run": {
@@ -149,8 +149,8 @@ def test_a_members_budget_is_its_own_the_fleets_or_the_studys():
     assert snapped_members(config, "pis") == ["pi4"] and snapped_members(CONFIG, "pis") == []
 
 
-def test_a_fleets_students_are_trained_as_those_of_joint_and_named_after_the_fleet(tmp_path):
-    found = fleet_students(CONFIG, "n", "0.50", "pis", "0" * 12)
+def test_a_fleets_students_are_trained_as_those_of_joint_and_named_after_the_fleet():
+    found = fleet_students(CONFIG, Origin("n", 0.5, searches(CONFIG)[0]), "pis", "0" * 12)
     assert {one.method for one in found} == {"fleet"} and {one.target_device for one in found} == {"pis"}
     assert {(one.recipe, one.loss) for one in found} == {
         ("distilled", "logits"),
@@ -159,9 +159,7 @@ def test_a_fleets_students_are_trained_as_those_of_joint_and_named_after_the_fle
     }
     assert len({one.name for one in found}) == len(found) == 6
     assert found[0].name == "n/0.5/fleet/pis/distilled/logits/0"
-    path = tmp_path / "pis.json"
-    write_json(path, "fleet", {"arch": "0" * 12})
-    paths = fleet_student_paths(CONFIG, "n", "0.5", "pis", str(path))
+    paths = student_files(found)
     assert len(paths) == 12 and paths[0] == "results/n/students/000000000000/distilled-logits-0.safetensors"
 
 

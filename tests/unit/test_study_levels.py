@@ -11,14 +11,15 @@ from hakd.records.files import write_json
 from hakd.study.branches import candidate_lists
 from hakd.study.candidates import (
     baseline_methods,
-    baseline_student_paths,
+    baseline_students,
     criteria,
     pruned_baseline_path,
+    student_files,
     students,
 )
 from hakd.study.configuration import check_study, level_text
 from hakd.study.levels import copied_level, note_source, pruned_from, source_state
-from tests.unit.studies import CONFIG
+from tests.unit.studies import CONFIG, origin
 
 levels = st.lists(st.integers(1, 100).map(lambda n: n / 100), min_size=1, max_size=6, unique=True)
 
@@ -65,7 +66,9 @@ def test_of_two_levels_the_higher_is_copied(values, copied):
 def study(*methods, **prune):
     config = copy.deepcopy(CONFIG)
     config["run"] |= {"methods": ["teacher", "hakd", *methods], "levels": [0.6, 0.3]}
-    config["students"]["recipes"] |= {key: ["tuned", "scratch"] for key in ("copycat", "l1", "random_order")}
+    config["students"]["recipes"] |= {
+        key: ["tuned/ce", "scratch"] for key in ("copycat", "l1", "random_order")
+    }
     return config | {"prune": prune}
 
 
@@ -73,19 +76,19 @@ def test_methods_of_other_criteria_have_files_of_their_own(tmp_path):
     config = study("random_order", "copycat", "l1")
     assert baseline_methods(config) == ["l1", "random_order", "copycat"]
     assert criteria(config) == ["fisher", "l1", "random_order"] and criteria(study()) == ["fisher"]
-    assert pruned_baseline_path(config, "n", "0.3", "l1") == "results/n/l1/0.3.safetensors"
-    assert pruned_baseline_path(config, "n", "0.3", "copycat") == "results/n/fisher/0.6.safetensors"
+    assert pruned_baseline_path(config, "results/n/", "0.3", "l1") == "results/n/l1/0.3.safetensors"
+    assert pruned_baseline_path(config, "results/n/", "0.3", "copycat") == "results/n/fisher/0.6.safetensors"
     path = tmp_path / "widths.json"
     for method, criterion in (("l1", "l1"), ("random_order", "random_order"), ("copycat", "fisher")):
         write_json(path, "widths", {"level": 0.3, "methods": {method: {"arch": "0" * 12}}})
-        found = baseline_student_paths(config, "n", "0.3", method, str(path))
+        found = student_files(baseline_students(config, origin(0.3), method, str(path)))
         students_of = [one for one in found if one.endswith(".safetensors")]
         folder = f"results/n/students/{'0' * 12}"
-        names = [f"tuned-{criterion}-0.3-{seed}" for seed in (0, 3)] + ["scratch-ce-0", "scratch-ce-3"]
+        names = [f"tuned-{criterion}-0.3-ce-{seed}" for seed in (0, 3)] + ["scratch-ce-0", "scratch-ce-3"]
         assert students_of == [f"{folder}/{name}.safetensors" for name in names]
         assert f"results/candidates/n/0.3/methods/{method}.json" in candidate_lists(config, "a")
-    tuned = students(config, "n", 0.3, "a", {"hakd": "1" * 12})
-    assert any(one.checkpoint_path.endswith("/tuned-fisher-0.3-3.safetensors") for one in tuned)
+    tuned = students(config, origin(0.3), "a", {"hakd": "1" * 12})
+    assert any(one.checkpoint_path.endswith("/tuned-fisher-0.3-logits-3.safetensors") for one in tuned)
     assert not any("methods" in path for path in candidate_lists(study(), "a"))
 
 

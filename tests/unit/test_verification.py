@@ -11,7 +11,7 @@ def choice(group, before, after, undone=False):
 
 
 def snap(methods):
-    return {"level": 0.5, "device": "pi4", "methods": methods}
+    return {"level": 0.5, "search_seed": 0, "device": "pi4", "methods": methods}
 
 
 def entry(arch, ratio, reference="twin", share=1.0, **more):

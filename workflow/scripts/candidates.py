@@ -1,31 +1,39 @@
-"""List the finished students of a (network, level, device)."""
+"""List the finished students of a (network, search, level, device)."""
 
 from hakd.records.files import read_json, write_json
-from hakd.study.candidates import choices, students
+from hakd.study.candidates import Origin, choices, students
 from hakd.study.descriptions import describe_all
 from hakd.study.scripting import reporting
+from hakd.study.searches import search_of
 
 
-def main(network, level, device, methods, recipes, losses, seeds, path_to_snap, path_to_widths, path_to_list):
+def main(network, folder, level, device, config, path_to_snap, path_to_widths, path_to_list):
     """Write what their files say, and on what the widths were chosen."""
-    config = {"run": {"methods": methods, "seeds": seeds}, "students": {"recipes": recipes, "losses": losses}}
-    found = students(config, network, level, device, choices(path_to_snap, path_to_widths))
+    origin = Origin(network, level, search_of(config, folder))
+    found = students(config, origin, device, choices(path_to_snap, path_to_widths))
     snap = read_json(path_to_snap, "snap")
-    search_s = {method: entry["search_s"] for method, entry in snap["methods"].items()}
+    search_s = {choice: entry["search_s"] for choice, entry in snap["methods"].items()}
     content = {"chosen_on": snap["chosen_on"], "candidates": describe_all(found, search_s)}
     write_json(path_to_list, "candidates", content)
 
 
 if __name__ == "__main__":
     with reporting(snakemake.log):
+        params = snakemake.params
         main(
             snakemake.wildcards.network,
-            snakemake.wildcards.level,
+            snakemake.wildcards.search,
+            float(snakemake.wildcards.level),
             snakemake.wildcards.device,
-            snakemake.params.methods,
-            snakemake.params.recipes,
-            snakemake.params.losses,
-            snakemake.params.seeds,
+            {
+                "run": {
+                    "methods": params.methods,
+                    "seeds": params.seeds,
+                    "search_seeds": params.search_seeds,
+                },
+                "students": {"recipes": params.recipes, "losses": params.losses},
+                "choosing": {"budgets": params.budgets},
+            },
             snakemake.input.snap,
             snakemake.input.widths,
             snakemake.output[0],

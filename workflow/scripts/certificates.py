@@ -16,7 +16,9 @@ def main(snap_paths, path_to_table):
         for method, entry in snap["methods"].items():
             if "certificates" not in entry:
                 raise HakdError(f"no certificates of {method}", where=path, remedy=make_again(path))
-            about = {"network": entry["network"]["name"], "level": snap["level"], "method": method}
+            about = {"network": entry["network"]["name"], "level": snap["level"]}
+            about |= {"method": entry.get("method", method), "budget": entry.get("budget")}
+            about["search_seed"] = snap["search_seed"]
             rows += [{**about, **record} for record in entry["certificates"]]
     write_table(path_to_table, "certificates", pd.DataFrame(rows))
 

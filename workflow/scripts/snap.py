@@ -19,7 +19,8 @@ def main(
     store,
     level,
     by_tables,
-    budget,
+    budgets,
+    search_seed,
     path_to_latency,
     path_to_widths,
     path_to_trajectory,
@@ -36,7 +37,7 @@ def main(
         device,
         store,
         ChoiceProblem(level, chosen["fisher"], curves, trajectory),
-        TableMethods(by_tables, budget, chosen),
+        TableMethods(by_tables, budgets[0] if budgets else None, chosen),
         metadata["seconds"],
         {path_to_latency: measured_on},
     )
@@ -44,7 +45,13 @@ def main(
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
     inverted = [inversion for curve in curves.values() for inversion in inversions(curve)]
-    content = {"level": level, "device": name, "chosen_on": measured_on, "methods": methods}
+    content = {
+        "level": level,
+        "search_seed": search_seed,
+        "device": name,
+        "chosen_on": measured_on,
+        "methods": methods,
+    }
     content["inversions"] = [inversion.to_dict() for inversion in inverted]
     write_json(path_to_snap, "snap", content)
 
@@ -57,7 +64,8 @@ if __name__ == "__main__":
             snakemake.params.store,
             float(snakemake.wildcards.level),
             snakemake.params.by_tables,
-            snakemake.params.budget,
+            snakemake.params.budgets,
+            snakemake.params.search_seed,
             snakemake.input.latency,
             snakemake.input.widths,
             snakemake.input.trajectory,

@@ -1,0 +1,56 @@
+"""Which students a method gets. Read by the rules at planning time: no heavy imports."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hakd.records.errors import HakdError
+
+LOSSES: Mapping[str, tuple[str, ...]] = {  # with the keys of `students` that each depends on
+    "ce": (),
+    "logits": ("alpha", "temperature"),
+    "at": ("attention_scale",),
+    "at+logits": ("alpha", "temperature", "attention_scale"),
+    "logits-std": (),
+}
+
+
+def recipe_losses(students: Mapping[str, Any], method: str) -> list[tuple[str, str]]:
+    """(recipe, loss) of each student of a method, each once.
+
+    `tuned` is trained with each of `students.losses`, `distilled` with each but `ce`, `scratch` with `ce`;
+    `tuned/logits` is that loss alone.
+    """
+    found = []
+    for entry in students["recipes"][method]:
+        recipe, _, loss = entry.partition("/")
+        losses = [loss] if loss else students["losses"] if recipe != "scratch" else ["ce"]
+        found += [(recipe, one) for one in losses if recipe != "distilled" or one != "ce"]
+    return list(dict.fromkeys(found))
+
+
+def check_recipes(config: Mapping[str, Any], where: str) -> None:
+    """Refuse what the schema lets pass.
+
+    Raises:
+        HakdError: `tuned` without fine-tuning among the losses, which it once was whatever these were; a recipe that
+            the losses leave without students.
+    """
+    students = config.get("students", {})
+    losses = students.get("losses", [])
+    for method in config["run"].get("methods", ()):
+        recipes, key = students.get("recipes", {}).get(method, ()), f"students.recipes.{method}"
+        if "tuned" in recipes and "ce" not in losses:
+            spelled = ", ".join(f"tuned/{loss}" for loss in losses)
+            raise HakdError(
+                "`tuned` is trained with each of students.losses, and `ce` (fine-tuning) is not among them",
+                where=where,
+                key=key,
+                remedy=f"Add `ce` to students.losses, or write {spelled} here",
+            )
+        if "distilled" in recipes and set(losses) <= {"ce"}:
+            raise HakdError(
+                "`distilled` needs a loss with a teacher, and students.losses has none",
+                where=where,
+                key=key,
+                remedy="Add `logits` to students.losses, or write `scratch` here",
+            )

@@ -1,0 +1,49 @@
+# What the rules need that make or list candidates. No rules.
+from hakd.records.arch import read_architecture
+from hakd.study.branches import candidate_lists
+from hakd.study.budgets import budgets_of
+from hakd.study.candidates import Origin, baselines, choices, student_files, students
+from hakd.study.configuration import canonical
+
+
+def search_seeds(wildcards):
+    """`run.search_seeds`, a list in ascending order."""
+    wanted = settings(config, "run/search_seeds")
+    return sorted(wanted) if isinstance(wanted, list) else wanted
+
+
+def origin(wildcards):
+    """Network, level and search of candidates."""
+    return Origin(wildcards.network, float(wildcards.level), search_of(config, wildcards.search))
+
+
+def budgets(wildcards):
+    """The latency budgets that methods choose for on tables."""
+    return canonical(budgets_of(config))
+
+
+def candidate_files(wildcards):
+    """Every student file of (network, search, level, device); known once the widths are chosen."""
+    chosen = checkpoints.snap.get(**wildcards).output[0]
+    widths = f"results/{wildcards.network}/{wildcards.search}widths/{wildcards.level}.json"
+    return student_files(students(config, origin(wildcards), wildcards.device, choices(chosen, widths)))
+
+
+def baseline_files(wildcards):
+    """Teachers and compressed networks of a network: chosen for no device, at no level."""
+    return [path for entry in baselines(config, wildcards.network) for path in entry.files]
+
+
+def loss_settings(wildcards):
+    """The settings that a loss depends on."""
+    return {key: settings(config, f"students/{key}") for key in LOSSES[wildcards.loss]}
+
+
+def student_widths(wildcards):
+    """Widths of a student, by its content hash: immutable, so a re-measured board retrains nothing."""
+    return dict(read_architecture(f"results/architectures/{wildcards.arch}.json").widths)
+
+
+def device_candidates(wildcards):
+    """The lists of all candidates that a device times."""
+    return candidate_lists(config, wildcards.device)

@@ -1,0 +1,132 @@
+"""Searches, budgets and recipes of a study: which candidates there are, under which names, in which files."""
+
+import copy
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hakd.records.errors import HakdError
+from hakd.study.branches import candidate_lists
+from hakd.study.budgets import budgets_of
+from hakd.study.candidates import expected_students
+from hakd.study.configuration import check_study
+from hakd.study.recipes import LOSSES, recipe_losses
+from hakd.study.searches import search_of, searches
+from tests.unit.studies import CONFIG
+
+METHODS = ["teacher", "hakd", "fisher", "uniform", "joint"]
+DISTILLING = [loss for loss in LOSSES if loss != "ce"]
+
+
+def study(search_seeds="first", seeds=(0, 3), **choosing):
+    config = copy.deepcopy(CONFIG)
+    config["run"] |= {"methods": METHODS, "search_seeds": search_seeds, "seeds": list(seeds)}
+    config["students"]["recipes"] |= {"uniform": ["tuned/ce", "scratch"], "joint": ["tuned/ce"]}
+    return config | {"choosing": choosing}
+
+
+def test_one_search_has_the_files_of_a_study_without_any():
+    (only,) = searches(study())
+    assert (only.seed, only.folder, only.training_seeds, only.mark) == (0, "", (0, 3), "")
+    assert candidate_lists(study(), "a") == candidate_lists(study("paired", seeds=[0]), "a")
+
+
+def test_paired_searches_train_with_their_own_seed_alone():
+    first, second = searches(study("paired"))
+    assert (first.folder, first.training_seeds) == ("", (0,))
+    assert (second.seed, second.folder, second.training_seeds) == (3, "search3/", (3,))
+    found = [one for one in expected_students(study("paired"), "n", "a") if one.method == "hakd"]
+    assert {(one.seed, one.search_seed) for one in found} == {(0, 0), (3, 3)}
+    tuned = {
+        one.checkpoint_path for one in found if (one.recipe, one.loss, one.level) == ("tuned", "at", 0.5)
+    }
+    assert {path.rpartition("/")[2] for path in tuned} == {
+        f"tuned-fisher-0.5-at-{n}.safetensors" for n in (0, 3)
+    }
+    assert any("/search3/tuned-" in path for path in tuned)
+
+
+def test_a_list_of_searches_crosses_all_training_seeds():
+    config = study([3, 7])
+    assert [one.folder for one in searches(config)] == ["search3/", "search7/"]
+    found = [
+        one for one in expected_students(config, "n", "a") if (one.method, one.recipe) == ("joint", "tuned")
+    ]
+    assert {(one.seed, one.search_seed) for one in found} == set(itertools.product((0, 3), (3, 7)))
+    assert "results/candidates/n/search7/0.5/a.json" in candidate_lists(config, "a")
+    with pytest.raises(HakdError, match=r"run\.search_seeds"):
+        search_of(config, "")
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True),
+    st.sampled_from(["first", "paired"]) | st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+)
+def test_no_two_candidates_share_a_name_and_what_no_search_decides_is_made_once(seeds, search_seeds):
+    config = study(search_seeds, seeds, budgets=[{"like": "round16"}, {"speedup": 2}])
+    found = expected_students(config, "n", "a")
+    assert len({one.name for one in found}) == len(found)
+    scratch = [one for one in found if (one.method, one.recipe) == ("uniform", "scratch")]
+    assert len(scratch) == len(seeds) * 2  # levels
+    assert {one.search_seed for one in scratch} == {None}
+    tuned = [one for one in found if (one.method, one.recipe) == ("uniform", "tuned")]
+    assert {one.search_seed for one in tuned} == {one.seed for one in searches(config)}
+
+
+def test_each_budget_is_a_series_of_its_own_and_one_budget_changes_no_name():
+    several = list(expected_students(study(budgets=[{"like": "fisher"}, {"latency_ms": 2.5}]), "n", "a"))
+    assert {(one.choice, one.budget) for one in several if one.method == "joint"} == {
+        ("joint@fisher", "fisher"),
+        ("joint@2.5ms", "2.5ms"),
+    }
+    assert {one.budget for one in several if one.method != "joint"} == {None}
+    alone = [
+        one for one in expected_students(study(budget={"speedup": 2}), "n", "a") if one.method == "joint"
+    ]
+    assert {(one.choice, one.budget) for one in alone} == {("joint", "speedup2")}
+    assert budgets_of(study()) == [{"like": "fisher"}]
+
+
+@pytest.mark.parametrize(
+    ("choosing", "problem"),
+    [
+        ({"budget": {"speedup": 2}, "budgets": [{"speedup": 3}]}, "both given"),
+        ({"budgets": [{"speedup": 2}, {"speedup": 2.0}]}, "duplicate value"),
+    ],
+)
+def test_budgets_that_contradict_each_other_are_refused(choosing, problem):
+    with pytest.raises(HakdError, match=rf"choosing\.budgets: .*{problem}"):
+        check_study(study(**choosing))
+
+
+@given(
+    st.lists(st.sampled_from(sorted(LOSSES)), min_size=1, unique=True),
+    st.lists(
+        st.sampled_from(
+            ["tuned", "scratch", "distilled", "tuned/ce", *(f"tuned/{one}" for one in DISTILLING)]
+        ),
+        min_size=1,
+        unique=True,
+    ),
+)
+def test_no_student_is_made_twice_and_losses_mean_what_the_recipe_says(losses, recipes):
+    found = recipe_losses({"losses": losses, "recipes": {"m": recipes}}, "m")
+    assert len(set(found)) == len(found)
+    assert {loss for recipe, loss in found if recipe == "scratch"} <= {"ce"}
+    assert "ce" not in {loss for recipe, loss in found if recipe == "distilled"}
+    if "tuned" in recipes:
+        assert {loss for recipe, loss in found if recipe == "tuned"} >= set(losses)
+
+
+def test_recipes_that_changed_their_meaning_are_refused_with_the_new_spelling():
+    config = study()
+    config["students"]["losses"] = ["logits", "at"]
+    with pytest.raises(HakdError, match=r"students\.recipes\.hakd: .*Add `ce`.* tuned/logits, tuned/at"):
+        check_study(config)
+    config["students"]["recipes"]["hakd"] = ["tuned/logits", "distilled"]
+    check_study(config)
+    config["students"]["losses"] = ["ce"]
+    with pytest.raises(HakdError, match=r"students\.recipes\.hakd: `distilled` needs a loss with a teacher"):
+        check_study(config)
