@@ -3,6 +3,7 @@ rule candidates:
         files=candidate_files,
         snap="results/{network}/{search}snap/{level}/{device}.json",
         widths="results/{network}/{search}widths/{level}.json",
+        race=race_result,
     output:
         "results/candidates/{network}/{search}{level}/{device}.json",
     log:

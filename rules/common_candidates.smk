@@ -25,8 +25,9 @@ def budgets(wildcards):
 def candidate_files(wildcards):
     """Every student file of (network, search, level, device); known once the widths are chosen."""
     chosen = checkpoints.snap.get(**wildcards).output[0]
+    race = [checkpoints.race.get(rung=RUNGS, **wildcards).output[0]] if RACES else []
     widths = f"results/{wildcards.network}/{wildcards.search}widths/{wildcards.level}.json"
-    return student_files(students(config, origin(wildcards), wildcards.device, choices(chosen, widths)))
+    return student_files(students(config, origin(wildcards), wildcards.device, choices(chosen, widths, race)))
 
 
 def baseline_files(wildcards):

@@ -2,7 +2,7 @@ checkpoint snap:
     input:
         latency="results/{network}/{search}latency/{device}.parquet",
         widths="results/{network}/{search}widths/{level}.json",
-        trajectory=LOWEST_TRAJECTORY if BY_TABLES else "results/{network}/{search}fisher/{level}.csv",
+        trajectory=LOWEST_TRAJECTORY if BY_TABLES or RACES else "results/{network}/{search}fisher/{level}.csv",
     output:
         "results/{network}/{search}snap/{level}/{device}.json",
     log:
@@ -19,7 +19,8 @@ checkpoint snap:
         store=setting("store"),
         protocol=PROTOCOL,
         by_tables=BY_TABLES,
-        budgets=budgets if BY_TABLES else None,
+        budgets=budgets if BY_TABLES or RACES else None,
+        contestants=setting("race/contestants") if RACES else None,
         search_seed=search_seed,
         code=code("snap", skip=MEASURING),
     script:

@@ -10,6 +10,7 @@ METHODS = (
     "joint",
     "knapsack",
     "latency_greedy",
+    "race",
     "fleet",
     "round8",
     "round16",

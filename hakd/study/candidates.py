@@ -11,11 +11,12 @@ from hakd.records.files import read_json
 from hakd.study.budgets import labels
 from hakd.study.configuration import level_text
 from hakd.study.levels import copied_level
+from hakd.study.races import RACE
 from hakd.study.recipes import recipe_losses
 from hakd.study.searches import Search, searches
 
 BY_TABLES = ("joint", "knapsack", "latency_greedy")
-SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
+SNAPPED = ("hakd", "hakd_free", *BY_TABLES, RACE)
 PRUNINGS = ("l1", "random_order")  # prune by a criterion of their own, which has the same name
 COPYCAT = "copycat"
 UNSEARCHED = ("uniform", "uniform_aligned")  # their widths are the same whatever was pruned
@@ -124,11 +125,20 @@ def pruned_baseline_path(config: Mapping[str, Any], folder: str, level: str, met
     return f"{folder}{criterion_of(method)}/{level}.safetensors"
 
 
-def choices(chosen_path: str | os.PathLike, widths_path: str | os.PathLike) -> dict[str, str]:
-    """{choice: arch} of a (network, level, device): device-free methods and those that used its latency table."""
-    free = read_json(widths_path, "widths")["methods"]
-    snapped = read_json(chosen_path, "snap")["methods"]
-    return {choice: entry["arch"] for choice, entry in (free | snapped).items()}
+def choices(
+    chosen_path: str | os.PathLike,
+    widths_path: str | os.PathLike,
+    race_paths: Iterable[str | os.PathLike] = (),
+) -> dict[str, str]:
+    """{choice: arch} of a (network, level, device): device-free methods and those that used its latency table.
+
+    Args:
+        race_paths: of the last rung of `race`, where it is run.
+    """
+    made = read_json(widths_path, "widths")["methods"] | read_json(chosen_path, "snap")["methods"]
+    for path in race_paths:
+        made |= read_json(path, RACE)["methods"]
+    return {choice: entry["arch"] for choice, entry in made.items()}
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,8 @@ def students(
 
 def _choices_of(config: Mapping[str, Any], method: str) -> list[tuple[str, str | None]]:
     """(name, label of its budget) of each choice of widths by a method at a level."""
+    if method == RACE:
+        return [(method, labels(config)[0])]
     budgets: list[str | None] = [*labels(config)] if method in BY_TABLES else [None]
     return [(choice_key(method, budget, len(budgets) > 1), budget) for budget in budgets]
 

@@ -28,7 +28,7 @@ class TrainingJob:
 
     Args:
         path: of the checkpoint. The state after each epoch is kept beside it, so that a killed job goes on.
-        epochs, recipe, seed, loss, lr_key: see `TrainingRun`.
+        recipe, seed, loss, epochs, steps, lr_key: see `TrainingRun`.
         recipe_name, loss_name: what the checkpoint calls them.
         context: what else decides the result and JSON can hold (settings of the loss, hash of the teacher).
         start: weights to start from, by name; None starts from scratch.
@@ -38,9 +38,10 @@ class TrainingJob:
     """
 
     path: str | os.PathLike
-    epochs: int
     recipe: Recipe
     seed: int
+    epochs: int = 1
+    steps: int | None = None
     loss: Loss = cross_entropy
     recipe_name: str = "scratch"
     loss_name: str = "ce"

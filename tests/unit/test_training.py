@@ -23,6 +23,7 @@ from hakd.training.distil import (
     attention_points,
     attention_weights,
     distillation_loss,
+    standardised,
 )
 from hakd.training.loop import TrainingRun, evaluate, fit
 from hakd.training.recipe import Recipe
@@ -226,7 +227,18 @@ def test_mixed_loss_is_the_sum_of_its_terms():
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("name", ["logits", "at", "at+logits"])
+def test_standardised_loss_is_the_published_formula_and_blind_to_shift_and_scale():
+    teacher, student, images, labels = teacher_and_student()
+    s, t = student(images), teacher.eval()(images)
+    zs, zt = ((x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True) + 1e-7) / 2 for x in (s, t))
+    soft = (F.softmax(zt, 1) * (F.log_softmax(zt, 1) - F.log_softmax(zs, 1))).sum(1).mean()
+    expected = 0.1 * F.cross_entropy(s, labels) + 9 * 4 * soft
+    found = distillation_loss("logits-std", teacher, DistilSettings())(student, images, labels)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(standardised(3 * t + 5), standardised(t), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["logits", "at", "at+logits", "logits-std"])
 def test_a_student_learns_from_its_teacher_and_the_teacher_stays_as_it_is(name):
     data = TensorData()
     teacher = small()

@@ -90,7 +90,7 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     assert set(summary["method"]) == set(finished.config["run"]["methods"])
     fisher = summary[summary["method"] == "fisher"]
     assert set(zip(fisher["recipe"], fisher["loss"], strict=True)) == {
-        ("tuned", "ce"), ("scratch", "ce"), ("distilled", "logits"), ("distilled", "at")
+        ("tuned", "ce"), ("tuned", "logits"), ("scratch", "ce"), ("distilled", "logits"), ("distilled", "at")
     }  # fmt: skip
     assert (summary["latency_low_ms"] <= summary["latency_ms"]).all()
     assert summary["memory_bytes"].gt(0).all() and summary["predicted_ms"].gt(0).all()
@@ -259,8 +259,14 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
         ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 1, "candidates": 1, "pareto": 1}),
         ({"run__methods": ["teacher", "fisher", "joint"]}, {"candidates": 1, "benchmark": 1, "pareto": 1}),
         ({"run__methods": ["fisher", "joint", "knapsack"]}, {"snap": 1, "pareto": 1}),
-        ({"choosing": {"budget": {"speedup": 1.1}}}, {"snap": 1, "pareto": 1}),
-        ({"students__epochs": 2}, {"student": 8, "tuned": 2, "pareto": 1}),
+        ({"choosing": {"budgets": [{"speedup": 1.1}, {"like": "fisher"}]}}, {"snap": 1, "pareto": 1}),
+        (
+            {"run__seeds": [0, 1], "run__search_seeds": "paired"},
+            {"teacher": 1, "prune": 2, "widths": 1, "baseline_widths": 2, "sweep": 1, "snap": 1, "pareto": 1},
+        ),
+        ({"students__losses": ["ce", "logits", "at", "logits-std"]}, {"tuned": 0, "student": 1, "pareto": 1}),
+        ({"students__alpha": 0.5}, {"tuned": 1, "student": 1, "pareto": 1}),
+        ({"students__epochs": 2}, {"student": 8, "tuned": 3, "pareto": 1}),
     ],
 )
 def test_an_added_value_is_never_silently_ignored(foreseen, change, rules):
