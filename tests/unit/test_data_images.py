@@ -19,6 +19,7 @@ from hakd.data import load, load_splits, prepare
 from hakd.data.stored import SPLITS, read
 from hakd.records.errors import HakdError
 from tests.unit.image_trees import make_tree, refused
+from tests.unit.train_parts import part_of_train
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 EACH = 40  # images in a written batch; the real ones have 10,000
@@ -73,6 +74,10 @@ def test_cifar10_reads_its_files(cifar: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(part.mean, parts["train"].images.mean((0, 2, 3)))
     assert parts["test"].ids.min() == 5 * EACH
     assert np.bincount(parts["validation"].labels).tolist() == [2] * 10
+
+
+def test_a_part_of_cifar10(cifar: Path, tmp_path: Path) -> None:
+    part_of_train({"name": "cifar10", "root": str(cifar), "download": False}, 50, tmp_path)
 
 
 def test_cifar10_loads_as_three_channels_with_crops_and_flips(cifar: Path, tmp_path: Path) -> None:
@@ -188,8 +193,9 @@ def test_without_a_network_the_error_says_where_the_files_go(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{unused.getsockname()[1]}/{CIFAR10.filename}")
-        with pytest.raises(HakdError, match=r"cannot be downloaded .*refused") as caught:
+        with pytest.raises(HakdError, match=r"no such file, and .* cannot be downloaded .*refused") as caught:
             prepare({"name": "cifar10", "root": str(cifar)}, tmp_path / "out")
+    assert caught.value.where == cifar / "cifar-10-batches-py" / "data_batch_2"
     assert str(cifar / "cifar-10-batches-py") in str(caught.value.remedy)
 
 
