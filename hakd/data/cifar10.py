@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hakd.data.downloads import read_or_download
-from hakd.data.originals import Originals, published_splits, stored_splits
+from hakd.data.originals import published
 from hakd.data.stored import Augmentation, Stored
 from hakd.records.errors import HakdError
 
@@ -20,23 +20,15 @@ def cifar10(settings: Mapping[str, Any], where: object) -> list[Stored]:
     Raises:
         HakdError: files missing (and not downloaded), truncated or corrupt, or a download that failed.
     """
-    root, title = Path(settings["root"]), "CIFAR-10 (170 MB)"
+    root = Path(settings["root"])
     images, labels, classes = read_or_download(
-        lambda: _read_all(root), _dataset, root, title, settings["download"]
+        lambda: _read_all(root),
+        lambda: _dataset()(str(root), train=True, download=True),
+        root,
+        "CIFAR-10 (170 MB)",
+        settings["download"],
     )
-    source = {key: settings[key] for key in ("name", "seed", "validation")}
-    train = len(labels[0])
-    originals = Originals(
-        splits=published_splits(labels[0], len(labels[1]), settings, where),
-        labels=np.concatenate(labels),
-        read=np.concatenate(images).__getitem__,
-        classes=classes,
-        augmentation=_POLICY,
-        source={**source, "images": train},
-        from_files=True,
-        place=root,
-    )
-    return stored_splits(originals, settings, where)
+    return published(images, labels, classes, _POLICY, settings, where, root)
 
 
 def _dataset() -> Any:

@@ -5,7 +5,7 @@ import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hakd.records.errors import HakdError
 
@@ -15,15 +15,15 @@ T = TypeVar("T")
 
 
 def read_or_download(
-    read: Callable[[], T], dataset: Callable[[], Any], root: Path, title: str, download: bool
+    read: Callable[[], T], fetch: Callable[[], object], root: Path, title: str, download: bool
 ) -> T:
     """What `read` returns; where it finds a fault, once more after a download.
 
     Args:
         read: reads the files. Of a file that is missing or damaged, its HakdError has as `remedy` a clause in small
             letters that says what to put where.
-        dataset: gives torchvision's class, which checks the checksums of what it downloads.
-        root: the folder that torchvision downloads to.
+        fetch: downloads them with torchvision, which checks their checksums.
+        root: the folder that it downloads to.
         title: of the set, with its size.
         download: whether to.
 
@@ -46,7 +46,7 @@ def read_or_download(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(io.StringIO()):
-            dataset()(str(root), train=True, download=True)
+            fetch()
     except Exception as error:  # urllib, sockets, tarfile and torchvision each raise their own
         raise refused(fault, missing, f", and {title} cannot be downloaded ({error})") from None
     try:

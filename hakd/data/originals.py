@@ -1,7 +1,7 @@
 """From all images of a data set to the files of its splits: the one way for every set, whatever its images are."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,12 +74,40 @@ def stored_splits(originals: Originals, settings: Mapping[str, Any], where: obje
     ]
 
 
-def published_splits(
-    labels: np.ndarray, tests: int, settings: Mapping[str, Any], where: object
-) -> dict[str, np.ndarray]:
-    """The splits of a set that is published as training images (first, with these labels) and `tests` test images."""
-    kept, held = set_apart(labels, settings["validation"], "validation", settings["seed"], where)
-    return {"train": kept, "validation": held, "test": len(labels) + np.arange(tests)}
+def published(
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    classes: tuple[str, ...],
+    augmentation: Augmentation,
+    settings: Mapping[str, Any],
+    where: object,
+    place: object,
+) -> list[Stored]:
+    """The splits of a set that is published as training and test images: `validation` of the former are set apart.
+
+    Args:
+        images: uint8 (N, C, H, W), of training and of testing.
+        labels: int64 (N,), likewise.
+        classes, augmentation, place: as of `Originals`.
+        settings: of the data set.
+        where: the file that they come from.
+
+    Raises:
+        HakdError: as `stored_splits`.
+    """
+    count = len(labels[0])
+    kept, held = set_apart(labels[0], settings["validation"], "validation", settings["seed"], where)
+    originals = Originals(
+        splits={"train": kept, "validation": held, "test": count + np.arange(len(labels[1]))},
+        labels=np.concatenate(labels),
+        read=np.concatenate(images).__getitem__,
+        classes=classes,
+        augmentation=augmentation,
+        source={**{key: settings[key] for key in ("name", "seed", "validation")}, "images": count},
+        from_files=True,
+        place=place,
+    )
+    return stored_splits(originals, settings, where)
 
 
 def _report(originals: Originals, splits: Mapping[str, np.ndarray]) -> None:

@@ -50,6 +50,11 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "root": Setting(str, "data/cifar10"),
         "download": Setting(bool, True),
     },
+    "fashion-mnist": {
+        **_COMMON,
+        "root": Setting(str, optional=True),
+        "download": Setting(bool, True),
+    },
     "imagefolder": {
         **_COMMON,
         "test": Setting(float, 0.1, _SHARE),
@@ -94,4 +99,4 @@ def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str,
 
 
 # Channels and classes of the images of a data set, where they do not depend on its files.
-IMAGES = {"digits": (1, 10), "cluttered-digits": (1, 10), "cifar10": (3, 10)}
+IMAGES = {"digits": (1, 10), "cluttered-digits": (1, 10), "cifar10": (3, 10), "fashion-mnist": (1, 10)}

@@ -102,6 +102,7 @@ def test_jobs_of_training():
     jobs = {job.what: job for job in training_jobs(study, "small", 1000)}
     assert train_images(study) == 1295
     assert train_images({**study, "data": {"name": "digits", "train_size": 300}}) == 300
+    assert train_images({**study, "data": {"name": "fashion-mnist"}}) == 54000
     drawn = {"name": "cluttered-digits", "train_size": 300}
     assert train_images({**study, "data": drawn}) == 6000
     assert jobs["teacher"].jobs == 2 and jobs["teacher"].images == 12 * 1000

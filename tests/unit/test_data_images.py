@@ -1,12 +1,10 @@
 """Data sets that come as files: CIFAR-10 and folders of images, on files of their formats written here."""
 
 import hashlib
-import http.server
 import pickle
 import shutil
 import socket
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from hakd.data import load, load_splits, prepare
 from hakd.data.stored import SPLITS, read
 from hakd.records.errors import HakdError
 from tests.unit.image_trees import make_tree, refused
+from tests.unit.served import served
 from tests.unit.train_parts import part_of_train
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -136,11 +135,6 @@ def test_checksummed_files_of_another_format_are_one_error(
         prepare({"name": "cifar10", "root": str(cifar), "download": False}, tmp_path / "out")
 
 
-class _Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        """Say nothing on stderr."""
-
-
 @pytest.fixture
 def archive_url(cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The fixture's files as an archive behind a real server on this machine, and no longer in the root."""
@@ -153,18 +147,9 @@ def archive_url(cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         tar.add(cifar / "cifar-10-batches-py", "cifar-10-batches-py")
     shutil.rmtree(cifar)
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0),
-        lambda *args: _Silent(*args, directory=str(site)),
-    )
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/{CIFAR10.filename}"
-    monkeypatch.setattr(CIFAR10, "url", url)
-    yield url
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(site) as address:
+        monkeypatch.setattr(CIFAR10, "url", address + CIFAR10.filename)
+        yield CIFAR10.url
 
 
 def test_cifar10_is_downloaded_checked_and_unpacked(archive_url: str, cifar: Path, tmp_path: Path) -> None:
