@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from hakd.data.originals import Originals, stored_splits
 from hakd.data.seeding import stream_seed
 from hakd.data.splitting import channel_statistics, set_apart
 from hakd.data.stored import Augmentation, Stored
-from hakd.records.files import digest
 
 _TEST = 0.2
 _CLASSES = tuple("0123456789")
@@ -35,23 +35,17 @@ def plain(settings: Mapping[str, Any], where: object) -> list[Stored]:
     images, labels = _scans()
     rest, test = set_apart(labels, _TEST, "test", settings["seed"], where)
     kept, held = set_apart(labels[rest], settings["validation"], "validation", settings["seed"], where)
-    mean, std = channel_statistics(images[rest[kept]])
-    return [
-        Stored(
-            name=settings["name"],
-            split=split,
-            images=images[ids],
-            labels=labels[ids],
-            ids=ids,
-            classes=_CLASSES,
-            mean=mean,
-            std=std,
-            augmentation=_PLAIN,
-            drawn_images=0,
-            dataset=digest(dict(settings)),
-        )
-        for split, ids in (("train", rest[kept]), ("validation", rest[held]), ("test", test))
-    ]
+    originals = Originals(
+        splits={"train": rest[kept], "validation": rest[held], "test": test},
+        labels=labels,
+        read=images.__getitem__,
+        classes=_CLASSES,
+        augmentation=_PLAIN,
+        source=settings,
+        from_files=False,
+        place=settings["name"],
+    )
+    return stored_splits(originals, settings, where)
 
 
 def cluttered(settings: Mapping[str, Any], where: object) -> list[Stored]:

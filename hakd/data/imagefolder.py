@@ -1,6 +1,5 @@
 """Any folder tree of images: a folder per class, split already or not."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,10 @@ from PIL import Image
 
 from hakd.data.folders import Listing, Tally, files_below, keep_once, visible
 from hakd.data.image_files import read_images
-from hakd.data.splitting import channel_statistics, set_apart
+from hakd.data.originals import Originals, stored_splits
+from hakd.data.splitting import set_apart
 from hakd.data.stored import Augmentation, Stored
 from hakd.records.errors import HakdError
-from hakd.records.files import digest
-
-logger = logging.getLogger(__name__)
 
 # Names of the folders of a tree that is split already; in small letters.
 SPLIT_NAMES = {
@@ -40,40 +37,28 @@ def imagefolder(settings: Mapping[str, Any], where: object) -> list[Stored]:
             or is in two classes.
     """
     root = Path(settings["root"])
-    classes, listed = _listed(root)
-    listings = _split(keep_once(listed, classes, root), classes, settings)
-    _report(root, classes, listings)
-    order = sorted(path for listing in listings.values() for path, _ in listing)
-    number = {path: i for i, path in enumerate(order)}
+    classes, found = _listed(root)
+    listings = _split(keep_once(found, classes, root), classes, settings)
+    listed = sorted(pair for listing in listings.values() for pair in listing)
+    paths = [path for path, _ in listed]
+    number = {path: i for i, path in enumerate(paths)}
     notes = Tally()
-    images = {
-        split: read_images([path for path, _ in listing], settings["size"], notes)
-        for split, listing in listings.items()
-    }
+    originals = Originals(
+        splits={
+            split: np.array([number[path] for path, _ in listing], np.int64)
+            for split, listing in listings.items()
+        },
+        labels=np.array([label for _, label in listed], np.int64),
+        read=lambda ids: read_images([paths[i] for i in ids], settings["size"], notes),
+        classes=classes,
+        augmentation=Augmentation(shift=1 / 8, reflected=True, flip=settings["flip"]),
+        source={**settings, "root": None, "files": [str(path.relative_to(root)) for path in paths]},
+        from_files=True,
+        place=root,
+    )
+    splits = stored_splits(originals, settings, where)
     notes.report(root)
-    mean, std = channel_statistics(images["train"])
-    source = {
-        **settings,
-        "root": None,
-        "files": [str(path.relative_to(root)) for path in order],
-        "mean": mean,
-    }
-    return [
-        Stored(
-            name=settings["name"],
-            split=split,
-            images=images[split],
-            labels=np.array([label for _, label in listing], np.int64),
-            ids=np.array([number[path] for path, _ in listing], np.int64),
-            classes=classes,
-            mean=mean,
-            std=std,
-            augmentation=Augmentation(shift=1 / 8, reflected=True, flip=settings["flip"]),
-            drawn_images=0,
-            dataset=digest(source),
-        )
-        for split, listing in listings.items()
-    ]
+    return splits
 
 
 def count_train_images(settings: Mapping[str, Any]) -> int:
@@ -84,15 +69,6 @@ def count_train_images(settings: Mapping[str, Any]) -> int:
     """
     classes, listed = _listed(Path(settings["root"]))
     return len(_split(listed, classes, settings)["train"])
-
-
-def _report(root: Path, classes: Sequence[str], listings: Mapping[str, Listing]) -> None:
-    """Log what is used: classes, and images by split with those of the smallest and the largest class."""
-    parts = []
-    for split, listing in listings.items():
-        counts = np.bincount([label for _, label in listing], minlength=len(classes))
-        parts.append(f"{split} {len(listing)} ({counts.min()} to {counts.max()} a class)")
-    logger.info("%s: %d classes; images used: %s", root, len(classes), ", ".join(parts))
 
 
 def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, Listing]]:

@@ -9,11 +9,12 @@ from hakd.records.errors import HakdError
 
 @dataclass(frozen=True)
 class Setting:
-    """One key: its type, its default (None: it must be given) and the bounds a number must lie in."""
+    """One key: its type, its default, the bounds a number must lie in, and whether it may be left out without one."""
 
     kind: type
     default: Any = None
     bounds: tuple[float, float] | None = None
+    optional: bool = False
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, if anything."""
@@ -30,27 +31,32 @@ class Setting:
 
 
 _SHARE = (0.001, 0.9)
-_SEED = Setting(int, 0, (0, 2**31 - 1))
 _COUNT = (10, 10**6)
-_VALIDATION = Setting(float, 0.1, _SHARE)
+_COMMON = {
+    "seed": Setting(int, 0, (0, 2**31 - 1)),
+    "validation": Setting(float, 0.1, _SHARE),
+    "train_size": Setting(int, bounds=(2, 10**9), optional=True),
+}
 SETTINGS: dict[str, dict[str, Setting]] = {
-    "digits": {"seed": _SEED, "validation": _VALIDATION},
+    "digits": {**_COMMON},
     "cluttered-digits": {
-        "seed": _SEED,
-        "validation": _VALIDATION,
+        **_COMMON,
         "epoch_images": Setting(int, 6000, _COUNT),
         "validation_images": Setting(int, 2000, _COUNT),
         "test_images": Setting(int, 5000, _COUNT),
     },
     "cifar10": {
-        "seed": _SEED,
-        "validation": _VALIDATION,
+        **_COMMON,
         "root": Setting(str, "data/cifar10"),
         "download": Setting(bool, True),
     },
+    "fashion-mnist": {
+        **_COMMON,
+        "root": Setting(str, optional=True),
+        "download": Setting(bool, True),
+    },
     "imagefolder": {
-        "seed": _SEED,
-        "validation": _VALIDATION,
+        **_COMMON,
         "test": Setting(float, 0.1, _SHARE),
         "root": Setting(str),
         "size": Setting(int, 64, (4, 1024)),
@@ -61,7 +67,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
 
 
 def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str, Any]:
-    """The settings with defaults filled in.
+    """The settings with defaults filled in; an optional one that is not given stays out.
 
     Raises:
         HakdError: an unknown data set or key, a key that is missing, a value of the wrong type or out of bounds.
@@ -79,6 +85,8 @@ def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str,
     full: dict[str, Any] = {"name": name}
     for key, setting in known_keys.items():
         value = settings.get(key, setting.default)
+        if value is None and setting.optional:
+            continue
         if value is None:
             raise HakdError(f"{name} needs this setting", where=where, key=f"data.{key}", remedy="Add it")
         fault = setting.problem(value)
@@ -91,4 +99,4 @@ def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str,
 
 
 # Channels and classes of the images of a data set, where they do not depend on its files.
-IMAGES = {"digits": (1, 10), "cluttered-digits": (1, 10), "cifar10": (3, 10)}
+IMAGES = {"digits": (1, 10), "cluttered-digits": (1, 10), "cifar10": (3, 10), "fashion-mnist": (1, 10)}

@@ -5,6 +5,7 @@ from typing import Any
 
 from hakd.data.cifar10 import cifar10
 from hakd.data.digits import cluttered, plain
+from hakd.data.fashion import fashion_mnist
 from hakd.data.imagefolder import imagefolder
 from hakd.data.settings import complete
 from hakd.data.stored import Stored, check
@@ -13,6 +14,7 @@ SOURCES: dict[str, Callable[[Mapping[str, Any], object], list[Stored]]] = {
     "digits": plain,
     "cluttered-digits": cluttered,
     "cifar10": cifar10,
+    "fashion-mnist": fashion_mnist,
     "imagefolder": imagefolder,
 }
 

@@ -39,6 +39,41 @@ def set_apart(
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
 
 
+def part_of(labels: np.ndarray, size: int, seed: int, where: object) -> np.ndarray:
+    """Indices, in ascending order, of `size` images: of every class at least one, else in proportion to the classes.
+
+    Every class gets one image; the rest is divided in proportion to what the classes have left, by largest remainders.
+
+    Args:
+        labels: int (N,), of the train split.
+        size: how many.
+        seed: of the data set.
+        where: what to name in an error.
+
+    Raises:
+        HakdError: fewer images than classes, more than there are.
+    """
+    values, counts = np.unique(labels, return_counts=True)
+    key = "data.train_size"
+    if size > len(labels):
+        problem = f"{size} images, but the train split has {len(labels)}"
+        remedy = f"Use {len(labels)} at most, or leave it out to train on all of them"
+        raise HakdError(problem, where=where, key=key, remedy=remedy)
+    if size < len(values):
+        problem = f"{size} images for {len(values)} classes"
+        raise HakdError(problem, where=where, key=key, remedy=f"Use at least {len(values)}, one a class")
+    shares = (size - len(values)) * (counts - 1)
+    quotas, rests = np.divmod(shares, max(1, len(labels) - len(values)))
+    quotas += 1
+    quotas[np.argsort(-rests, kind="stable")[: size - quotas.sum()]] += 1
+    generator = numpy_generator("train_size", seed)
+    drawn = [
+        generator.permutation(np.flatnonzero(labels == value))[:quota]
+        for value, quota in zip(values, quotas, strict=True)
+    ]
+    return np.sort(np.concatenate(drawn))
+
+
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of uint8 images (N, C, H, W), exact: counted by grey level."""
     channels = images.shape[1]

@@ -21,7 +21,7 @@ from hakd.study.searches import searches
 
 PROBE_S = 2.0
 TRAIN = Path("results/data/train.npz")
-KNOWN = {"digits": 1295, "cifar10": 45000}  # training images of a data set that was not prepared yet
+KNOWN = {"digits": 1295, "cifar10": 45000, "fashion-mnist": 54000}  # training images, if not prepared yet
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Job:
 
 
 def train_images(study: Mapping[str, Any]) -> int:
-    """Images in an epoch: of the prepared data, else as its folder holds them or as known of the data set.
+    """Images in an epoch: as `train_size` says, of the prepared data, as its folder holds or the data set is known.
 
     Raises:
         HakdError: prepared data that cannot be read, or an image folder that is missing or not as it should be.
@@ -44,10 +44,13 @@ def train_images(study: Mapping[str, Any]) -> int:
     from hakd.data.stored import read
 
     data = complete(study["data"])
+    drawn = data["name"] == "cluttered-digits"
+    if "train_size" in data and not drawn:
+        return int(data["train_size"])
     stored = read(TRAIN) if TRAIN.is_file() else None
     if stored is not None and stored.name == data["name"]:
         return stored.drawn_images or len(stored.labels)
-    if data["name"] == "cluttered-digits":
+    if drawn:
         return int(data["epoch_images"])
     return KNOWN[data["name"]] if data["name"] in KNOWN else count_train_images(data)
 

@@ -101,6 +101,10 @@ def test_jobs_of_training():
     study = checked_study(read_configuration())
     jobs = {job.what: job for job in training_jobs(study, "small", 1000)}
     assert train_images(study) == 1295
+    assert train_images({**study, "data": {"name": "digits", "train_size": 300}}) == 300
+    assert train_images({**study, "data": {"name": "fashion-mnist"}}) == 54000
+    drawn = {"name": "cluttered-digits", "train_size": 300}
+    assert train_images({**study, "data": drawn}) == 6000
     assert jobs["teacher"].jobs == 2 and jobs["teacher"].images == 12 * 1000
     assert jobs["pruning"].jobs == 1
     study["run"] |= {"levels": [0.6, 0.8], "methods": [*study["run"]["methods"], "l1"]}

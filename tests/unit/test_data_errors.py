@@ -27,6 +27,11 @@ from hakd.records.errors import HakdError
         ({"name": "digits", "seed": "0"}, "data.seed", "whole number"),
         ({"name": "digits", "validation": 0}, "data.validation", "is not in"),
         ({"name": "digits", "validation": float("nan")}, "data.validation", "is not in"),
+        ({"name": "digits", "train_size": 0.5}, "data.train_size", "whole number"),
+        ({"name": "digits", "train_size": 1}, "data.train_size", "is not in"),
+        ({"name": "digits", "train_size": 9}, "data.train_size", "9 images for 10 classes"),
+        ({"name": "digits", "train_size": 1296}, "data.train_size", "the train split has 1295"),
+        ({"name": "cluttered-digits", "train_size": 1296}, "data.train_size", "the train split has 1295"),
         ({"name": "cifar10", "download": "no"}, "data.download", "true or false"),
         ({"name": "imagefolder"}, "data.root", "needs this setting"),
         ({"name": "imagefolder", "root": "x", "size": 1.5}, "data.size", "whole number"),
@@ -51,7 +56,8 @@ def test_every_setting_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
     for name, keys in SETTINGS.items():
         section = text.split(f"## `{name}`")[1].split("\n## ")[0]
-        missing = [key for key in keys if f"`{key}`" not in section and key not in ("seed", "validation")]
+        common = text.split("Keys of every data set")[1].split("\n## ")[0]
+        missing = [key for key in keys if f"`{key}`" not in section + common]
         assert not missing, (name, missing)
 
 

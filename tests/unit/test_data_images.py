@@ -1,12 +1,10 @@
 """Data sets that come as files: CIFAR-10 and folders of images, on files of their formats written here."""
 
 import hashlib
-import http.server
 import pickle
 import shutil
 import socket
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,8 @@ from hakd.data import load, load_splits, prepare
 from hakd.data.stored import SPLITS, read
 from hakd.records.errors import HakdError
 from tests.unit.image_trees import make_tree, refused
+from tests.unit.served import served
+from tests.unit.train_parts import part_of_train
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 EACH = 40  # images in a written batch; the real ones have 10,000
@@ -73,6 +73,10 @@ def test_cifar10_reads_its_files(cifar: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(part.mean, parts["train"].images.mean((0, 2, 3)))
     assert parts["test"].ids.min() == 5 * EACH
     assert np.bincount(parts["validation"].labels).tolist() == [2] * 10
+
+
+def test_a_part_of_cifar10(cifar: Path, tmp_path: Path) -> None:
+    part_of_train({"name": "cifar10", "root": str(cifar), "download": False}, 50, tmp_path)
 
 
 def test_cifar10_loads_as_three_channels_with_crops_and_flips(cifar: Path, tmp_path: Path) -> None:
@@ -131,11 +135,6 @@ def test_checksummed_files_of_another_format_are_one_error(
         prepare({"name": "cifar10", "root": str(cifar), "download": False}, tmp_path / "out")
 
 
-class _Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        """Say nothing on stderr."""
-
-
 @pytest.fixture
 def archive_url(cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The fixture's files as an archive behind a real server on this machine, and no longer in the root."""
@@ -148,18 +147,9 @@ def archive_url(cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         tar.add(cifar / "cifar-10-batches-py", "cifar-10-batches-py")
     shutil.rmtree(cifar)
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0),
-        lambda *args: _Silent(*args, directory=str(site)),
-    )
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/{CIFAR10.filename}"
-    monkeypatch.setattr(CIFAR10, "url", url)
-    yield url
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(site) as address:
+        monkeypatch.setattr(CIFAR10, "url", address + CIFAR10.filename)
+        yield CIFAR10.url
 
 
 def test_cifar10_is_downloaded_checked_and_unpacked(archive_url: str, cifar: Path, tmp_path: Path) -> None:
@@ -188,8 +178,9 @@ def test_without_a_network_the_error_says_where_the_files_go(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{unused.getsockname()[1]}/{CIFAR10.filename}")
-        with pytest.raises(HakdError, match=r"cannot be downloaded .*refused") as caught:
+        with pytest.raises(HakdError, match=r"no such file, and .* cannot be downloaded .*refused") as caught:
             prepare({"name": "cifar10", "root": str(cifar)}, tmp_path / "out")
+    assert caught.value.where == cifar / "cifar-10-batches-py" / "data_batch_2"
     assert str(cifar / "cifar-10-batches-py") in str(caught.value.remedy)
 
 
