@@ -68,7 +68,7 @@ rule all:
         "results/pareto.pdf",
         "results/staircases.pdf",
         "results/summary.csv",
-        expand("results/devices/{device}/{file}", device=DEVICES, file=DEVICE_FILES),
+        expand("results/devices/{device}/{file}", device=DEVICES, file=[*DEVICE_FILES, *RACE_FILES]),
 
 
 onsuccess:

@@ -3,6 +3,7 @@ from hakd.study.races import RACE, lap_path, rung_path, runners
 
 RACES = RACE in config["run"]["methods"]
 RUNGS = config["race"]["rungs"]
+RACE_FILES = ["race.csv"] if RACES else []
 
 
 wildcard_constraints:

@@ -36,7 +36,6 @@ checkpoint race:
         "results/{network}/{search}race/{level}/{device}/{rung}.json",
     log:
         "results/logs/race/{search}{network}-{level}-{device}-{rung}.log",
-    localrule: True
     conda:
         "../envs/study.yaml"
     params:

@@ -59,6 +59,7 @@ METHOD_LOOKS = {
     "joint": Look("#009E73", "^", 1.1),
     "knapsack": Look("#00735A", "d", 1.1),
     "latency_greedy": Look("#5B8F00", "p", 1.1),
+    "race": Look("#B8005C", "^", 1.1),
     "fleet": Look("#5D3A9B", (8, 1, 0), 1.35),
     "round8": Look("#B87A00", (6, 1, 0), 1.3),
     "round16": Look("#E69F00", "v", 1.1),

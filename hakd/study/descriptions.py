@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from hakd.records.files import file_digest
 from hakd.study.candidates import Candidate
 
 
-def describe(candidate: Candidate, search_s: float | None = None) -> dict[str, Any]:
+def describe(candidate: Candidate, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Everything about a candidate that needs no device and no test split, as JSON holds it.
 
     `size_bytes` is the real file's: the exported network, or the compressed file. `nonzero_params` counts what is not
@@ -47,7 +47,8 @@ def describe(candidate: Candidate, search_s: float | None = None) -> dict[str, A
         "macs": graph.macs(),
         "train_images": facts["train_images"],
         "train_macs": facts["train_macs"],
-        "search_s": search_s,
+        "search_s": chosen.get("search_s"),
+        "search_images": chosen.get("search_images"),
         "checkpoint_path": candidate.checkpoint_path,
         "onnx_path": candidate.onnx_path,
         "onnx_digest": file_digest(candidate.onnx_path, 16),
@@ -67,6 +68,8 @@ def _nonzero(model: onnx.ModelProto, params: int) -> int:
     return params - zeros
 
 
-def describe_all(candidates: Sequence[Candidate], search_s: dict[str, float]) -> list[dict[str, Any]]:
-    """`describe` each; `search_s` gives the seconds of measuring and choosing by choice."""
-    return [describe(one, search_s.get(one.choice or one.method)) for one in candidates]
+def describe_all(
+    candidates: Sequence[Candidate], chosen: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """`describe` each; `chosen` says by choice what measuring and choosing cost (`search_s`, `search_images`)."""
+    return [describe(one, chosen.get(one.choice or one.method, {})) for one in candidates]

@@ -122,6 +122,7 @@ def _facts(
         "data": data,
         "epochs": job.epochs,
         "train_images": images,
+        "train_s": sum(row["seconds"] for row in rows),
         "train_macs": images * (3 * graph.macs() + job.teacher_macs),
         "val_accuracy": rows[-1]["val_accuracy"],
         "probe_logits": probe_logits(graph, weights),

@@ -3,17 +3,20 @@
 from hakd.records.files import read_json, write_json
 from hakd.study.candidates import Origin, choices, students
 from hakd.study.descriptions import describe_all
+from hakd.study.races import RACE
 from hakd.study.scripting import reporting
 from hakd.study.searches import search_of
 
 
-def main(network, folder, level, device, config, path_to_snap, path_to_widths, path_to_list):
+def main(network, folder, level, device, config, path_to_snap, path_to_widths, race_paths, path_to_list):
     """Write what their files say, and on what the widths were chosen."""
     origin = Origin(network, level, search_of(config, folder))
-    found = students(config, origin, device, choices(path_to_snap, path_to_widths))
+    found = students(config, origin, device, choices(path_to_snap, path_to_widths, race_paths))
     snap = read_json(path_to_snap, "snap")
-    search_s = {choice: entry["search_s"] for choice, entry in snap["methods"].items()}
-    content = {"chosen_on": snap["chosen_on"], "candidates": describe_all(found, search_s)}
+    made = dict(snap["methods"])
+    for path in race_paths:
+        made |= read_json(path, RACE)["methods"]
+    content = {"chosen_on": snap["chosen_on"], "candidates": describe_all(found, made)}
     write_json(path_to_list, "candidates", content)
 
 
@@ -36,5 +39,6 @@ if __name__ == "__main__":
             },
             snakemake.input.snap,
             snakemake.input.widths,
+            snakemake.input.race,
             snakemake.output[0],
         )

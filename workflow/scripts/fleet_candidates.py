@@ -12,7 +12,7 @@ def main(network, folder, level, fleet, config, path_to_choice, path_to_list):
     chosen = read_json(path_to_choice, "fleet")
     origin = Origin(network, level, search_of(config, folder))
     found = fleet_students(config, origin, fleet, chosen["arch"])
-    candidates = describe_all(found, {FLEET: chosen["search_s"]})
+    candidates = describe_all(found, {FLEET: chosen})
     content = {"chosen_on": None, "members": chosen["chosen_on"], "candidates": candidates}
     write_json(path_to_list, "candidates", content)
 
