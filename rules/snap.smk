@@ -19,7 +19,7 @@ checkpoint snap:
         store=setting("store"),
         protocol=PROTOCOL,
         by_tables=BY_TABLES,
-        budget=setting("choosing/budget") if BY_TABLES else None,
+        budgets=[settings(config, "choosing/budget")] if BY_TABLES else [],
         code=code("snap", skip=MEASURING),
     script:
         "../workflow/scripts/snap.py"

@@ -15,6 +15,7 @@ COLUMNS = (
     "network",
     "level",
     "method",
+    "budget",
     "device",
     "arch",
     "against",
@@ -43,10 +44,11 @@ def verifications(
         rows: of that benchmark, with `candidate`, `latency_ms` and `trusted`.
 
     Returns:
-        Columns `COLUMNS`. `selected_ratio` with its interval: latency over what it was held against (`against`), at the
-        timings that accepted it. `fresh_ratio`: the same in the benchmark, medians over candidates of an architecture;
-        NaN where what it is held against is no candidate. `shrinkage`: fresh / selected - 1, NaN for a choice that is
-        what it is held against. `moved`, `undone`: groups whose width changed, and whose change was undone.
+        Columns `COLUMNS`. `budget`: its label; None for the readings of HAKD. `selected_ratio` with its interval:
+        latency over what it was held against (`against`), at the timings that accepted it. `fresh_ratio`: the same in
+        the benchmark, medians over candidates of an architecture; NaN where what it is held against is no candidate.
+        `shrinkage`: fresh / selected - 1, NaN for a choice that is what it is held against. `moved`, `undone`: groups
+        whose width changed, and whose change was undone.
     """
     archs = {entry["candidate"]: entry["arch"] for entry in candidates}
     times = defaultdict(list)
@@ -57,14 +59,12 @@ def verifications(
     fresh_ms = {arch: float(np.median(found)) for arch, found in times.items()}
     made = []
     for snap in snaps:
-        for method, entry in snap["methods"].items():
-            made.append(_row(snap, method, entry, fresh_ms) | {"trusted": trusted})
+        for entry in snap["methods"].values():
+            made.append(_row(snap, entry, fresh_ms) | {"trusted": trusted})
     return pd.DataFrame(made, columns=list(COLUMNS))
 
 
-def _row(
-    snap: Mapping[str, Any], method: str, entry: Mapping[str, Any], fresh_ms: Mapping[str, float]
-) -> dict[str, Any]:
+def _row(snap: Mapping[str, Any], entry: Mapping[str, Any], fresh_ms: Mapping[str, float]) -> dict[str, Any]:
     repair, choices = entry["repair"], entry["choices"]
     reference = repair["reference"]
     held = fresh_ms.get(reference, np.nan) * repair["share"] if reference else repair["budget_ms"]
@@ -73,7 +73,8 @@ def _row(
     return {
         "network": choices[0]["network"],
         "level": snap["level"],
-        "method": method,
+        "method": entry["method"],
+        "budget": entry["budget"],
         "device": snap["device"],
         "arch": entry["arch"],
         "against": repair.get("budget", "the latency of fisher"),

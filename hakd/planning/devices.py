@@ -140,7 +140,8 @@ def _network_parts(
     seconds = rate.visit_s(fmean(shapes.values()) * device.batch, protocol, device.threads) * looks
     yield PlanItem(f"{network}: tiles", tiles, (tiles[0] * seconds, tiles[1] * seconds * LOOKS))
     yield _pairs(network, spec, tuple(methods), len(levels), device, measuring, rate)
-    snapped = READINGS + sum(method in methods for method in BY_TABLES)
+    budgets = len(study["choosing"].get("budgets") or [study["choosing"].get("budget")])
+    snapped = READINGS + budgets * sum(method in methods for method in BY_TABLES)
     whole = fmean(build_graph(scaled(spec, level, **limits(study))).macs() for level in levels)
     once = 2 * snapped * len(levels)
     visits = measuring.benchmark_processes * measuring.rounds

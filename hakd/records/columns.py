@@ -247,6 +247,7 @@ CERTIFICATES = (
     Column("network", "text", "network whose widths were chosen"),
     _level(),
     Column("method", "text", "how the widths were chosen", values=METHODS),
+    Column("budget", "text", "for which of the study's budgets; empty: for none", null=True),
     Column(
         "scope",
         "text",
@@ -289,5 +290,5 @@ KEYS: dict[str, tuple[str, ...]] = {
     "latency": ("network", "level", "kind", "group", "width", "neighbour_widths"),
     "predictions": ("candidate", "image"),
     "hazards": ("device", "network", "level", "group", "neighbour_widths"),
-    "certificates": ("network", "level", "method", "scope", "group", "device"),
+    "certificates": ("network", "level", "method", "budget", "scope", "group", "device"),
 }

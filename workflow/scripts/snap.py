@@ -19,7 +19,7 @@ def main(
     store,
     level,
     by_tables,
-    budget,
+    budgets,
     path_to_latency,
     path_to_widths,
     path_to_trajectory,
@@ -31,20 +31,20 @@ def main(
     table, metadata = read_table(path_to_latency, "latency")
     curves, trajectory = curves_from_table(table, level), read_trajectory(path_to_trajectory)
     measured_on = seen(metadata, path_to_latency)
-    methods = snap_network(
+    snapped = snap_network(
         name,
         device,
         store,
         ChoiceProblem(level, chosen["fisher"], curves, trajectory),
-        TableMethods(by_tables, budget, chosen),
+        TableMethods(by_tables, budgets, chosen),
         metadata["seconds"],
         {path_to_latency: measured_on},
     )
-    for entry in methods.values():
+    for entry in snapped.methods.values():
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
     inverted = [inversion for curve in curves.values() for inversion in inversions(curve)]
-    content = {"level": level, "device": name, "chosen_on": measured_on, "methods": methods}
+    content = {"level": level, "device": name, "chosen_on": measured_on, "methods": snapped.methods}
     content["inversions"] = [inversion.to_dict() for inversion in inverted]
     write_json(path_to_snap, "snap", content)
 
@@ -57,7 +57,7 @@ if __name__ == "__main__":
             snakemake.params.store,
             float(snakemake.wildcards.level),
             snakemake.params.by_tables,
-            snakemake.params.budget,
+            snakemake.params.budgets,
             snakemake.input.latency,
             snakemake.input.widths,
             snakemake.input.trajectory,
