@@ -70,7 +70,7 @@ def case(number: int, methods: Sequence[str], device: CostModel | None = None) -
     problem = ChoiceProblem(LEVEL, pruned, curves_from_table(table, LEVEL), trajectory)
     made = snap_network(
         "vdev", settings, "unused", problem, TableMethods(methods, baselines=free), opened=opened
-    )
+    ).methods
     about = {"device": number, "network": network, "sigma": model.noise.sigma, "drift": model.noise.drift}
     about |= {"seconds": dict(board.seconds), "processes": board.processes}
     return [{**about, "method": method, **checked(entry, pruned, model)} for method, entry in made.items()]

@@ -76,9 +76,9 @@ class Case:
             self.settings[device],
             self.store,
             ChoiceProblem(LEVEL, self.pruned, curves_from_table(self.tables[device], LEVEL), self.trajectory),
-            TableMethods(("joint",), budget, self.free),
+            TableMethods(("joint",), [budget], self.free),
         )
-        return Architecture(self.spec, made["joint"]["widths"])
+        return Architecture(self.spec, made.methods["joint"]["widths"])
 
     def together(self, fleet: Sequence[str], budget: Mapping) -> dict:
         """What is chosen for a fleet."""

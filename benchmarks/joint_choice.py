@@ -128,14 +128,14 @@ def one_case(network: str, device: str, seed: int) -> list[dict]:
         for like in ("fisher", "round16"):
             budget_ms = true_ms(free[like], model)
             start = time.monotonic()
-            made = snap_network(
+            snapped = snap_network(
                 device,
                 entry,
                 Path(store),
                 ChoiceProblem(LEVEL, pruned, curves_from_table(table, LEVEL), trajectory),
-                TableMethods(METHODS, {"like": like}, free),
+                TableMethods(METHODS, [{"like": like}], free),
             )
-            seconds = time.monotonic() - start
+            seconds, made = time.monotonic() - start, snapped.methods
             chosen = {method: Architecture(spec, one["widths"]) for method, one in made.items()}
             chosen |= {"fisher": pruned, "round16": free["round16"]}
             aligned = aligned_within(spec, budget_ms, model)

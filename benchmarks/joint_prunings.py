@@ -1,4 +1,4 @@
-"""Widths chosen together against all rivals on 20 real prunings, timed on this machine's own ONNX Runtime.
+"""Widths chosen together against all baselines on 20 real prunings, timed on this machine's own ONNX Runtime.
 
     python -m benchmarks.joint_prunings train --folder FOLDER             teachers and Fisher prunings (no timing)
     python -m benchmarks.joint_prunings time --folder FOLDER --limit-s 170     again until it says that all are timed
@@ -197,10 +197,10 @@ def _choose(case: Case, like: str, path: Path) -> None:
         DEVICE,
         case.folder / "store",
         ChoiceProblem(case.level, pruned, curves_from_table(table, case.level), trajectory),
-        TableMethods(BUDGETS[like], {"like": like}, free),
+        TableMethods(BUDGETS[like], [{"like": like}], free),
         about["seconds"],
     )
-    write_json(path, "snap", {"methods": made})
+    write_json(path, "snap", {"methods": made.methods})
 
 
 def networks_of(case: Case) -> dict[str, Architecture]:

@@ -19,7 +19,7 @@ checkpoint snap:
         store=setting("store"),
         protocol=PROTOCOL,
         by_tables=BY_TABLES,
-        budgets=budgets if BY_TABLES or RACES else None,
+        budgets=budgets if BY_TABLES or RACES else [],
         contestants=setting("race/contestants") if RACES else None,
         search_seed=search_seed,
         code=code("snap", skip=MEASURING),

@@ -46,10 +46,11 @@ def verifications(
         rows: of that benchmark, with `candidate`, `latency_ms` and `trusted`.
 
     Returns:
-        Columns `COLUMNS`. `selected_ratio` with its interval: latency over what it was held against (`against`), at the
-        timings that accepted it. `fresh_ratio`: the same in the benchmark, medians over candidates of an architecture;
-        NaN where what it is held against is no candidate. `shrinkage`: fresh / selected - 1, NaN for a choice that is
-        what it is held against. `moved`, `undone`: groups whose width changed, and whose change was undone.
+        Columns `COLUMNS`. `budget`: its label; None for the readings of HAKD. `selected_ratio` with its interval:
+        latency over what it was held against (`against`), at the timings that accepted it. `fresh_ratio`: the same in
+        the benchmark, medians over candidates of an architecture; NaN where what it is held against is no candidate.
+        `shrinkage`: fresh / selected - 1, NaN for a choice that is what it is held against. `moved`, `undone`: groups
+        whose width changed, and whose change was undone.
     """
     archs = {entry["candidate"]: entry["arch"] for entry in candidates}
     times = defaultdict(list)
@@ -60,9 +61,8 @@ def verifications(
     fresh_ms = {arch: float(np.median(found)) for arch, found in times.items()}
     made = []
     for snap in snaps:
-        for method, entry in snap["methods"].items():
-            about = {"method": entry.get("method", method), "budget": entry.get("budget"), "trusted": trusted}
-            made.append(_row(snap, entry, fresh_ms) | about)
+        for entry in snap["methods"].values():
+            made.append(_row(snap, entry, fresh_ms) | {"trusted": trusted})
     return pd.DataFrame(made, columns=list(COLUMNS))
 
 
@@ -76,6 +76,8 @@ def _row(snap: Mapping[str, Any], entry: Mapping[str, Any], fresh_ms: Mapping[st
         "network": choices[0]["network"],
         "level": snap["level"],
         "search_seed": snap["search_seed"],
+        "method": entry["method"],
+        "budget": entry["budget"],
         "device": snap["device"],
         "arch": entry["arch"],
         "against": repair.get("budget", "the latency of fisher"),

@@ -284,9 +284,11 @@ def _report(
 
 
 def _choices(paths: Sequence[str]) -> list[Mapping[str, Any]]:
-    """All choices of a study's files."""
+    """All choices of a study's files; `method` says for which budget too where a method has several."""
     found: list[Mapping[str, Any]] = []
     for path in paths:
         methods = read_json(path, "snap").get("methods", {})
-        found += [choice for entry in methods.values() for choice in entry.get("choices", ())]
+        found += [
+            {**choice, "method": key} for key, entry in methods.items() for choice in entry.get("choices", ())
+        ]
     return found

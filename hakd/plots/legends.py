@@ -1,6 +1,6 @@
 """Legends of the figures, and the looks of pruned and chosen widths."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from hakd.analysis.summary import series_name
 from hakd.plots import style
 from hakd.plots.steps import step_handles
+from hakd.records.budgets import choice_key
 
 # Concentric, so that all are seen where they fall together: size in points, line style, line width.
 Ring = tuple[Any, float, Any, float]
@@ -23,9 +24,25 @@ CHOSEN: dict[str, Ring] = {
 UNCHANGED = "#8a8a8a"
 
 
-def chosen_look(method: str) -> Ring:
-    """Marker, its size, line style and line width of a chosen width."""
-    return CHOSEN.get(method, (style.look(method).marker, 5.0, (0, (3, 1, 1, 1)), 1.0))
+def chosen_look(method: str, number: int = 0) -> Ring:
+    """Marker, its size, line style and line width of a chosen width; wider for each further budget of a method."""
+    ring = CHOSEN.get(method, (style.look(method).marker, 5.0, (0, (3, 1, 1, 1)), 1.0))
+    return (ring[0], ring[1] + 2.5 * number, *ring[2:])
+
+
+def with_series(choices: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Choices with their `series` (the method, with its budget where it has several) and the budget's `number`."""
+    budgets: dict[str, list[str | None]] = {}
+    for choice in choices:
+        own = budgets.setdefault(choice["method"], [])
+        if choice.get("budget") not in own:
+            own.append(choice.get("budget"))
+    found: list[Mapping[str, Any]] = []
+    for choice in choices:
+        method, budget = choice["method"], choice.get("budget")
+        series = choice_key(method, budget, len(budgets[method]) > 1)
+        found.append({**choice, "series": series, "number": budgets[method].index(budget)})
+    return found
 
 
 def ring_marker(look: Ring, colour: str) -> dict[str, Any]:
@@ -84,17 +101,25 @@ def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
 
 
 def staircase_legend(
-    figure: Figure, methods: set[str], pruned: bool, untrusted: bool, marks: Set[str] = frozenset()
+    figure: Figure,
+    series: Mapping[str, tuple[str, int]],
+    pruned: bool,
+    untrusted: bool,
+    marks: Set[str] = frozenset(),
 ) -> None:
-    """What is on a page: the methods that chose there, whether a pruned width and unknown noise are shown, steps."""
+    """What is on a page: {series: (method, number)} that chose there (`with_series`), and whether a pruned width,
+    unknown noise and steps are shown.
+    """
     blue = style.METHOD_LOOKS["fisher"].colour
     handles: list[Any] = [_curve(blue, "measured width, 95 % interval over processes")]
     if pruned:
         handles.append(_ringed(PRUNED, style.INK, "pruned width"))
     known = list(style.METHOD_LOOKS)
-    for method in sorted(methods, key=lambda name: known.index(name) if name in known else len(known)):
-        handles.append(_ringed(chosen_look(method), style.look(method).colour, f"chosen: {method}"))
-    if methods:
+    for name, (method, number) in sorted(
+        series.items(), key=lambda one: (known.index(one[1][0]) if one[1][0] in known else len(known), one[1])
+    ):
+        handles.append(_ringed(chosen_look(method, number), style.look(method).colour, f"chosen: {name}"))
+    if series:
         handles.append(Patch(fc="#E69F00", alpha=0.35, label="tolerance band of the pruned width"))
     handles += step_handles(marks)
     if untrusted:

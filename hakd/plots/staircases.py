@@ -20,7 +20,15 @@ from matplotlib.ticker import MaxNLocator
 
 from hakd.choosing.snap import READINGS
 from hakd.plots import style
-from hakd.plots.legends import CHOSEN, PRUNED, UNCHANGED, chosen_look, ring_marker, staircase_legend
+from hakd.plots.legends import (
+    CHOSEN,
+    PRUNED,
+    UNCHANGED,
+    chosen_look,
+    ring_marker,
+    staircase_legend,
+    with_series,
+)
 from hakd.plots.steps import mark_steps
 from hakd.records.errors import HakdError
 from hakd.records.text import counted
@@ -61,7 +69,7 @@ def staircase_figure(
             drawn.
         choices: `Choice.to_dict` (hakd/choosing/snap.py) plus `network` and `device`; at least the keys `CHOICE`,
             of which `width_from` is the pruned width. A choice without `neighbour_widths` belongs to all curves
-            of its group and level.
+            of its group and level. Budgets of one method (`budget`) have entries of their own.
         path: the PDF to write; for `.png` a picture per page (`style.save_pages`).
         notes: a line by device for the page's head, e.g. engine, threads and processor.
         steps: mark where a curve changes by more than its tolerance, for pages without choices.
@@ -76,6 +84,7 @@ def staircase_figure(
         for key in CHOICE:
             if key not in choice:
                 raise HakdError("a choice lacks this key", where="staircase plot", key=key)
+    choices = with_series(choices)
     titles: list[str] = []
     pages: list[Callable[[], Figure]] = []
     for device, table in tables.items():
@@ -156,7 +165,7 @@ def _page(
         hspace=0.72 if rows > 2 else 0.4,
         wspace=0.24,
     )
-    drawn: set[str] = set()
+    drawn: dict[str, tuple[str, int]] = {}
     marks: set[str] = set()
     pruned = False
     for i, curve in enumerate(curves):
@@ -166,7 +175,7 @@ def _page(
         if steps:
             marks |= mark_steps(axes, curve, scale, columns)
         if known(curve):
-            drawn |= {str(choice["method"]) for choice in own}
+            drawn |= {choice["series"]: (choice["method"], choice["number"]) for choice in own}
         pruned = pruned or bool(own)
     figure.supxlabel("width of the group (channels)", fontsize=9, y=0.062)
     figure.supylabel(f"latency of the block ({unit})", fontsize=9, x=0.012)
@@ -255,7 +264,8 @@ def _choices(
         axes.fill_between([pruned, right], level, top, color="#E69F00", alpha=0.35, lw=0, zorder=1)
         axes.plot([pruned, right], [top, top], color="#9a6a00", lw=0.6, zorder=1)
     for choice in choices:
-        look, colour = chosen_look(choice["method"]), style.look(choice["method"]).colour
+        look = chosen_look(choice["method"], choice.get("number", 0))
+        colour = style.look(choice["method"]).colour
         at = float(choice["width_to"])
         axes.axvline(at, color=colour, lw=look[3], ls=look[2], zorder=1.6)
         axes.plot([at], [np.interp(at, x, y)], ls="none", zorder=6, **ring_marker(look, colour))

@@ -6,17 +6,22 @@ from typing import Any
 
 from hakd.networks.families import full_architecture
 from hakd.records.arch import Architecture
+from hakd.records.budgets import budget_label
 from hakd.records.errors import HakdError
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a network may take: the latency of another one times `share`, or `latency_ms`."""
+    """What a network may take: the latency of another one times `share`, or `latency_ms`.
+
+    `label`: what names of candidates call it (`hakd.records.budgets`); None: it is not one of the configuration's.
+    """
 
     words: str
     reference: Architecture | None = None
     share: float = 1.0
     latency_ms: float | None = None
+    label: str | None = None
 
     @property
     def same(self) -> bool:
@@ -41,7 +46,7 @@ class Budget:
 
 
 def budget_from(settings: Mapping[str, Any], known: Mapping[str, Architecture]) -> Budget:
-    """The budget that the configuration's `choosing.budget` asks for.
+    """The budget that an entry of `choosing.budgets` asks for.
 
     Args:
         settings: one of {like: method}, {latency_ms: number}, {speedup: number}.
@@ -50,13 +55,14 @@ def budget_from(settings: Mapping[str, Any], known: Mapping[str, Architecture]) 
     Raises:
         HakdError: no such method there, or none of the three.
     """
+    label = budget_label(settings)
     if settings.get("latency_ms"):
         value = float(settings["latency_ms"])
-        return Budget(f"{value:g} ms", latency_ms=value)
+        return Budget(f"{value:g} ms", latency_ms=value, label=label)
     if settings.get("speedup"):
         factor = float(settings["speedup"])
         full = full_architecture(known["fisher"].spec)
-        return Budget(f"the full network's latency / {factor:g}", full, 1 / factor)
+        return Budget(f"the full network's latency / {factor:g}", full, 1 / factor, label=label)
     like = str(settings.get("like"))
     if like not in known:
         raise HakdError(
@@ -64,4 +70,4 @@ def budget_from(settings: Mapping[str, Any], known: Mapping[str, Architecture]) 
             key="choosing.budget.like",
             remedy=f"Known: {', '.join(known)}",
         )
-    return Budget(f"the latency of {like}", known[like])
+    return Budget(f"the latency of {like}", known[like], label=label)

@@ -12,6 +12,8 @@ from hakd.records.arch import Architecture
 from hakd.search.budget import Budget
 from hakd.search.problem import ChoiceProblem
 
+TOGETHER = "chosen with all other widths on tables of the tiles"
+
 
 def snapped_records(
     choices: Mapping[str, Choice],
@@ -39,16 +41,22 @@ def table_records(
     budget: Budget,
     device: str,
     values: Values,
+    how: str = TOGETHER,
 ) -> list[dict[str, Any]]:
-    """A record per group, of widths chosen together: a curve shows what a width costs, not why it was chosen."""
+    """A record per group, of widths chosen together: a curve shows what a width costs, not why it was chosen.
+
+    `how`: in words, for what the budget allows.
+    """
     records = []
     for group, before in problem.pruned.widths.items():
         after = chosen.widths[group]
         word = "stays" if after == before else "wider" if after > before else "narrower"
-        reason = f"{word}: chosen with all other widths on tables of the tiles, for {budget.words}"
+        reason = f"{word}: {how}, for {budget.words}"
         choice = _choice_on_curve(method, problem, group, after, reason)
         worth = values[group]
-        records.append(_record(choice, chosen, device, worth.get(after, 0.0) - worth.get(before, 0.0)))
+        records.append(
+            _record(choice, chosen, device, worth.get(after, 0.0) - worth.get(before, 0.0), budget.label)
+        )
     return records
 
 
@@ -80,11 +88,14 @@ def _choice_on_curve(method: str, problem: ChoiceProblem, group: str, after: int
     )
 
 
-def _record(choice: Choice, chosen: Architecture, device: str, saliency: float) -> dict[str, Any]:
+def _record(
+    choice: Choice, chosen: Architecture, device: str, saliency: float, budget: str | None = None
+) -> dict[str, Any]:
     return choice.to_dict() | {
         "network": chosen.spec.name,
         "device": device,
         "method": choice.method,
+        "budget": budget,
         "proposed_width": choice.width_to,
         "saliency": saliency,
         "undone": False,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -36,13 +37,18 @@ class ChoiceProblem:
         """The pruned widths rounded up to 16."""
         return round_to(self.pruned.widths, self.full)
 
+    @cached_property
+    def lowest(self) -> dict[str, int]:
+        """The narrowest width of each group that the trajectory knows the saliency of."""
+        removed = self.trajectory["group"].value_counts()
+        return {group: width - int(removed.get(group, 0)) for group, width in self.full.items()}
+
     def candidates(self, budget: Budget) -> dict[str, list[int]]:
         """Widths worth timing by group; narrower than pruned where the trajectory goes on to lower levels.
 
         The rounded network's widths are among them and, where the budget is a network's latency, that one's.
         """
-        removed, full = self.trajectory["group"].value_counts(), self.full
-        lowest = {group: full[group] - int(removed.get(group, 0)) for group in full}
+        full, lowest = self.full, self.lowest
         shares = SHARES if budget.same else TIGHT_SHARES
         found = {
             group: width_candidates(self.curves[group], width, full[group], lowest[group], shares=shares)

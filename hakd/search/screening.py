@@ -31,7 +31,8 @@ SESSIONS = (
 )
 
 Solve = Callable[[Cost], Joint]
-Measure = Callable[[list[Joint]], list[tuple[float, float] | None]]  # latency and its upper end in ms
+Widths = Mapping[str, int]
+Measure = Callable[[Sequence[Widths]], list[tuple[float, float] | None]]  # latency and its upper end in ms
 
 
 def screen(
@@ -57,7 +58,7 @@ def screen(
         fresh = _new([*held, *_asked(solve, now, cost.budget_ms, shares)], timed)
         if not fresh:
             continue
-        times = measure(fresh)
+        times = measure([one.widths for one in fresh])
         timed += [_with(one, *time) for one, time in zip(fresh, times, strict=True) if time is not None]
         seen = [(one.widths, max(one.latency_ms.values())) for one in timed]
         now = _learned(cost, seen)
@@ -117,9 +118,14 @@ def _with(found: Joint, latency_ms: float, upper_ms: float) -> Joint:
 
 
 def measure_on(
-    board: Board, measuring: Measuring, pruned: Architecture, reference: Architecture | None, scale_ms: float
+    board: Board,
+    measuring: Measuring,
+    pruned: Architecture,
+    reference: Architecture | None,
+    scale_ms: float,
+    purpose: str,
 ) -> Measure:
-    """Times answers on a board, interleaved in fresh processes that nothing else is taken from.
+    """Times whole networks on a board, interleaved in fresh processes that nothing else is taken from.
 
     Args:
         board: where.
@@ -127,10 +133,11 @@ def measure_on(
         pruned: says which network it is.
         reference: latencies are taken as ratios to this network's, which is timed with them; None: in ms as they are.
         scale_ms: the latency of `reference`.
+        purpose: the first word of what the store calls the bursts.
     """
 
-    def timed(answers: list[Joint]) -> list[tuple[float, float] | None]:
-        networks = [pruned.at(one.widths) for one in answers]
+    def timed(every: Sequence[Widths]) -> list[tuple[float, float] | None]:
+        networks = [pruned.at(widths) for widths in every]
         wanted = [*networks, *([reference] if reference is not None else [])]
         points = {one.arch: network_point(one, board.device) for one in wanted}
         keys = [point.key for point in points.values()]
@@ -138,7 +145,7 @@ def measure_on(
         bursts = board.measure(
             list(points.values()),
             measuring.end_to_end(),
-            f"screen:{digest(sorted(keys))}:{measuring.visits}",
+            f"{purpose}:{digest(sorted(keys))}:{measuring.visits}",
             base,  # where they do not all fit into one process, it is in each
         )
         base_key = None if base is None else base.key

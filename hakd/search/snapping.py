@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,20 @@ from hakd.sweeping.same_board import refuse_change
 from hakd.sweeping.timing import Measuring, device_from
 
 log = logging.getLogger(__name__)
-Made = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Snapped:
+    """What was chosen for a device and level.
+
+    Attributes:
+        methods: by `hakd.records.budgets.choice_key`: architecture, `method`, `budget` (its label; None: the latency of
+            the pruned network), `choices` (a record per group, with its reason), `repair` (every timing and what
+            followed from it), `certificates` (records of `hakd.choosing.certificate`, from bursts of their own),
+            `search_s` (seconds of sweeping, choosing and verifying; less where the store already held bursts).
+    """
+
+    methods: Mapping[str, dict[str, Any]]
 
 
 def snap_network(
@@ -32,7 +46,7 @@ def snap_network(
     sweep_s: float = 0.0,
     measured_on: Mapping[str, Mapping[str, str]] | None = None,
     opened: Callable[[Device, Path], AbstractContextManager[Board]] = open_board,
-) -> Made:
+) -> Snapped:
     """Widths by both readings of HAKD for one device and level, and by the methods that choose them together.
 
     Args:
@@ -45,11 +59,6 @@ def snap_network(
         measured_on: board and engine of the curves' table, by its path, as `hakd.sweeping.same_board.seen` finds them.
         opened: opens the device; another than the default is for boards that are computed in this process.
 
-    Returns:
-        {method: architecture, `choices` (a record per group, with its reason), `repair` (every timing and what
-        followed from it), `certificates` (records of `hakd.choosing.certificate`, from bursts of their own), `search_s`
-        (seconds of sweeping, choosing and verifying; less where the store already held bursts)}.
-
     Raises:
         HakdError: the device does not answer, or is not the one with the engine that the table was measured on.
     """
@@ -59,19 +68,23 @@ def snap_network(
     with opened(device, Path(store)) as board:
         refuse_change(board, measured_on or {})
         made = {reading: _snap(board, measuring, problem, reading, twin) for reading in READINGS}
-        budgets = dict.fromkeys(made, twin)
+        budgets: dict[str | None, Budget] = {None: twin}
         if asked.methods:
             known = {**asked.baselines, "fisher": pruned}
             known |= {reading: pruned.at(entry["widths"]) for reading, entry in made.items()}
-            budget = budget_from(asked.budget or {"like": "fisher"}, known)
-            made |= choose_by_tables(board, measuring, asked.methods, problem, budget)
-            budgets |= dict.fromkeys(asked.methods, budget)
-        for method, entry in made.items():
+            budgets |= {
+                budget.label: budget
+                for budget in (budget_from(one, known) for one in asked.budgets or [{"like": "fisher"}])
+            }
+            wanted = [budget for label, budget in budgets.items() if label is not None]
+            made |= choose_by_tables(board, measuring, asked.methods, problem, wanted)
+        for entry in made.values():
             entry["search_s"] += sweep_s
             chosen, choices = pruned.at(entry["widths"]), entry["choices"]
-            certificates = certify_network(board, measuring, pruned, chosen, choices, budgets[method])
+            budget = budgets[entry["budget"]]
+            certificates = certify_network(board, measuring, pruned, chosen, choices, budget)
             entry["certificates"] = [certificate.to_dict() for certificate in certificates]
-    return made
+    return Snapped(made)
 
 
 def _snap(
@@ -92,6 +105,8 @@ def _snap(
     chosen = pruned.at(repaired.widths)
     return {
         **chosen.to_dict(),
+        "method": reading,
+        "budget": None,
         "choices": snapped_records(choices, repaired.undone, chosen, board.device.name, saliency),
         "repair": repaired.to_dict() | {"reference": pruned.arch, "share": 1.0},
         "search_s": board.clock_s() - start,

@@ -55,11 +55,11 @@ def combinations(
     return found
 
 
-def fitted_networks(pruned: Architecture, reference: Architecture | None) -> dict[str, Architecture]:
-    """By arch, the networks to fit an overhead to: full, pruned, rounded, and the one that gives the budget."""
+def fitted_networks(pruned: Architecture, *references: Architecture | None) -> dict[str, Architecture]:
+    """By arch, the networks to fit an overhead to: full, pruned, rounded, and those that give budgets."""
     full = full_architecture(pruned.spec)
     rounded = pruned.at(round_to(pruned.widths, full.widths))
-    return {one.arch: one for one in (full, pruned, rounded, reference or pruned)}
+    return {one.arch: one for one in (full, pruned, rounded, *references) if one is not None}
 
 
 def measure_tables(

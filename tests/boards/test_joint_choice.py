@@ -71,9 +71,9 @@ class Case:
             self.settings,
             self.store,
             self.problem,
-            TableMethods(methods, budget or None, self.free),
+            TableMethods(methods, [budget] if budget else [], self.free),
             sweep_s=5.0,
-        )
+        ).methods
 
     @cached_property
     def made(self) -> dict:
@@ -214,8 +214,8 @@ def test_a_network_that_nothing_in_the_tables_beats_is_its_own_choice(case, tmp_
         case.settings,
         case.store,
         replace(case.problem, trajectory=case.trajectory.iloc[:5]),
-        TableMethods(("joint",), {"like": "random"}, {**case.free, "random": least}),
-    )["joint"]
+        TableMethods(("joint",), [{"like": "random"}], {**case.free, "random": least}),
+    ).methods["joint"]
     assert made["widths"] == dict(least.widths) and made["repair"]["ratio_high"] == 1.0
     assert "the network that gave the budget" in made["repair"]["reason"]
 

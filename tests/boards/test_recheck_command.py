@@ -109,12 +109,13 @@ def test_stale_choices_are_named(tmp_path, capsys):
     choice = {"level": 1.0, "group": GROUPS[0], "width_from": 20, "width_to": 32, "method": "hakd"}
     kept = {**choice, "width_to": 20}
     methods = {"hakd": {"choices": [choice]}, "hakd_free": {"choices": [kept, {**choice, "level": 0.5}]}}
+    methods["joint@round16"] = {"choices": [{**choice, "method": "joint", "budget": "round16"}]}
     write_json(tmp_path / "snap.json", "snap", {"methods": methods})
     device = write_device(tmp_path / "new.yaml", tile_out=32)
     words = ["recheck", device, "--table", "table.parquet", "--choices", str(tmp_path / "snap.json")]
     assert main(words) == FINDING
     said = capsys.readouterr().out
-    assert said.count("stale choice") == 1
+    assert said.count("stale choice") == 2 and "stale choice: joint@round16 at level 1" in said
     assert f"stale choice: hakd at level 1: {GROUPS[0]} 20 -> 32" in said
 
 

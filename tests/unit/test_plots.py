@@ -392,6 +392,19 @@ def test_staircases_name_neighbours_choices_and_reasons(staircase_path):
     assert "latency of the block (µs)" in text and "width of the group (channels)" in text
 
 
+def test_budgets_of_one_method_have_rings_and_entries_of_their_own(tmp_path):
+    table, choices = latency(1)
+    ours = [one | {"method": "joint"} for one in choices if one["method"] == "hakd"]
+    both = [one | {"budget": label} for one in ours for label in ("round16", "2ms")]
+    staircases.staircase_figure({"local": table}, choices + both, tmp_path / "s.pdf")
+    (text,) = texts(tmp_path / "s.pdf")
+    assert "chosen: joint@round16" in text and "chosen: joint@2ms" in text and "chosen: hakd chosen" in text
+    assert staircases.with_series(both[:1])[0]["series"] == "joint"
+    axes = style.page().add_subplot()
+    staircases._panel(axes, table, staircases.with_series(both), 1000.0)
+    assert len({line.get_markersize() for line in axes.lines if line.get_marker() == "^"}) == 2
+
+
 def panel(group: str, **changes):
     """The axes of one group, with all choices changed alike."""
     table, choices = latency(6)

@@ -37,7 +37,7 @@ class Bench:
         return self.factor * (width / 128) ** self.bend
 
     def __call__(self, answers):
-        widths = [one.widths["g"] for one in answers]
+        widths = [one["g"] for one in answers]
         self.sessions.append(widths)
         return [None if w in self.broken else (self.ms(w), 1.001 * self.ms(w)) for w in widths]
 

@@ -21,7 +21,8 @@ PREDICTION_ROW = {"candidate": "a", "image": 0, "label": 3, "prediction": 4}
 CERTIFICATE_ROW = {
     "network": "m",
     "level": 0.5,
-    "method": "hakd",
+    "method": "joint",
+    "budget": "round16",
     "scope": "width",
     "group": "pw1",
     "width_from": 81,
@@ -51,7 +52,7 @@ NULL = {
     "summary": {"target_device", "predicted_ms", "memory_bytes", "search_s"},
     "latency": {"level", "width", "median_ms", "tolerance"},
     "hazards": {"worst_width", "slowdown", "any_start"},
-    "certificates": {"group", "width_from", "free_channels", "bound", "tolerance"},
+    "certificates": {"budget", "group", "width_from", "free_channels", "bound", "tolerance"},
 }
 
 

@@ -11,7 +11,11 @@ def choice(group, before, after, undone=False):
 
 
 def snap(methods):
-    return {"level": 0.5, "search_seed": 0, "device": "pi4", "methods": methods}
+    entries = {
+        key: {"method": key.partition("@")[0], "budget": key.partition("@")[2] or None, **entry}
+        for key, entry in methods.items()
+    }
+    return {"level": 0.5, "search_seed": 0, "device": "pi4", "methods": entries}
 
 
 def entry(arch, ratio, reference="twin", share=1.0, **more):
@@ -60,6 +64,14 @@ def test_budgets_that_are_a_share_or_milliseconds():
     assert found.loc["joint", "fresh_ratio"] == pytest.approx(1.0)
     assert found.loc["knapsack", "fresh_ratio"] == pytest.approx(1.5 * 1.01 / 1.6)
     assert found.loc["knapsack", "against"] == "1.6 ms"
+
+
+def test_a_method_with_several_budgets_has_a_row_for_each():
+    ratios = {"joint@twin": 0.99, "joint@1.4ms": 0.98}
+    frame = table({key: entry("two", ratio, budget=key) for key, ratio in ratios.items()})
+    assert list(frame.index) == ["joint", "joint"] and list(frame["budget"]) == ["twin", "1.4ms"]
+    assert list(frame["selected_ratio"]) == [0.99, 0.98] and list(frame["against"]) == list(ratios)
+    assert table({"hakd": entry("one", 0.5)})["budget"].isna().all()
 
 
 def test_the_reference_itself_has_no_shrinkage_and_what_was_not_timed_no_figure():

@@ -13,11 +13,11 @@ def main(snap_paths, path_to_table):
     rows = []
     for path in snap_paths:
         snap = read_json(path, "snap")
-        for method, entry in snap["methods"].items():
-            if "certificates" not in entry:
-                raise HakdError(f"no certificates of {method}", where=path, remedy=make_again(path))
+        for key, entry in snap["methods"].items():
+            if not {"certificates", "method", "budget"} <= entry.keys():
+                raise HakdError(f"no certificates of {key}", where=path, remedy=make_again(path))
             about = {"network": entry["network"]["name"], "level": snap["level"]}
-            about |= {"method": entry.get("method", method), "budget": entry.get("budget")}
+            about |= {name: entry[name] for name in ("method", "budget")}
             about["search_seed"] = snap["search_seed"]
             rows += [{**about, **record} for record in entry["certificates"]]
     write_table(path_to_table, "certificates", pd.DataFrame(rows))

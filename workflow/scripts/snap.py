@@ -32,26 +32,21 @@ def main(
     table, metadata = read_table(path_to_latency, "latency")
     curves, trajectory = curves_from_table(table, level), read_trajectory(path_to_trajectory)
     measured_on = seen(metadata, path_to_latency)
-    methods = snap_network(
+    snapped = snap_network(
         name,
         device,
         store,
         ChoiceProblem(level, chosen["fisher"], curves, trajectory),
-        TableMethods(by_tables, budgets[0] if budgets else None, chosen),
+        TableMethods(by_tables, budgets, chosen),
         metadata["seconds"],
         {path_to_latency: measured_on},
     )
-    for entry in methods.values():
+    for entry in snapped.methods.values():
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
     inverted = [inversion for curve in curves.values() for inversion in inversions(curve)]
-    content = {
-        "level": level,
-        "search_seed": search_seed,
-        "device": name,
-        "chosen_on": measured_on,
-        "methods": methods,
-    }
+    content = {"level": level, "search_seed": search_seed, "device": name, "chosen_on": measured_on}
+    content["methods"] = snapped.methods
     content["inversions"] = [inversion.to_dict() for inversion in inverted]
     write_json(path_to_snap, "snap", content)
 
