@@ -5,18 +5,22 @@ at full width; a pruned network is taken to be as much faster as it has fewer mu
 a forward pass of the teacher (a third of a step) more.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from hakd.choosing.device_free import scaled
+from hakd.choosing.race import steps_at
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.study.candidates import criteria, expected_students
 from hakd.study.configuration import limits
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
+from hakd.study.races import RACE
 from hakd.study.searches import searches
 
 PROBE_S = 2.0
@@ -72,6 +76,8 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
             found[place] = study["students"]["epochs"] * epoch * (one.level + taught)
     if found:
         made.append(Job("students", len(found), sum(found.values()) / len(found)))
+    if RACE in run["methods"]:
+        made.append(_race(study, len(searched)))
     if "deep_compression" in run["methods"]:
         settings = study["deep_compression"]["compression"]
         epochs = settings["rounds"] * settings["epochs"] + settings["sharing_epochs"]
@@ -79,6 +85,21 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
             Job("deep compression", seeds * len(study["deep_compression"]["densities"]), epochs * epoch)
         )
     return made
+
+
+def _race(study: Mapping[str, Any], searches: int) -> Job:
+    """The short trainings of `race` on all devices, as many as there are when none is shared."""
+    settings, levels = study["race"], study["run"]["levels"]
+    left, laps, images = settings["contestants"], 0, 0.0
+    for rung in range(1, settings["rungs"] + 1):
+        if left == 1:
+            break
+        laps += left
+        images += left * steps_at(rung, settings["steps"]) * study["students"]["recipe"]["batch_size"]
+        left = math.ceil(left / 2)
+    times = len(study["run"]["devices"]) * searches
+    taught = 1 / 3 if settings["loss"] != "ce" else 0.0
+    return Job("race", laps * len(levels) * times, images / laps * (fmean(levels) + taught))
 
 
 def _pruning_images(study: Mapping[str, Any], network: str) -> float:

@@ -113,6 +113,11 @@ def test_jobs_of_training():
     # fisher: tuned with ce and with logits, scratch; hakd and uniform: distilled; two seeds each.
     assert jobs["students"].jobs == 10 and jobs["deep compression"].jobs == 4
     assert jobs["students"].images == pytest.approx(8 * 1000 * (2 * 0.6 + 3 * (0.6 + 1 / 3)) / 5)
+    study["run"]["methods"] = ["race"]
+    race = {job.what: job for job in training_jobs(study, "small", 1000)}["race"]
+    assert race.jobs == (8 + 4 + 2) * 2  # contestants of each rung, at two levels
+    per_level = (8 * 100 + 4 * 200 + 2 * 400) * 64  # images
+    assert race.jobs * race.images == pytest.approx(per_level * (0.6 + 0.8 + 2 / 3))
 
 
 def test_said_at_the_terminal_and_for_machines(capsys):
