@@ -95,6 +95,7 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
         resume_path=resume_path,
         context=context,
         lr_key=job.lr_key,
+        steps=job.steps,
     )
     rows = fit(module, data, run)
     weights = weights_of(module)
@@ -120,7 +121,8 @@ def _facts(
         "loss": job.loss_name,
         "seed": job.seed,
         "data": data,
-        "epochs": job.epochs,
+        "epochs": job.epochs if job.steps is None else None,
+        "steps": job.steps,
         "train_images": images,
         "train_s": sum(row["seconds"] for row in rows),
         "train_macs": images * (3 * graph.macs() + job.teacher_macs),
