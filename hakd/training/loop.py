@@ -18,6 +18,7 @@ from tqdm import tqdm
 from hakd.data.split import Batch
 from hakd.networks.module import weights_of
 from hakd.records.errors import HakdError
+from hakd.training.optimiser import SGD
 from hakd.training.recipe import Recipe
 from hakd.training.states import KeptState
 
@@ -89,7 +90,7 @@ def fit(module: nn.Module, data: Any, run: TrainingRun) -> list[dict[str, Any]]:
         HakdError: the loss is not finite (names the epoch, the learning rate and its key).
     """
     recipe = run.recipe
-    optimiser = torch.optim.SGD(
+    optimiser = SGD(
         module.parameters(),
         lr=recipe.lr,
         momentum=recipe.momentum,
