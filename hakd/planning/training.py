@@ -117,6 +117,7 @@ def probe(study: Mapping[str, Any], network: str, seconds: float = PROBE_S) -> f
     from hakd.networks.module import network_with
     from hakd.networks.onnx_model import stand_in_weights
     from hakd.training.device import training_device
+    from hakd.training.optimiser import SGD
 
     spec = spec_of(study, network)
     device, batch = training_device(study["training"]["device"]), study["students"]["recipe"]["batch_size"]
@@ -125,7 +126,7 @@ def probe(study: Mapping[str, Any], network: str, seconds: float = PROBE_S) -> f
     try:
         graph = build_graph(full_architecture(spec))
         module = network_with(graph, stand_in_weights(graph)).to(device).train()
-        optimiser = torch.optim.SGD(module.parameters(), lr=1e-6, momentum=0.9)
+        optimiser = SGD(module.parameters(), lr=1e-6, momentum=0.9)
         images = torch.randn(batch, spec.input_channels, *spec.image, device=device)
         labels = torch.zeros(batch, dtype=torch.int64, device=device)
         start, done = None, 0

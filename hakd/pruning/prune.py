@@ -26,6 +26,7 @@ from hakd.pruning.state import State, full_state, read_state, write_state
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.training.loop import evaluate
+from hakd.training.optimiser import SGD
 from hakd.training.states import KeptState
 
 log = logging.getLogger(__name__)
@@ -224,7 +225,7 @@ def _train(state: State, batches: Iterator, job: PruneJob) -> dict[str, np.ndarr
     """`settings.steps` SGD steps in train mode, scores accumulating over them; momentum is carried over."""
     module, settings = state.module, job.settings
     module.train()
-    optimiser = torch.optim.SGD(
+    optimiser = SGD(
         module.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
     parameters = dict(module.named_parameters())

@@ -3,7 +3,7 @@
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -45,23 +45,27 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
 def _digest(source: str) -> tuple[str, tuple[str, ...]]:
     """Hash of a module's syntax tree without its docstrings, and the package modules that it imports anywhere."""
     tree = ast.parse(source)
-    ours = _imports(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [part for part in node.body if not _is_text(part)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
-
-
-def _imports(tree: ast.Module) -> tuple[str, ...]:
-    """Package modules that a module imports, anywhere in it."""
     imports = set()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             imports |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imports.add(node.module)
             imports |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return tuple(sorted(found for found in imports if found.split(".")[0] == "hakd" and _exists(found)))
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [part for part in node.body if not _is_text(part)]
+    ours = tuple(sorted(found for found in imports if found.split(".")[0] == "hakd" and _exists(found)))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """A module and all statements in it, at any depth; walking their expressions too takes five times as long."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            pending.extend(getattr(node, block, ()))
 
 
 def _is_text(node: ast.stmt) -> bool:

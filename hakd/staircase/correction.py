@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from hakd.records.errors import HakdError
 from hakd.staircase.predict import SMALL_MS, Times, fit_overhead
@@ -102,4 +102,7 @@ def qualities(predicted_ms: Times, measured_ms: Times) -> dict[str, Quality | No
 
 def _rank(networks: int) -> int:
     """The largest k for which the k-th smallest and the k-th largest enclose the median in 95 % of cases; 0: none."""
-    return int(binom.ppf((1 - CONFIDENCE) / 2, networks, 0.5))  # P(fewer than k below the median) < 2.5 %
+    below = bdtr(
+        np.arange(networks + 1), networks, 0.5
+    )  # P(at most k below the median); before k it is < 2.5 %
+    return int(np.searchsorted(below, (1 - CONFIDENCE) / 2))

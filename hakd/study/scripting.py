@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -40,6 +41,7 @@ def reporting(log: object, threads: int = 1) -> Iterator[None]:
     join_study()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(max(1, threads))
+    gc.freeze()  # imports last as long as the job: nothing in them is looked for again, at its end least of all
     began = time.monotonic()
     try:
         yield

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from hakd.training.optimiser import SGD
+
 Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 Hook = Callable[[nn.Module], None]
 
@@ -26,7 +28,7 @@ def do_nothing(module: nn.Module) -> None:
     """The hook of a step that needs none."""
 
 
-class TensorRateSGD(torch.optim.SGD):
+class TensorRateSGD(SGD):
     """SGD as torch's, whose learning rate is a tensor that the host never reads, which would wait for the device."""
 
     @torch.no_grad()
@@ -85,7 +87,7 @@ class Step:
         first = next(module.parameters())
         device = first.device
         self._rate = first.new_zeros(()) if fixed else None
-        self.optimiser = (TensorRateSGD if fixed else torch.optim.SGD)(
+        self.optimiser = (TensorRateSGD if fixed else SGD)(
             module.parameters(), 0.0, momentum, weight_decay=weight_decay, nesterov=nesterov
         )
         self._stream = torch.cuda.Stream(device) if fixed and device.type == "cuda" else None

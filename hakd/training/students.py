@@ -1,5 +1,6 @@
 """From an architecture to a checkpoint: teachers and students differ only in start weights and loss."""
 
+import csv
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from hakd.networks.families import build_graph
@@ -101,8 +101,10 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
     weights = weights_of(module)
     write_checkpoint(path, architecture, weights, _facts(graph, weights, data.train.name, rows, job))
     if job.metrics_path is not None:
-        with atomic(job.metrics_path) as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False)
+        with atomic(job.metrics_path) as temporary, open(temporary, "w", newline="") as stream:
+            table = csv.DictWriter(stream, rows[0], lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
     resume_path.unlink(missing_ok=True)  # only now: the result is safe
     return rows
 

@@ -151,6 +151,45 @@ def test_code_digest_sees_code_and_what_it_imports(tmp_path, monkeypatch):
     module._read.cache_clear()
 
 
+BLOCKS = """
+if 1:
+    import hakd.a
+else:
+    import hakd.b
+try:
+    import hakd.c
+except OSError:
+    import hakd.d
+else:
+    import hakd.e
+finally:
+    import hakd.f
+for _ in ():
+    with open(""):
+        import hakd.g
+while 0:
+    match 1:
+        case 2:
+            import hakd.h
+class A:
+    async def f(self):
+        "Words."
+        from hakd import i
+"""
+
+
+def test_code_digest_finds_imports_in_every_kind_of_block(tmp_path, monkeypatch):
+    import hakd.records.code as module
+
+    (tmp_path / "hakd").mkdir()
+    for name in "abcdefghi":
+        (tmp_path / "hakd" / f"{name}.py").touch()
+    monkeypatch.setattr(module, "CHECKOUT", tmp_path)
+    digest, found = module._digest(BLOCKS)
+    assert found == tuple(f"hakd.{name}" for name in "abcdefghi")
+    assert module._digest(BLOCKS.replace("Words", "Other words"))[0] == digest
+
+
 def test_architecture_files_are_written_once_and_checked(tmp_path):
     spec = SPECS["mobilenet"]()
     architecture = Architecture(spec, narrowed(spec))
