@@ -122,7 +122,7 @@ def train(folder: Path, limit_s: float) -> None:
         teacher = found / "teacher.safetensors"
         if not teacher.exists():
             rows = train_candidate(
-                full_architecture(spec), data, TrainingJob(teacher, Recipe(), seed, EPOCHS)
+                full_architecture(spec), data, TrainingJob(teacher, EPOCHS, Recipe(), seed)
             )
             print(f"{found.name}: validation accuracy {rows[-1]['val_accuracy']:.3f}", flush=True)
         weights = read_checkpoint(teacher).weights

@@ -28,7 +28,7 @@ class TrainingJob:
 
     Args:
         path: of the checkpoint. The state after each epoch is kept beside it, so that a killed job goes on.
-        recipe, seed, loss, epochs, steps, lr_key: see `TrainingRun`.
+        epochs, recipe, seed, loss, lr_key, steps: see `TrainingRun`.
         recipe_name, loss_name: what the checkpoint calls them.
         context: what else decides the result and JSON can hold (settings of the loss, hash of the teacher).
         start: weights to start from, by name; None starts from scratch.
@@ -38,10 +38,9 @@ class TrainingJob:
     """
 
     path: str | os.PathLike
+    epochs: int
     recipe: Recipe
     seed: int
-    epochs: int = 1
-    steps: int | None = None
     loss: Loss = cross_entropy
     recipe_name: str = "scratch"
     loss_name: str = "ce"
@@ -51,6 +50,7 @@ class TrainingJob:
     facts: Mapping[str, Any] = field(default_factory=dict)
     metrics_path: str | os.PathLike | None = None
     lr_key: str = "lr"
+    steps: int | None = None
 
 
 def taught(

@@ -256,7 +256,7 @@ def candidate(tmp_path, **changes):
     spec = SPECS["densenet"]()
     architecture = Architecture(spec, narrowed(spec))
     path = tmp_path / "student.safetensors"
-    rows = train_candidate(architecture, TensorData(), TrainingJob(path, RECIPE, seed=0, epochs=2, **changes))
+    rows = train_candidate(architecture, TensorData(), TrainingJob(path, 2, RECIPE, seed=0, **changes))
     return architecture, path, rows
 
 

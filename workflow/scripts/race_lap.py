@@ -34,6 +34,7 @@ if __name__ == "__main__":
             PreparedData(snakemake.input.train, snakemake.input.validation, snakemake.params.device),
             TrainingJob(
                 path=snakemake.output[0],
+                epochs=0,
                 steps=snakemake.params.steps * 2 ** (int(snakemake.wildcards.rung) - 1),
                 recipe=Recipe.from_config({**snakemake.params.recipe, "lr": snakemake.params.lr}),
                 seed=snakemake.params.seed,
