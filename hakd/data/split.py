@@ -82,10 +82,8 @@ class Split:
             _Moves.drawn(self.augmentation, count, self.image, seed, epoch, self.device) if augment else None
         )
         for index in _parts(order.to(self.device), batch_size):
-            images = pixels[index].float()
-            if moves is not None:
-                images = moves.apply(images, index)
-            yield self._normalise(images), self.labels[index]
+            images = pixels[index] if moves is None else moves.apply(pixels[index], index)
+            yield self._normalise(images.float()), self.labels[index]
 
     def _epoch_pixels(self, seed: int, epoch: int, augment: bool) -> torch.Tensor:
         """What an epoch's batches are gathered from, (N, C, H, W) in units of 0 to 255."""
@@ -223,14 +221,15 @@ class _Moves:
         return cls(shifts[0], shifts[1], flipped, policy.reflected)
 
     def apply(self, images: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Move the images (n, C, H, W) whose numbers are `index`, all at once: two gathers by source row and column."""
+        """Move the images (n, C, H, W) whose numbers are `index`, all at once: one gather by source pixel."""
         _, channels, height, width = images.shape
         down, across = (torch.arange(side, device=images.device) for side in (height, width))
         rows = down - self.down[index][:, None]
         turned = torch.where(self.flipped[index][:, None], width - 1 - across, across)
         columns = turned - self.right[index][:, None]
-        taken = images.gather(2, _inside(rows, height)[:, None, :, None].expand(-1, channels, -1, width))
-        taken = taken.gather(3, _inside(columns, width)[:, None, None, :].expand(-1, channels, height, -1))
+        source = _inside(rows, height)[:, :, None] * width + _inside(columns, width)[:, None, :]
+        spread = source.flatten(1)[:, None, :].expand(-1, channels, -1)
+        taken = images.flatten(2).gather(2, spread).reshape(images.shape)
         if self.reflected:
             return taken
         seen_down, seen_across = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)

@@ -1,15 +1,19 @@
 """The torch form of an op-level description: parameters with torch's names, one op after the other."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
+from hakd.networks.slicing import Keep, slice_weights
 from hakd.ops.kinds import KINDS
+from hakd.ops.op import Placed
 from hakd.records.graph import Graph
 
 Tap = Callable[[str, torch.Tensor], torch.Tensor]
+# What an op computes, its inputs and its output, and the inputs that nothing needs afterwards.
+_Call = tuple[Callable[..., torch.Tensor], Sequence[str], str, Sequence[str]]
 
 
 class Network(nn.Module):
@@ -18,9 +22,12 @@ class Network(nn.Module):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
-        self._calls: dict[str, Callable[..., torch.Tensor]] = {}  # by op name, without the walk over the dots
+        last_use = {name: op.name for op in graph.ops for name in op.inputs}
+        self._calls: list[_Call] = []  # without the walk over the dots
         for op in graph.ops:
-            call = self._calls[op.name] = KINDS[op.kind].torch(graph.placed(op))
+            call = KINDS[op.kind].torch(graph.placed(op))
+            ended = [name for name in dict.fromkeys(op.inputs) if last_use[name] == op.name]
+            self._calls.append((call, op.inputs, op.output, ended))
             if isinstance(call, nn.Module):
                 _attach(self, op.name.split("."), call)
         self.to(memory_format=torch.channels_last)  # a training step takes 0.7-0.8 of the time (benchmarks/)
@@ -30,14 +37,39 @@ class Network(nn.Module):
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         values = {self.graph.inputs[0]: x}
-        last_use = {name: op.name for op in self.graph.ops for name in op.inputs}
-        for op in self.graph.ops:
-            out = self._calls[op.name](*[values[name] for name in op.inputs])
-            values[op.output] = out if tap is None else tap(op.output, out)
-            for name in op.inputs:
-                if last_use[name] == op.name:
-                    values.pop(name, None)
+        for call, inputs, output, ended in self._calls:
+            out = call(*[values[name] for name in inputs])
+            values[output] = out if tap is None else tap(output, out)
+            for name in ended:
+                del values[name]
         return values[self.graph.output]
+
+    @torch.no_grad()
+    def narrow(self, keep: Keep) -> None:
+        """Lose all channels but `keep` (positions by group; other groups stay whole); parameters are the same objects.
+
+        Gradients are given up. In a new network most time goes into initial weights that nobody wants.
+        """
+        self.zero_grad(set_to_none=True)
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        held = {name: tensors[name] for name in self.graph.parameter_shapes()}
+        sliced = slice_weights(self.graph, held, keep)
+        self.graph = self.graph.at({group: len(channels) for group, channels in keep.items()})
+        for name, value in sliced.items():
+            tensors[name].data = value
+        self.to(memory_format=torch.channels_last)
+        for op in self.graph.ops:
+            if self.graph.parameter_axes(op):
+                _resize(self.get_submodule(op.name), self.graph.placed(op))
+
+
+def _resize(layer: nn.Module, at: Placed) -> None:
+    """Tell a layer the channels that it has now. Torch computes with `groups` alone; the others are shown."""
+    ins, out = at.ins[0].shape[0], at.out.shape[0]
+    sizes = {"in_channels": ins, "out_channels": out, "groups": at.groups, "num_features": out}
+    for name, value in (sizes | {"in_features": ins, "out_features": out, "num_parameters": out}).items():
+        if hasattr(layer, name):
+            setattr(layer, name, value)
 
 
 def _attach(parent: nn.Module, path: list[str], layer: nn.Module) -> None:

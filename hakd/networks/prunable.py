@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from hakd.networks.families import build_graph, full_architecture, width_groups
+from hakd.networks.families import full_architecture, full_graph, full_widths, width_groups
 from hakd.ops.kinds import KINDS
 from hakd.ops.op import Op, Rule
 from hakd.records.arch import NetworkSpec
@@ -39,8 +40,37 @@ def prunable(spec: NetworkSpec, groups: str = "all", count: str = "macs") -> Pru
 
 def count_of(spec: NetworkSpec, count: str = "macs") -> Count:
     """Counts the multiply-accumulates or the trainable parameters of a network at given widths; others are full."""
-    full = full_architecture(spec)
-    return lambda widths: COUNTS[count](build_graph(full.at(widths)))
+    counts = counts_of(spec)
+    return lambda widths: counts(widths)[count]
+
+
+@lru_cache(maxsize=8)
+def counts_of(spec: NetworkSpec) -> Callable[[Mapping[str, int]], dict[str, int]]:
+    """Counts both, by the names in `COUNTS`, as the graph at these widths would, in a small part of the time.
+
+    What an op counts is kept by the widths that it sees: from one removal to the next most stay as they are.
+    """
+    graph, full = full_graph(spec), full_widths(spec)
+    ops = []
+    for op in graph.ops:
+        alone = graph.subgraph([op.name])
+        seen = [
+            one.group for tensor in alone.tensors.values() for one in tensor.channels if one.group is not None
+        ]
+        ops.append((alone, list(dict.fromkeys(seen)), dict[tuple[int, ...], list[int]]()))
+
+    def counts(widths: Mapping[str, int]) -> dict[str, int]:
+        totals = dict.fromkeys(COUNTS, 0)
+        for alone, groups, known in ops:
+            key = tuple([widths.get(group, full[group]) for group in groups])
+            if key not in known:
+                part = alone.at(dict(zip(groups, key, strict=True)))
+                known[key] = [count(part) for count in COUNTS.values()]
+            for name, value in zip(totals, known[key], strict=True):
+                totals[name] += value
+        return totals
+
+    return counts
 
 
 def prunable_groups(spec: NetworkSpec, which: str = "all") -> list[str]:

@@ -14,13 +14,17 @@ import torch
 
 from hakd.networks.module import Network
 from hakd.networks.prunable import makers
+from hakd.networks.slicing import Keep, slice_weights
 from hakd.ops.op import Op
-from hakd.pruning.fisher import FisherScores
+from hakd.pruning.fisher import FisherScores, on_host
 from hakd.records.graph import Graph
 
 
 class Scores(Protocol):
-    """Scores of one cycle: `network(x, tap)` and a backward pass, then `add(batch size)`, at the end `scores()`."""
+    """Scores of a cycle: `begin`, for each batch `network(x, tap)`, a backward pass and `add`, at the end `scores`."""
+
+    def begin(self, removal: int) -> None:
+        """Start a cycle, after as many removals."""
 
     def tap(self, name: str, value: torch.Tensor) -> torch.Tensor:
         """See an activation and hand it back."""
@@ -28,17 +32,31 @@ class Scores(Protocol):
     def add(self, batch_size: int) -> None:
         """Take in the batch whose backward pass has just run."""
 
-    def scores(self) -> dict[str, torch.Tensor]:
-        """One number per group and channel."""
+    def drop(self) -> None:
+        """Forget a backward pass that no `add` followed."""
+
+    def scores(self, left: Keep | None = None) -> dict[str, torch.Tensor]:
+        """One number per group and channel, on the CPU.
+
+        Args:
+            left: positions of the channels that are left, by group, where the module holds others that are masked: the
+                scores are those of the network that lacks them.
+        """
 
 
 class _Blind:
     """Scores that need no batch."""
 
+    def begin(self, removal: int) -> None:
+        pass
+
     def tap(self, name: str, value: torch.Tensor) -> torch.Tensor:
         return value
 
     def add(self, batch_size: int) -> None:
+        pass
+
+    def drop(self) -> None:
         pass
 
 
@@ -48,14 +66,19 @@ class WeightNorms(_Blind):
     def __init__(self, module: Network) -> None:
         self._module = module
 
-    def scores(self) -> dict[str, torch.Tensor]:
+    def scores(self, left: Keep | None = None) -> dict[str, torch.Tensor]:
         """Summed over the layers that make the group."""
-        weights = dict(self._module.named_parameters())
+        graph = self._module.graph
+        made_by = makers(graph)
+        names = {f"{op.name}.weight" for made in made_by.values() for op in made}
+        weights = {name: one.detach() for name, one in self._module.named_parameters() if name in names}
+        if left is not None:
+            weights = slice_weights(graph, weights, left)
         found: dict[str, torch.Tensor] = {}
-        for group, made in makers(self._module.graph).items():
-            filters = [_filters(op, weights[f"{op.name}.weight"].detach()) for op in made]
+        for group, made in made_by.items():
+            filters = [_filters(op, weights[f"{op.name}.weight"]) for op in made]
             found[group] = torch.stack([one.abs().flatten(1).mean(dim=1) for one in filters]).sum(dim=0)
-        return found
+        return on_host(found)
 
 
 def _filters(op: Op, weight: torch.Tensor) -> torch.Tensor:
@@ -67,12 +90,17 @@ class RandomOrder(_Blind):
     """Uniform random numbers: a function of the graph's groups, the seed and the number of removals so far."""
 
     def __init__(self, graph: Graph, seed: int, removal: int) -> None:
-        self._groups, self._draw = graph.groups(), (seed, removal)
+        self._widths, self._seed, self._removal = graph.groups(), seed, removal
 
-    def scores(self) -> dict[str, torch.Tensor]:
-        """The same at every call."""
-        rng = np.random.default_rng(self._draw)
-        return {group: torch.from_numpy(rng.random(width)) for group, width in self._groups.items()}
+    def begin(self, removal: int) -> None:
+        """Draw others from now on."""
+        self._removal = removal
+
+    def scores(self, left: Keep | None = None) -> dict[str, torch.Tensor]:
+        """The same at every call of a cycle."""
+        rng = np.random.default_rng((self._seed, self._removal))
+        widths = self._widths if left is None else {group: len(left[group]) for group in self._widths}
+        return {group: torch.from_numpy(rng.random(width)) for group, width in widths.items()}
 
 
 CRITERIA: Mapping[str, Callable[[Network, int, int], Scores]] = {

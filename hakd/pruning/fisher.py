@@ -7,6 +7,7 @@ Delta_k = 1/(2N) sum_n g_nk^2. A mask before a batch norm would not be removal: 
 
 import torch
 
+from hakd.networks.slicing import Keep
 from hakd.ops.kinds import KINDS
 from hakd.ops.op import Rule
 from hakd.ops.tensors import Segment
@@ -47,14 +48,22 @@ def _feeding(graph: Graph) -> set[str]:
 class FisherScores:
     """Accumulates scores over batches: `network(x, scores.tap)`, backward, `scores.add(batch_size)`.
 
-    dL/dm_nk = sum over pixels of a_nk * dL/da_nk, so hooks on the activations give it without any mask.
+    dL/dm_nk = sum over pixels of a_nk * dL/da_nk, so hooks on the activations give it without any mask. Sums stay where
+    the activations are, in the same memory from the second batch on, so that CUDA can record what adds to them.
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._sites = mask_sites(graph)
+        self._sites, self._groups = mask_sites(graph), graph.groups()
         self._gradients: dict[str, torch.Tensor] = {}
-        self._sums = {group: torch.zeros(width) for group, width in graph.groups().items()}
-        self.examples = 0
+        self._sums: dict[str, torch.Tensor] = {}
+        self._examples: torch.Tensor | None = None
+
+    def begin(self, removal: int) -> None:
+        """Forget all batches."""
+        for total in self._sums.values():
+            total.zero_()
+        if self._examples is not None:
+            self._examples.zero_()
 
     def tap(self, name: str, value: torch.Tensor) -> torch.Tensor:
         """Hook the activations of mask sites; hand back the value unchanged."""
@@ -64,11 +73,17 @@ class FisherScores:
         return value
 
     def _site(self, name: str, activation: torch.Tensor, gradient: torch.Tensor) -> None:
+        product = activation * gradient
+        summed = product.sum(dim=tuple(range(2, product.dim()))) if product.dim() > 2 else product
         for group, segment, start in self._sites[name]:
-            end = start + segment.size * segment.times
-            product = (activation[:, start:end] * gradient[:, start:end]).flatten(1)
-            part = product.reshape(len(product), segment.size, -1).sum(dim=2)
+            part = summed[:, start : start + segment.size * segment.times]
+            if segment.times > 1:
+                part = part.reshape(len(part), segment.size, segment.times).sum(dim=2)
             self._gradients[group] = self._gradients[group] + part if group in self._gradients else part
+
+    def drop(self) -> None:
+        """Forget a backward pass that no `add` followed."""
+        self._gradients.clear()
 
     def add(self, batch_size: int, reduction: str = "mean") -> None:
         """Take in the batch whose backward pass has just run.
@@ -77,12 +92,29 @@ class FisherScores:
         """
         factor = batch_size if reduction == "mean" else 1
         for group, gradient in self._gradients.items():
-            self._sums[group] = self._sums[group].to(gradient.device) + (gradient * factor).square().sum(
-                dim=0
-            )
+            squares = (gradient * factor).square().sum(dim=0)
+            if group in self._sums:
+                self._sums[group].add_(squares)
+            else:
+                self._sums[group] = squares
+            if self._examples is None:
+                self._examples = squares.new_zeros(())
+        if self._examples is not None:
+            self._examples.add_(batch_size)
         self._gradients.clear()
-        self.examples += batch_size
 
-    def scores(self) -> dict[str, torch.Tensor]:
-        """Delta_k per group and channel."""
-        return {group: total / (2 * max(self.examples, 1)) for group, total in self._sums.items()}
+    def scores(self, left: Keep | None = None) -> dict[str, torch.Tensor]:
+        """Delta_k per group and channel, on the CPU; of the channels `left`, where positions are given."""
+        if self._examples is None:
+            found = {group: torch.zeros(width) for group, width in self._groups.items()}
+        else:
+            nothing = self._examples.new_zeros
+            sums = {group: self._sums.get(group, nothing(width)) for group, width in self._groups.items()}
+            found = on_host({group: total / (2 * self._examples) for group, total in sums.items()})
+        return found if left is None else {group: found[group][channels] for group, channels in left.items()}
+
+
+def on_host(vectors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Vectors of one type on the CPU, by one copy, which waits for the device once."""
+    together = torch.cat(list(vectors.values())).cpu()
+    return dict(zip(vectors, together.split([len(vector) for vector in vectors.values()]), strict=True))

@@ -1,79 +1,33 @@
 """Pruning with physical removal (Theis et al. 2018; Crowley et al. 2018, arXiv 1810.04622), one level at a time.
 
 Train a few steps while the scores accumulate, remove the least channels, slice weights, batch-norm statistics and
-momentum into a smaller network, and go on until the level. Nothing is masked: later steps get cheaper. A level goes on
-from the kept state of a higher one. Its result is the same, bit for bit, from whichever of them or from the teacher.
+momentum into a smaller network, and go on until the level. A level goes on from the kept state of a higher one. On the
+CPU its result is the same, bit for bit, from whichever of them or from the teacher.
 """
 
 import logging
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from tqdm import tqdm
 
 from hakd.networks.families import build_graph
 from hakd.networks.module import network_with, weights_of
-from hakd.networks.prunable import WORDS, Count, Prunable, count_of, prunable
-from hakd.networks.slicing import slice_weights
-from hakd.pruning.criteria import CRITERIA
+from hakd.networks.prunable import WORDS, Count, Prunable, count_of, counts_of, prunable
+from hakd.pruning.settings import PruneJob as PruneJob  # what a caller needs comes from here
+from hakd.pruning.settings import PruneSettings as PruneSettings
 from hakd.pruning.state import State, full_state, read_state, write_state
+from hakd.pruning.trainee import Trainee
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.training.loop import evaluate
-from hakd.training.optimiser import SGD
 from hakd.training.states import KeptState
+from hakd.training.statistics import renew_statistics
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PruneSettings:
-    """`steps` SGD steps before each removal of `channels` channels, of the `groups` that may be pruned.
-
-    beta weighs MACs saved against Fisher scores (Theis; Crowley: 0); the other criteria do without.
-    """
-
-    steps: int = 10
-    channels: int = 1
-    lr: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    batch_size: int = 64
-    beta: float = 0.0
-    evaluate_every: int = 10
-    groups: str = "all"
-    count: str = "macs"
-
-
-@dataclass(frozen=True)
-class PruneJob:
-    """One level of one pruning.
-
-    Args:
-        level: fraction of the full network's count that may be left.
-        settings: of the loop.
-        seed: of the stream of images and of random scores.
-        criterion: a key of `hakd.pruning.criteria.CRITERIA`.
-        label: of the progress bar.
-        above_path: the kept state of a higher level, to start from; None: the full network.
-        state_path: where this level's state is kept for lower ones.
-        resume_path: where the state is kept on the way, in case the job is killed.
-    """
-
-    level: float
-    settings: PruneSettings
-    seed: int = 0
-    criterion: str = "fisher"
-    label: str = "prune"
-    above_path: str | os.PathLike | None = None
-    state_path: str | os.PathLike | None = None
-    resume_path: str | os.PathLike | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +95,7 @@ def prune(architecture: Architecture, weights: Mapping[str, np.ndarray], data: A
     allowed = prunable(architecture.spec, settings.groups, settings.count)
     full = allowed.count({})
     state = read_state(on_the_way) or _started(above) or full_state(architecture, weights)
-    state.module.to(data.train.labels.device)
+    trainee = Trainee(state, job, data.train.labels.device)
     batches = _stream(data.train, settings.batch_size, job.seed, state.step)
     with tqdm(
         desc=job.label, total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", mininterval=1
@@ -151,12 +105,14 @@ def prune(architecture: Architecture, weights: Mapping[str, np.ndarray], data: A
             bar.set_postfix_str(
                 f"{WORDS[settings.count]} {count / full:.3f} of full, {len(state.rows)} channels removed"
             )
-            _remove_some(state, batches, allowed, job)
+            _remove_some(state, trainee, batches, allowed, job)
             if state.removals % settings.evaluate_every == 0:
-                state.rows[-1]["val_accuracy"] = evaluate(state.module, data.validation)
+                state.rows[-1]["val_accuracy"] = evaluate(trainee, data.validation)
+                trainee.keep(state)
                 write_state(on_the_way, state)
+    trainee.keep(state)
     write_state(own, state)
-    return _pruned(state, job, data.validation)
+    return _pruned(state, job, data)
 
 
 def _started(above: KeptState) -> State | None:
@@ -167,26 +123,33 @@ def _started(above: KeptState) -> State | None:
     return state
 
 
-def _pruned(state: State, job: PruneJob, validation: Any) -> Pruned:
-    """The result at a state. Its last row is validated here alone, so that states do not depend on other levels."""
-    rows = list(state.rows)
+def _pruned(state: State, job: PruneJob, data: Any) -> Pruned:
+    """The result at a state: with statistics of its own widths, and validated.
+
+    Both are of the result alone: the state that lower levels go on from does not depend on which levels there are.
+    """
+    rows, weights = list(state.rows), state.weights
     if rows:
-        rows[-1] = rows[-1] | {"val_accuracy": evaluate(state.module, validation)}
+        module = network_with(build_graph(state.architecture), weights).to(data.train.labels.device)
+        renew_statistics(module, data.train, job.settings.batch_size, job.seed)
+        rows[-1] = rows[-1] | {"val_accuracy": evaluate(module, data.validation)}
+        weights = weights_of(module)
     facts = {"level": job.level, "criterion": job.criterion, "count": job.settings.count}
     facts |= {"prune_images": state.images, "prune_macs": state.macs_spent, "kept": state.best_first()}
-    return Pruned(state.architecture, weights_of(state.module), rows, facts)
+    return Pruned(state.architecture, weights, rows, facts)
 
 
-def _remove_some(state: State, batches: Iterator, allowed: Prunable, job: PruneJob) -> None:
-    """One cycle: train while scores accumulate, choose, record, slice."""
-    state.scores = _train(state, batches, job)
-    widths = dict(state.architecture.widths)
+def _remove_some(state: State, trainee: Trainee, batches: Iterator, allowed: Prunable, job: PruneJob) -> None:
+    """One cycle: train while scores accumulate, choose, record, remove."""
+    spec, widths = state.architecture.spec, dict(state.architecture.widths)
+    counts = counts_of(spec)
+    trainee.train_cycle(batches, state, counts(widths)["macs"])
     removed = choose_removals(
         {group: state.scores[group] for group in allowed.full},
         widths,
         job.settings.channels,
         job.settings.beta if job.criterion == "fisher" else 0.0,
-        count_of(state.architecture.spec),
+        count_of(spec),
     )
     if not removed:
         raise HakdError(
@@ -197,67 +160,18 @@ def _remove_some(state: State, batches: Iterator, allowed: Prunable, job: PruneJ
         )
     for group, index in removed:
         widths[group] -= 1
-        graph = build_graph(state.architecture.at(widths))
         row = {"removal": state.removals, "step": state.step, "group": group}
         row |= {"channel": int(state.kept[group][index]), "score": float(state.scores[group][index])}
-        state.rows.append(row | {"macs": graph.macs(), "params": graph.params(), "val_accuracy": math.nan})
+        state.rows.append(row | counts(widths) | {"val_accuracy": math.nan})
     state.removals += 1
-    _shrink(state, removed, widths)
-
-
-def _shrink(state: State, removed: Sequence[tuple[str, int]], widths: Mapping[str, int]) -> None:
-    """Copy the surviving slices of weights, statistics and momentum into the smaller network."""
     keep = {}
     for group in {group for group, _ in removed}:
         gone = [index for owner, index in removed if owner == group]
         keep[group] = np.delete(np.arange(state.architecture.widths[group]), gone)
         state.kept[group] = state.kept[group][keep[group]]
         state.scores[group] = state.scores[group][keep[group]]
-    graph = state.module.graph
-    state.momentum = slice_weights(graph, state.momentum, keep)
-    weights = slice_weights(graph, weights_of(state.module), keep)
     state.architecture = state.architecture.at(widths)
-    device = next(state.module.parameters()).device
-    state.module = network_with(build_graph(state.architecture), weights).to(device)
-
-
-def _train(state: State, batches: Iterator, job: PruneJob) -> dict[str, np.ndarray]:
-    """`settings.steps` SGD steps in train mode, scores accumulating over them; momentum is carried over."""
-    module, settings = state.module, job.settings
-    module.train()
-    optimiser = SGD(
-        module.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
-    parameters = dict(module.named_parameters())
-    for name, value in state.momentum.items():
-        optimiser.state[parameters[name]]["momentum_buffer"] = torch.from_numpy(value).to(
-            parameters[name].device
-        )
-    criterion = CRITERIA[job.criterion](module, job.seed, state.removals)
-    macs = module.graph.macs()
-    for _ in range(settings.steps):
-        images, labels = next(batches)
-        optimiser.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(module(images, criterion.tap), labels)
-        loss.backward()
-        criterion.add(len(labels))
-        optimiser.step()
-        state.step += 1
-        state.images += len(labels)
-        state.macs_spent += 3 * len(labels) * macs
-        if not math.isfinite(float(loss.detach())):
-            raise HakdError(
-                f"pruning diverged at step {state.step}, learning rate {settings.lr:.4g}",
-                where="config",
-                key="prune.lr",
-                remedy="Lower it",
-            )
-    state.momentum = {
-        name: optimiser.state[p]["momentum_buffer"].cpu().numpy()
-        for name, p in parameters.items()
-        if optimiser.state[p].get("momentum_buffer") is not None
-    }
-    return {group: values.cpu().numpy() for group, values in criterion.scores().items()}
+    trainee.remove(keep, counts(widths)["macs"])
 
 
 def _stream(split: Any, batch_size: int, seed: int, skip: int) -> Iterator:

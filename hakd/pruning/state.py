@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hakd.networks.families import build_graph
-from hakd.networks.module import Network, network_with, weights_of
 from hakd.records.arch import Architecture, architecture_from
 from hakd.training.states import KeptState
 
@@ -19,7 +17,7 @@ class State:
 
     Args:
         architecture: its widths.
-        module: the network with its weights.
+        weights: weights and batch-norm statistics.
         kept: the original channels that each group still holds, ascending.
         momentum: of the optimiser, by parameter.
         scores: the last ones, of the channels that each group still holds.
@@ -31,7 +29,7 @@ class State:
     """
 
     architecture: Architecture
-    module: Network
+    weights: dict[str, np.ndarray]
     kept: dict[str, np.ndarray]
     momentum: dict[str, np.ndarray] = field(default_factory=dict)
     scores: dict[str, np.ndarray] = field(default_factory=dict)
@@ -52,7 +50,7 @@ class State:
 def full_state(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> State:
     """The network before its first removal."""
     kept = {group: np.arange(width) for group, width in architecture.widths.items()}
-    return State(architecture, network_with(build_graph(architecture), weights), kept)
+    return State(architecture, dict(weights), kept)
 
 
 def write_state(place: KeptState, state: State) -> None:
@@ -60,7 +58,7 @@ def write_state(place: KeptState, state: State) -> None:
     place.write(
         {
             "architecture": state.architecture.to_dict(),
-            "weights": _tensors(weights_of(state.module)),
+            "weights": _tensors(state.weights),
             "kept": _tensors(state.kept),
             "momentum": _tensors(state.momentum),
             "scores": _tensors(state.scores),
@@ -78,7 +76,7 @@ def read_state(place: KeptState) -> State | None:
     architecture = architecture_from(content["architecture"], place.path)
     return State(
         architecture,
-        network_with(build_graph(architecture), _arrays(content["weights"])),
+        _arrays(content["weights"]),
         _arrays(content["kept"]),
         _arrays(content["momentum"]),
         _arrays(content["scores"]),
