@@ -5,7 +5,6 @@ accuracies of trained networks, the same for every seed and every test image: wh
 possible.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import pandas as pd
 
 from hakd.analysis.scores import Scores, read_scores
 from hakd.analysis.series import Series, on_their_devices, read_series, select
-from hakd.analysis.spread import Spread, images_spread, seeds_spread
+from hakd.analysis.spread import Spread, crossed_spread, images_spread, seeds_spread
 
 TOLERANCE = 0.02
 
@@ -79,7 +78,10 @@ def compare(
     """
     scores = None if predictions is None else read_scores([predictions])
     rows: list[dict[str, Any]] = []
-    for found in differences(frame, a, b, tolerance, scores):
+    pairs = shared_places(frame, a, b)
+    for found in (
+        one for _, parts in pairs for one in differences(*parts, tolerance=tolerance, scores=scores)
+    ):
         row = found.place | {"accuracy_a": found.accuracies[0], "accuracy_b": found.accuracies[1]}
         row |= {"difference": found.value, "seeds": found.units}
         spreads = {"_seeds": found.seeds, "_images": found.images, "": found.both}
@@ -94,20 +96,27 @@ def compare(
     return pd.DataFrame(rows, columns=columns)
 
 
-def differences(
-    frame: pd.DataFrame, a: str, b: str, tolerance: float = TOLERANCE, scores: Scores | None = None
-) -> Iterator[Difference]:
-    """What `compare` makes its rows of."""
+def shared_places(
+    frame: pd.DataFrame, a: str, b: str
+) -> list[tuple[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]]]:
+    """The networks and devices where both series are, with their rows.
+
+    Raises:
+        HakdError: as `compare`.
+    """
     frame = on_their_devices(frame)
-    chosen = [select(frame, spec) for spec in (a, b)]
-    for network, device in chosen[0][["network", "device"]].drop_duplicates().itertuples(index=False):
-        parts = [part[(part["network"] == network) & (part["device"] == device)] for part in chosen]
-        if all(len(part) for part in parts):
-            sides = [read_series(part, tolerance) for part in parts]
-            for place, weights in _places(sides, tolerance):
-                found = _difference({"network": network, "device": device} | place, sides, weights, scores)
-                if found is not None:
-                    yield found
+    parts = [dict(tuple(select(frame, spec).groupby(["network", "device"], sort=False))) for spec in (a, b)]
+    return [(place, (rows, parts[1][place])) for place, rows in parts[0].items() if place in parts[1]]
+
+
+def differences(
+    a: pd.DataFrame, b: pd.DataFrame, *, tolerance: float = TOLERANCE, scores: Scores | None = None
+) -> list[Difference]:
+    """Of the rows of two series of one network on one device; empty when they share no latency."""
+    sides = [read_series(part, tolerance) for part in (a, b)]
+    where = {"network": a["network"].iloc[0], "device": a["device"].iloc[0]}
+    found = (_difference(where | place, sides, w, scores) for place, w in _places(sides, tolerance))
+    return [one for one in found if one is not None]
 
 
 def _places(sides: list[Series], tolerance: float) -> list[tuple[dict[str, Any], list[np.ndarray]]]:
@@ -137,26 +146,28 @@ def _difference(
         accuracies = [accuracy.loc[common] for accuracy in accuracies]
     if any(accuracy.empty for accuracy in accuracies):
         return None
-    by_unit = [_by_unit(a @ w[u]) for a, w, u in zip(accuracies, weights, used, strict=True)]
+    units = [_means_by_unit(accuracy.index) for accuracy in accuracies]
+    by_unit = [m @ a.to_numpy() @ w[u] for m, a, w, u in zip(units, accuracies, weights, used, strict=True)]
     groups = _paired(by_unit, paired)
     images = both = None
     seeds = seeds_spread(groups)
     if scores is not None:
         right = []
-        for side, accuracy, w, u in zip(sides, accuracies, weights, used, strict=True):
-            names = side.candidate.loc[accuracy.index, u]
-            sums = [scores.weighted(list(row), w[u]) for row in names.itertuples(index=False)]
-            right.append(_by_unit(pd.DataFrame(sums, index=accuracy.index)))
+        for side, accuracy, m, w, u in zip(sides, accuracies, units, weights, used, strict=True):
+            names = side.candidate.loc[accuracy.index, u].to_numpy()
+            right.append(m @ np.array([scores.weighted(row, w[u]) for row in names]))
         by_original = _paired(right, paired)
         images = images_spread(by_original, scores.sizes)
-        both = Spread(seeds.parts + images_spread(by_original, scores.sizes, shared=False).parts)
+        both = crossed_spread(by_original, scores.sizes)
     means = (float(by_unit[0].mean()), float(by_unit[1].mean()))
     return Difference(place, means, min(map(len, groups)), seeds, images, both)
 
 
-def _by_unit(values: Any) -> np.ndarray:
-    """Means over the trainings of each unit."""
-    return values.groupby(level="unit", sort=True).mean().to_numpy()
+def _means_by_unit(trainings: pd.MultiIndex) -> np.ndarray:
+    """The matrix that makes means over the trainings of each unit (rows) of values by training."""
+    unit, inverse = np.unique(trainings.get_level_values("unit"), return_inverse=True)
+    inside = inverse == np.arange(len(unit))[:, None]
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
 def _paired(sides: list[np.ndarray], paired: bool) -> list[np.ndarray]:

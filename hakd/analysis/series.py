@@ -71,8 +71,11 @@ class Series:
 
 
 def series_name(method: str, target: object, budget: object = None) -> str:
-    """How a method's rows are called: those for fleets by the fleet as well, since a device may belong to several; those
-    for one of several latency budgets (`several_budgets`) by the budget."""
+    """How a method's rows are called.
+
+    Those for fleets by the fleet as well, since a device may belong to several; those for one of several latency
+    budgets (`several_budgets`) by the budget.
+    """
     name = f"{method} {target}" if method == "fleet" else method
     return f"{name}@{budget}" if isinstance(budget, str) else name
 

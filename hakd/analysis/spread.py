@@ -34,9 +34,10 @@ class Spread:
     def p_value(self, deviation: float) -> float:
         """How probable it is that a mean is off by this much or more, either way.
 
-        The mean of two answers, since with few seeds one is too small and the other too large: Student's t with the
-        degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946), and the sum of a Student's t for each part
-        (Behrens and Fisher). With one part both are Student's t.
+        Between two answers, since with few seeds one is too small and the other too large: Student's t with the degrees
+        of freedom of Satterthwaite (Biometrics Bulletin 2, 1946), and the sum of a Student's t for each part (Behrens
+        and Fisher). The latter counts as much as the seeds' share of the variance. With one part both are Student's t.
+        `benchmarks/coverage.py` measures what intervals by this hold.
         """
         parts = self._sizeable()
         total = sum(variance for variance, _ in parts)
@@ -48,10 +49,11 @@ class Spread:
         single = 2 * special.stdtr(freedom, -abs(deviation) / np.sqrt(total))
         if len(parts) == 1:
             return float(single)
-        *few, (variance, freedom) = sorted(parts, key=lambda part: part[1])
+        *few, (variance, freedom) = sorted(parts, key=lambda part: part[::-1])
         off = sum(np.sqrt(v) * _student(f, i) for i, (v, f) in enumerate(few))
         summed = 2 * special.stdtr(freedom, (off - abs(deviation)) / np.sqrt(variance)).mean()
-        return float((single + summed) / 2)
+        share = 1 - variance / total
+        return float((1 - share) * single + share * summed)
 
     def half_width(self, confidence: float = 0.95) -> float:
         """Half of the interval that holds the mean with this confidence; NaN where it is not known."""
@@ -63,7 +65,9 @@ class Spread:
         high = 2 * error
         while self.p_value(high) > 1 - confidence:
             high *= 2
-        return float(optimize.brentq(lambda x: self.p_value(x) - (1 - confidence), 0, high, xtol=1e-6 * error))
+        return float(
+            optimize.brentq(lambda x: self.p_value(x) - (1 - confidence), 0, high, xtol=1e-6 * error)
+        )
 
     def _sizeable(self) -> list[tuple[float, float]]:
         """The parts that are more than rounding."""
@@ -104,21 +108,31 @@ def _variance(values: np.ndarray) -> tuple[float, float]:
     return (float(values.var(ddof=1)) / count, count - 1.0) if count > 1 else (float("nan"), float("nan"))
 
 
-def images_spread(groups: Sequence[np.ndarray], sizes: np.ndarray, shared: bool = True) -> Spread:
+def images_spread(groups: Sequence[np.ndarray], sizes: np.ndarray) -> Spread:
     """Of the same sum: the same seeds, other originals.
 
     Args:
         groups: the sum over the images of each original (columns), by unit (rows).
         sizes: number of images of each original.
-        shared: with what seeds and images have together; without, it can be added to `seeds_spread`.
     """
+    return Spread((_images(groups, sizes, shared=True),))
+
+
+def crossed_spread(groups: Sequence[np.ndarray], sizes: np.ndarray) -> Spread:
+    """Of the same sum: other seeds and other originals. Arguments as for `images_spread`."""
+    seeds = seeds_spread([group.sum(axis=1) / sizes.sum() for group in groups])
+    return Spread((*seeds.parts, _images(groups, sizes, shared=False)))
+
+
+def _images(groups: Sequence[np.ndarray], sizes: np.ndarray, shared: bool) -> tuple[float, float]:
+    """Variance by originals with its degrees of freedom; `shared`: with what seeds and images have together."""
     originals = len(sizes)
     if originals < 2:
-        return Spread(((float("nan"), float("nan")),))
+        return float("nan"), float("nan")
     scale = originals / (originals - 1) / sizes.sum() ** 2
     off = [group - group.sum(axis=1, keepdims=True) / sizes.sum() * sizes for group in groups]
     variance = scale * (sum(part.mean(axis=0) for part in off) ** 2).sum()
     if not shared:
         both = [((p - p.mean(axis=0)) ** 2).sum() / (len(p) * (len(p) - 1)) for p in off if len(p) > 1]
         variance = max(variance - scale * sum(both), 0.0)
-    return Spread(((float(variance), originals - 1.0),))
+    return float(variance), originals - 1.0

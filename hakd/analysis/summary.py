@@ -21,6 +21,7 @@ __all__ = [
     "aggregate",
     "compare",
     "join_devices",
+    "on_front",
     "pareto_front",
     "series_name",
     "student_interval",
@@ -129,8 +130,12 @@ def pareto_front(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy"
             row = frame.index[int(np.isnan(values).argmax())]
             raise HakdError(f"row {row} is not a number", where="Pareto front", key=name)
         points.append(values)
-    cost, gain = points
-    front = np.zeros(len(frame), dtype=bool)
+    return on_front(*points)
+
+
+def on_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """`pareto_front` of two arrays without NaN."""
+    front = np.zeros(len(cost), dtype=bool)
     best = last_cost = np.nan
     # By rising cost, then falling gain: a point is on the front when it gains more than all that cost less, or
     # when it equals the point that set the best so far. The first point beats NaN.
