@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hakd.analysis.comparison import compare
-from hakd.analysis.series import need, series_name, units
+from hakd.analysis.series import need, units
 from hakd.analysis.spread import student_interval
 from hakd.records.columns import SUMMARY
 from hakd.records.errors import HakdError, run_again
@@ -23,7 +23,6 @@ __all__ = [
     "join_devices",
     "on_front",
     "pareto_front",
-    "series_name",
     "student_interval",
     "summarise",
     "to_markdown",
