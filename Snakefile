@@ -54,6 +54,7 @@ include: "rules/benchmark.smk"
 include: "rules/audit.smk"
 include: "rules/score.smk"
 include: "rules/summary.smk"
+include: "rules/contrasts.smk"
 include: "rules/verification.smk"
 include: "rules/certificates.smk"
 include: "rules/hazards.smk"
@@ -68,6 +69,7 @@ rule all:
         "results/pareto.pdf",
         "results/staircases.pdf",
         "results/summary.csv",
+        CONTRASTS,
         expand("results/devices/{device}/{file}", device=DEVICES, file=[*DEVICE_FILES, *RACE_FILES]),
 
 

@@ -10,6 +10,7 @@ DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
 LEVELS = [level_text(level) for level in sorted(config["run"]["levels"])]
 BY_TABLES = by_tables(config)
 SEARCHES = [search.folder for search in searches(config)]
+CONTRASTS = ["results/contrasts.csv"] if config["analysis"]["contrasts"] else []
 MEASURING = ("hakd.boards",)  # tracked by PROTOCOL: a refactored agent re-measures nothing
 
 

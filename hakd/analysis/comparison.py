@@ -1,43 +1,47 @@
 """Who is more accurate at equal measured latency, by how much, with intervals.
 
-Two methods hardly ever give networks of equal latency, so each method's accuracy is read off the straight
-lines between its own measured points (levels), never beyond their ends. A difference is then a weighted sum
-of accuracies of trained networks, the same for every seed and every test image, which is what makes paired
-intervals over both possible.
+Accuracies are read off each series' own lines (`hakd.analysis.series`), so that a difference is a weighted sum of
+accuracies of trained networks, the same for every seed and every test image: what makes paired intervals over both
+possible.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from hakd.records.errors import HakdError
+from hakd.analysis.scores import Scores, read_scores
+from hakd.analysis.series import Series, on_their_devices, read_series, select
+from hakd.analysis.spread import Spread, crossed_spread, images_spread, seeds_spread
 
-_SPEC = ("method", "recipe", "loss")
-NEEDED = (
-    "network",
-    "device",
-    "target_device",
-    "level",
-    "seed",
-    "candidate",
-    "latency_ms",
-    "accuracy",
-    *_SPEC,
-)
+TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class _Method:
-    """One method's networks on one device: `accuracy` by seed (rows) and level (columns), latency by
-    level."""
+class Difference:
+    """Accuracy of one series minus another's at one latency, or at the mean over several.
 
-    latency_ms: pd.Series
-    accuracy: pd.DataFrame
-    candidate: pd.DataFrame
+    Attributes:
+        place: network, device, scope (`at` or `mean`), latency, levels that were measured there.
+        accuracies: of both.
+        units: number of seeds, the smaller where they are not paired.
+        seeds: other seeds, the same images.
+        images: the same seeds, other images; None without predictions.
+        both: other seeds and other images; likewise.
+    """
+
+    place: dict[str, Any]
+    accuracies: tuple[float, float]
+    units: int
+    seeds: Spread
+    images: Spread | None
+    both: Spread | None
+
+    @property
+    def value(self) -> float:
+        """The difference."""
+        return self.accuracies[0] - self.accuracies[1]
 
 
 def compare(
@@ -45,7 +49,7 @@ def compare(
     a: str,
     b: str,
     *,
-    tolerance: float = 0.02,
+    tolerance: float = TOLERANCE,
     predictions: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Accuracy of `a` minus accuracy of `b` at equal measured latency, by network and device.
@@ -53,8 +57,8 @@ def compare(
     Args:
         frame: a `summary` table, a row per candidate and device. Networks that were chosen for another device
             than the one they were timed on are left out; those of a fleet are timed on its devices only.
-        a: a method, `method/recipe` or `method/recipe/loss`, e.g. `hakd/distilled/at+logits` or, of a fleet,
-            `fleet pis/distilled/logits`; as much of it as names one.
+        a: a method, `method/recipe` or `method/recipe/loss`, e.g. `hakd/distilled/at+logits`, of a fleet
+            `fleet pis/distilled/logits`, of one of several budgets `joint@round16`; as much of it as names one.
         b: the rival, likewise.
         tolerance: latencies within this fraction of each other count as equal where lines cannot be read off.
         predictions: a `predictions` table; with it come intervals over test images.
@@ -65,203 +69,107 @@ def compare(
         device: `network, device, scope` (at | mean)`, latency_ms, level_a, level_b` (the level whose network
         was measured there; NaN: read off a line)`, accuracy_a, accuracy_b, difference, seeds, low_seeds,
         high_seeds` (95 %, paired over seeds) and, with predictions, `low_images, high_images` (these trained
-        networks, other test images) and `low, high` (other seeds and other images: variances added,
-        Satterthwaite's degrees of freedom). Latency is the median over seeds; its noise is not in the
-        intervals. Empty when the methods share no latency.
+        networks, other test images) and `low, high` (other seeds and other images). Where search seeds are crossed
+        with training seeds, a seed is a search seed with its trainings (`hakd.analysis.series.units`). Latency is the
+        median over seeds; its noise is not in the intervals. Empty when the methods share no latency.
 
     Raises:
         HakdError: a column missing, a method that is absent or names several series.
     """
-    _need(frame, NEEDED)
-    if predictions is not None:
-        _need(predictions, ("candidate", "image", "label", "prediction"))
-    fleets = frame["method"] == "fleet"
-    own = frame["target_device"].isna() | (frame["target_device"] == frame["device"]) | fleets
-    names = frame["method"].where(~fleets, "fleet " + frame["target_device"].astype("string").fillna(""))
-    frame = frame.assign(method=names)[own]
-    chosen = [_select(frame, spec) for spec in (a, b)]
-    rights = None if predictions is None else _rights(predictions)
+    scores = None if predictions is None else read_scores([predictions])
     rows: list[dict[str, Any]] = []
-    places = chosen[0][["network", "device"]].drop_duplicates().itertuples(index=False)
-    for network, device in places:
-        parts = [part[(part["network"] == network) & (part["device"] == device)] for part in chosen]
-        if all(len(part) for part in parts):
-            first, second = (_method(part, tolerance) for part in parts)
-            found = _differences(first, second, tolerance, rights)
-            rows += [{"network": network, "device": device, **row} for row in found]
+    pairs = shared_places(frame, a, b)
+    for found in (
+        one for _, parts in pairs for one in differences(*parts, tolerance=tolerance, scores=scores)
+    ):
+        row = found.place | {"accuracy_a": found.accuracies[0], "accuracy_b": found.accuracies[1]}
+        row |= {"difference": found.value, "seeds": found.units}
+        spreads = {"_seeds": found.seeds, "_images": found.images, "": found.both}
+        for name, spread in spreads.items():
+            if spread is not None:
+                half = spread.half_width()
+                row |= {f"low{name}": found.value - half, f"high{name}": found.value + half}
+        rows.append(row)
     columns = ["network", "device", "scope", "latency_ms", "level_a", "level_b", "accuracy_a", "accuracy_b"]
     columns += ["difference", "seeds", "low_seeds", "high_seeds"]
-    columns += ["low_images", "high_images", "low", "high"] if rights is not None else []
+    columns += ["low_images", "high_images", "low", "high"] if scores is not None else []
     return pd.DataFrame(rows, columns=columns)
 
 
-def _need(frame: pd.DataFrame, names: Iterable[str]) -> None:
-    for name in names:
-        if name not in frame.columns:
-            raise HakdError("column missing", where="comparison", key=name)
+def shared_places(
+    frame: pd.DataFrame, a: str, b: str
+) -> list[tuple[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]]]:
+    """The networks and devices where both series are, with their rows.
 
-
-def _select(frame: pd.DataFrame, spec: str) -> pd.DataFrame:
-    """The rows a specification names; it must name one series."""
-    parts = spec.split("/")
-    if not 1 <= len(parts) <= len(_SPEC):
-        raise HakdError("not method[/recipe[/loss]]", where="comparison", key=spec)
-    chosen = frame
-    for name, part in zip(_SPEC, parts, strict=False):
-        chosen = chosen[chosen[name] == part]
-    series = chosen[list(_SPEC)].drop_duplicates()
-    known = ", ".join(sorted({"/".join(row) for row in frame[list(_SPEC)].itertuples(index=False)}))
-    if series.empty:
-        raise HakdError("no such candidates", where="comparison", key=spec, remedy=f"There are: {known}")
-    if len(series) > 1:
-        raise HakdError("names several series", where="comparison", key=spec, remedy=f"Name one of: {known}")
-    return chosen
-
-
-def _method(part: pd.DataFrame, tolerance: float) -> _Method:
-    """A method's levels by rising latency, without those that are no faster than a larger one.
-
-    Odd widths can make a smaller network as slow as a larger one; nobody would take it, and a line through
-    both would be all but vertical. Levels are left out by latency alone: leaving out by accuracy would
-    flatter.
+    Raises:
+        HakdError: as `compare`.
     """
-    if part.duplicated(["level", "seed"]).any():
-        row = part[part.duplicated(["level", "seed"])].iloc[0]
-        raise HakdError("two candidates of one level and seed", where="comparison", key=row["candidate"])
-    latency = part.groupby("level")["latency_ms"].median().sort_index(ascending=False)
-    kept: list[float] = []
-    for level, value in latency.items():
-        if not kept or value < latency[kept[-1]] * (1 - tolerance):
-            kept.append(level)
-    latency = latency[kept[::-1]]
-    table = part.pivot(index="seed", columns="level", values=["accuracy", "candidate"])
-    return _Method(latency, table["accuracy"][latency.index].astype(float), table["candidate"][latency.index])
+    frame = on_their_devices(frame)
+    parts = [dict(tuple(select(frame, spec).groupby(["network", "device"], sort=False))) for spec in (a, b)]
+    return [(place, (rows, parts[1][place])) for place, rows in parts[0].items() if place in parts[1]]
 
 
-def _weights(method: _Method, latency_ms: float, tolerance: float) -> np.ndarray | None:
-    """Weights of the levels whose weighted accuracy is the method's at a latency; None outside its range."""
-    x = method.latency_ms.to_numpy(dtype=float)
-    weights = np.zeros(len(x))
-    exact = np.flatnonzero(x == latency_ms)
-    if len(exact):
-        weights[exact] = 1
-    elif x[0] < latency_ms < x[-1]:
-        right = int(np.searchsorted(x, latency_ms))
-        share = (latency_ms - x[right - 1]) / (x[right] - x[right - 1])
-        weights[right - 1], weights[right] = 1 - share, share
-    else:
-        nearest = int(np.abs(x - latency_ms).argmin())
-        if abs(x[nearest] - latency_ms) > tolerance * latency_ms:
-            return None
-        weights[nearest] = 1
-    return weights
+def differences(
+    a: pd.DataFrame, b: pd.DataFrame, *, tolerance: float = TOLERANCE, scores: Scores | None = None
+) -> list[Difference]:
+    """Of the rows of two series of one network on one device; empty when they share no latency."""
+    sides = [read_series(part, tolerance) for part in (a, b)]
+    where = {"network": a["network"].iloc[0], "device": a["device"].iloc[0]}
+    found = (_difference(where | place, sides, w, scores) for place, w in _places(sides, tolerance))
+    return [one for one in found if one is not None]
 
 
-def _differences(
-    a: _Method, b: _Method, tolerance: float, rights: Mapping[str, np.ndarray] | None
-) -> list[dict[str, Any]]:
+def _places(sides: list[Series], tolerance: float) -> list[tuple[dict[str, Any], list[np.ndarray]]]:
+    """Where both have an accuracy, with the weights of their levels: at each latency, and their mean."""
     places = []
-    for latency in sorted({*a.latency_ms, *b.latency_ms}):
-        weights = _weights(a, latency, tolerance), _weights(b, latency, tolerance)
-        if weights[0] is not None and weights[1] is not None:
-            places.append((latency, weights[0], weights[1]))
-    rows = []
-    for latency, wa, wb in places:
-        row = _difference(a, b, wa, wb, rights)
-        if row is not None:
-            levels = {"level_a": _measured(a, latency), "level_b": _measured(b, latency)}
-            rows.append({"scope": "at", "latency_ms": latency, **levels, **row})
-    if rows:
-        wa, wb = (np.mean([place[i] for place in places], axis=0) for i in (1, 2))
-        mean = _difference(a, b, wa, wb, rights)
-        if mean is not None:
-            middle = float(np.mean([place[0] for place in places]))
-            nowhere = {"level_a": float("nan"), "level_b": float("nan")}
-            rows.append({"scope": "mean", "latency_ms": middle, **nowhere, **mean})
-    return rows
-
-
-def _measured(method: _Method, latency_ms: float) -> float:
-    levels = method.latency_ms.index[method.latency_ms == latency_ms]
-    return float(levels[0]) if len(levels) else float("nan")
+    for latency in sorted({*sides[0].latency_ms, *sides[1].latency_ms}):
+        weights = [w for side in sides if (w := side.weights(latency, tolerance)) is not None]
+        if len(weights) == len(sides):
+            levels = {f"level_{name}": side.measured(latency) for name, side in zip("ab", sides, strict=True)}
+            places.append(({"scope": "at", "latency_ms": latency, **levels}, weights))
+    if places:
+        middle = float(np.mean([place["latency_ms"] for place, _ in places]))
+        mean = {"scope": "mean", "latency_ms": middle, "level_a": float("nan"), "level_b": float("nan")}
+        places.append((mean, [np.mean([weights[i] for _, weights in places], axis=0) for i in (0, 1)]))
+    return places
 
 
 def _difference(
-    a: _Method, b: _Method, wa: np.ndarray, wb: np.ndarray, rights: Mapping[str, np.ndarray] | None
-) -> dict[str, Any] | None:
-    """One weighted difference with its intervals; None when no seed has all the networks it needs."""
-    sides = []
-    for method, weights in ((a, wa), (b, wb)):
-        used = weights > 0
-        sides.append((method.accuracy.loc[:, used].dropna(), method.candidate.loc[:, used], weights[used]))
-    seeds = sides[0][0].index.intersection(sides[1][0].index)
-    if seeds.empty:
+    place: dict[str, Any], sides: list[Series], weights: list[np.ndarray], scores: Scores | None
+) -> Difference | None:
+    """One weighted difference with its spreads; None when no seed has all the networks it needs."""
+    used = [w > 0 for w in weights]
+    accuracies = [side.accuracy.loc[:, u].dropna() for side, u in zip(sides, used, strict=True)]
+    paired = sides[0].nested == sides[1].nested
+    if paired:
+        common = accuracies[0].index.intersection(accuracies[1].index)
+        accuracies = [accuracy.loc[common] for accuracy in accuracies]
+    if any(accuracy.empty for accuracy in accuracies):
         return None
-    means = [accuracy.loc[seeds].to_numpy() @ weights for accuracy, _, weights in sides]
-    paired = means[0] - means[1]
-    low, high = student_interval(paired)
-    row = {"accuracy_a": means[0].mean(), "accuracy_b": means[1].mean(), "difference": paired.mean()}
-    row |= {"seeds": len(seeds), "low_seeds": low, "high_seeds": high}
-    if rights is not None:
-        by_image = np.mean(
-            [
-                _by_image(sides[0][1].loc[seed], sides[0][2], rights)
-                - _by_image(sides[1][1].loc[seed], sides[1][2], rights)
-                for seed in seeds
-            ],
-            axis=0,
-        )
-        row |= _image_intervals(paired, by_image)
-    return row
+    units = [_means_by_unit(accuracy.index) for accuracy in accuracies]
+    by_unit = [m @ a.to_numpy() @ w[u] for m, a, w, u in zip(units, accuracies, weights, used, strict=True)]
+    groups = _paired(by_unit, paired)
+    images = both = None
+    seeds = seeds_spread(groups)
+    if scores is not None:
+        right = []
+        for side, accuracy, m, w, u in zip(sides, accuracies, units, weights, used, strict=True):
+            names = side.candidate.loc[accuracy.index, u].to_numpy()
+            right.append(m @ np.array([scores.weighted(row, w[u]) for row in names]))
+        by_original = _paired(right, paired)
+        images = images_spread(by_original, scores.sizes)
+        both = crossed_spread(by_original, scores.sizes)
+    means = (float(by_unit[0].mean()), float(by_unit[1].mean()))
+    return Difference(place, means, min(map(len, groups)), seeds, images, both)
 
 
-def _by_image(candidates: Iterable[str], weights: np.ndarray, rights: Mapping[str, np.ndarray]) -> np.ndarray:
-    total: np.ndarray | float = 0.0
-    for name, weight in zip(candidates, weights, strict=True):
-        if name not in rights:
-            raise HakdError("no predictions of this candidate", where="comparison", key=name)
-        total = total + weight * rights[name]
-    return np.asarray(total)
+def _means_by_unit(trainings: pd.MultiIndex) -> np.ndarray:
+    """The matrix that makes means over the trainings of each unit (rows) of values by training."""
+    unit, inverse = np.unique(trainings.get_level_values("unit"), return_inverse=True)
+    inside = inverse == np.arange(len(unit))[:, None]
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
-def _image_intervals(by_seed: np.ndarray, by_image: np.ndarray) -> dict[str, float]:
-    """95 % intervals over images (seeds fixed), and over images and seeds."""
-    centre = float(by_seed.mean())
-    image_variance = by_image.var(ddof=1) / len(by_image) if len(by_image) > 1 else float("nan")
-    image_half = stats.norm.ppf(0.975) * np.sqrt(image_variance)
-    both = float("nan")
-    if len(by_seed) > 1:
-        seed_variance = by_seed.var(ddof=1) / len(by_seed)
-        total = seed_variance + image_variance
-        parts = seed_variance**2 / (len(by_seed) - 1) + image_variance**2 / (len(by_image) - 1)
-        both = stats.t.ppf(0.975, total**2 / parts) * np.sqrt(total) if parts > 0 else 0.0
-    return {
-        "low_images": centre - image_half,
-        "high_images": centre + image_half,
-        "low": centre - both,
-        "high": centre + both,
-    }
-
-
-def _rights(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Whether each prediction is right, by candidate, in the order of the images; all must be on the same ones."""
-    ordered = predictions.sort_values("image", kind="stable")
-    right = (ordered["label"] == ordered["prediction"]).to_numpy(dtype=float)
-    images = ordered["image"].to_numpy()
-    found: dict[str, np.ndarray] = {}
-    first: np.ndarray | None = None
-    for name, places in ordered.groupby("candidate", observed=True).indices.items():
-        first = images[places] if first is None else first
-        if not np.array_equal(images[places], first):
-            raise HakdError("scored on other test images than its rivals", where="comparison", key=name)
-        found[str(name)] = right[places]
-    return found
-
-
-def student_interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Ends of Student's t interval of the mean; NaN with fewer than two values."""
-    sample = np.asarray(list(values), dtype=float)
-    if len(sample) < 2:
-        return float("nan"), float("nan")
-    half = stats.t.ppf(0.5 + confidence / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
-    return float(sample.mean() - half), float(sample.mean() + half)
+def _paired(sides: list[np.ndarray], paired: bool) -> list[np.ndarray]:
+    """Independent groups whose means add up to the difference: one of paired units, or one of each side's own."""
+    return [sides[0] - sides[1]] if paired else [sides[0], -sides[1]]

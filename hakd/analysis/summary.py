@@ -1,7 +1,7 @@
 """From what was measured to what is shown: summaries of devices, the Pareto front, averages over seeds,
 tables.
 
-`compare` (hakd/comparison.py) answers who is more accurate at equal measured latency.
+`compare` (hakd/analysis/comparison.py) answers who is more accurate at equal measured latency.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hakd.analysis.comparison import compare, student_interval
+from hakd.analysis.comparison import compare
+from hakd.analysis.series import need, units
+from hakd.analysis.spread import student_interval
 from hakd.records.columns import SUMMARY
 from hakd.records.errors import HakdError, run_again
-from hakd.records.tables import check_table
+from hakd.records.tables import check_table, with_late
 
 __all__ = [
     "aggregate",
     "compare",
     "join_devices",
+    "on_front",
     "pareto_front",
     "student_interval",
     "summarise",
@@ -41,9 +44,10 @@ _MEASURED = (
     *("device", "engine", "threads"),
 )
 DESCRIBED = tuple(column.name for column in SUMMARY if column.name not in _MEASURED)
+_LATE = frozenset(column.name for column in SUMMARY if column.late)  # older descriptions lack them
 
 # Seeds of one of these are repeats of one experiment.
-CONFIGURATION = ("network", "level", "method", "recipe", "loss", "target_device", "device")
+CONFIGURATION = ("network", "level", "method", "budget", "recipe", "loss", "target_device", "device")
 _SAME = ("data", "engine", "threads")
 _AVERAGED = ("val_accuracy", "median_ms", "predicted_ms", "size_bytes", "params", "nonzero_params", "macs")
 _SPENT = ("memory_bytes", "train_images", "train_macs", "search_s")
@@ -74,7 +78,7 @@ def summarise(
             raise HakdError("the device lacks this key", where=where, key=key)
     rows = [_described(candidate, where) for candidate in candidates]
     described = pd.DataFrame(rows, columns=list(DESCRIBED))
-    _need(benchmark, BENCHMARK, where)
+    need(benchmark, BENCHMARK, where)
     _same_candidates(described["candidate"], benchmark["candidate"], where)
     accuracy = _accuracies(described, predictions, where)
     times = benchmark[list(BENCHMARK)].rename(columns={"low": "latency_low_ms", "high": "latency_high_ms"})
@@ -108,11 +112,6 @@ def join_devices(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return _sorted(joined)
 
 
-def series_name(method: str, target: object) -> str:
-    """How a method's rows are called: those for fleets by the fleet as well, since a device may belong to several."""
-    return f"{method} {target}" if method == "fleet" else method
-
-
 def pareto_front(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy") -> np.ndarray:
     """Which rows no other row beats: none with less (or equal) `x` and more (or equal) `y`, one of them
     strictly.
@@ -122,7 +121,7 @@ def pareto_front(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy"
     Raises:
         HakdError: a missing column, or a value that is not a number.
     """
-    _need(frame, (x, y), "Pareto front")
+    need(frame, (x, y), "Pareto front")
     points = []
     for name in (x, y):
         values = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
@@ -130,8 +129,12 @@ def pareto_front(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy"
             row = frame.index[int(np.isnan(values).argmax())]
             raise HakdError(f"row {row} is not a number", where="Pareto front", key=name)
         points.append(values)
-    cost, gain = points
-    front = np.zeros(len(frame), dtype=bool)
+    return on_front(*points)
+
+
+def on_front(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """`pareto_front` of two arrays without NaN."""
+    front = np.zeros(len(cost), dtype=bool)
     best = last_cost = np.nan
     # By rising cost, then falling gain: a point is on the front when it gains more than all that cost less, or
     # when it equals the point that set the best so far. The first point beats NaN.
@@ -143,10 +146,11 @@ def pareto_front(frame: pd.DataFrame, x: str = "latency_ms", y: str = "accuracy"
 
 
 def aggregate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Averages over seeds: a row per network, level, method, recipe, loss, target device and device.
+    """Averages over seeds: a row per network, level, method, budget, recipe, loss, target device and device.
 
     `accuracy` is the mean over seeds, `accuracy_low` and `accuracy_high` its 95 % Student-t interval over
-    seeds (NaN with one seed), `accuracy_min` and `accuracy_max` the range of the seeds, `seeds` their number.
+    seeds (NaN with one seed), `accuracy_min` and `accuracy_max` the range of the seeds, `seeds` their number. Where
+    search seeds are crossed with training seeds, a seed here is a search seed, with the mean over its trainings.
     `latency_ms` is the median over seeds of the latencies. All seeds are timed in the same
     processes, so their noise is shared and does not average
     out: the interval is from the median of the seeds' lower ends to the median of their upper ends, widened
@@ -158,13 +162,14 @@ def aggregate(frame: pd.DataFrame) -> pd.DataFrame:
             or threads.
     """
     where = "average over seeds"
-    _need(frame, (*CONFIGURATION, *_SAME, "seed", "accuracy", "latency_ms", "trusted"), where)
+    frame = with_late("summary", frame)
+    need(frame, (*CONFIGURATION, *_SAME, "seed", "accuracy", "latency_ms", "trusted"), where)
     if frame.empty:
         raise HakdError("a summary without rows", where=where)
     rows = []
     for key, group in frame.groupby(list(CONFIGURATION), dropna=False, sort=False):
         label = " ".join(str(part) for part in key if not pd.isna(part))
-        if group["seed"].duplicated().any():
+        if group.duplicated(["search_seed", "seed"]).any():
             raise HakdError(f"one seed twice for {label}", where=where, key="seed")
         for name in _SAME:
             if group[name].nunique() > 1:
@@ -209,17 +214,11 @@ def _cell(value: object, spec: str | None = None) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def _need(frame: pd.DataFrame, names: Iterable[str], where: str) -> None:
-    for name in names:
-        if name not in frame.columns:
-            raise HakdError("column missing", where=where, key=name)
-
-
 def _described(candidate: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in DESCRIBED:
-        if key not in candidate:
+        if key not in candidate and key not in _LATE:
             raise HakdError(f"candidate {candidate.get('candidate')} lacks this key", where=where, key=key)
-    return {key: candidate[key] for key in DESCRIBED}
+    return {key: candidate.get(key) for key in DESCRIBED}
 
 
 def _same_candidates(described: pd.Series, timed: pd.Series, where: str) -> None:
@@ -259,10 +258,10 @@ def _accuracies(described: pd.DataFrame, predictions: pd.DataFrame, where: str) 
 
 
 def _averages(group: pd.DataFrame) -> dict[str, Any]:
-    accuracy = group["accuracy"].astype(float)
+    accuracy = group["accuracy"].astype(float).groupby(units(group)[0]).mean()
     low, high = student_interval(accuracy)
     row: dict[str, Any] = {name: group[name].iloc[0] for name in _SAME}
-    row |= {"seeds": len(group), "accuracy": accuracy.mean(), "accuracy_low": low, "accuracy_high": high}
+    row |= {"seeds": len(accuracy), "accuracy": accuracy.mean(), "accuracy_low": low, "accuracy_high": high}
     row |= {"accuracy_min": accuracy.min(), "accuracy_max": accuracy.max()}
     row |= _latency(group)
     for name in (*_AVERAGED, *_SPENT):
@@ -286,7 +285,7 @@ def _latency(group: pd.DataFrame) -> dict[str, float]:
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     """An order that does not depend on that of the parts: largest first within a method."""
     order = {column.name: column.values for column in SUMMARY if column.values}
-    names = [n for n in (*CONFIGURATION, "seed", "candidate") if n in frame.columns]
+    names = [n for n in (*CONFIGURATION, "search_seed", "seed", "candidate") if n in frame.columns]
     ascending = [name != "level" for name in names]
 
     def rank(values: pd.Series) -> pd.Series:

@@ -21,7 +21,7 @@ def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFra
     Raises:
         HakdError: a candidate of another number of classes or channels than the data.
     """
-    splits: dict[Sides, tuple[np.ndarray, np.ndarray]] = {}
+    splits: dict[Sides, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     known: dict[str, np.ndarray] = {}
     parts = []
     for entry in tqdm(entries, desc="score", unit="candidate", mininterval=1):
@@ -29,12 +29,12 @@ def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFra
         size = sides(spec["input_size"])
         if size not in splits:
             split = load(path_to_test, size)
-            splits[size] = (split.images.numpy(), split.labels.numpy())
+            splits[size] = (split.images.numpy(), split.labels.numpy(), split.ids.numpy())
             if (split.channels, split.num_classes) != (spec["input_channels"], spec["num_classes"]):
                 raise HakdError(
                     "is of other data than the test split", where=entry["onnx_path"], key="network"
                 )
-        images, labels = splits[size]
+        images, labels, originals = splits[size]
         if entry["onnx_digest"] not in known:
             known[entry["onnx_digest"]] = _predict(entry["onnx_path"], images)
         parts.append(
@@ -44,6 +44,7 @@ def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFra
                     "image": np.arange(len(labels)),
                     "label": labels,
                     "prediction": known[entry["onnx_digest"]],
+                    "original": originals,
                 }
             )
         )

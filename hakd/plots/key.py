@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hakd.analysis.summary import series_name
+from hakd.analysis.series import series_name
 from hakd.plots import style
 
 KEY_ROWS = 32  # candidates that fit under the plots, in two columns
@@ -65,8 +65,8 @@ def _row(figure: Figure, row: Any, left: float, y: float) -> None:
 
 def cells(row: Any) -> tuple[str, ...]:
     """The texts of one candidate's row, in the order of the headings."""
-    method = series_name(row.method, row.target_device)
-    if method == row.method and isinstance(row.target_device, str) and row.target_device != row.device:
+    method = series_name(row.method, row.target_device, row.budget)
+    if row.method != "fleet" and isinstance(row.target_device, str) and row.target_device != row.device:
         method += f" for {row.target_device}"
     mark = "" if row.trusted else "*"
     fronts = ["L"] * bool(row.on_latency_front) + ["S"] * bool(row.on_size_front)

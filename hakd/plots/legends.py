@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hakd.analysis.summary import series_name
+from hakd.analysis.series import series_name
 from hakd.plots import style
 from hakd.plots.steps import step_handles
 from hakd.records.budgets import choice_key
@@ -91,8 +91,8 @@ def pareto_legend(figure: Figure, page: pd.DataFrame, y: float) -> None:
 
 def methods_legend(figure: Figure, page: pd.DataFrame) -> None:
     """Colours and shapes, for a page whose key is on the next one."""
-    series = page[["method", "target_device"]].drop_duplicates().itertuples(index=False)
-    named = {series_name(method, target): method for method, target in series}
+    series = page[["method", "target_device", "budget"]].drop_duplicates().itertuples(index=False)
+    named = {series_name(*one): one.method for one in series}
     handles = [
         Line2D([], [], label=name, **style.marker(method, "distilled", 6.5)) for name, method in named.items()
     ]

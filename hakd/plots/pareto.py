@@ -18,7 +18,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hakd.analysis.summary import aggregate, pareto_front, series_name
+from hakd.analysis.series import series_name, several_budgets
+from hakd.analysis.summary import aggregate, pareto_front
 from hakd.plots import style
 from hakd.plots.axes import accuracy_axis, cost_axis
 from hakd.plots.key import KEY_PITCH, KEY_ROWS, KEY_ROWS_FULL_PAGE, draw_key
@@ -29,7 +30,7 @@ from hakd.records.errors import HakdError
 _MARKER = 7.0  # points
 _LABEL = 7.5
 _NAMED = 14  # up to so many candidates on a page are labelled by name as well
-_SERIES = ["method", "recipe", "loss", "target_device"]
+_SERIES = ["method", "budget", "recipe", "loss", "target_device"]
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ def pareto_figure(frame: pd.DataFrame, path: str | os.PathLike, missing: Sequenc
 
 
 def _numbered(group: pd.DataFrame) -> pd.DataFrame:
-    """Candidates in the order of the key, with their numbers and what front they are on."""
+    """Candidates in the order of the key, with their numbers and their fronts; budgets where there are several."""
     group = group.reset_index(drop=True)
+    group["budget"] = several_budgets(group)
     group["number"] = np.arange(1, len(group) + 1)
     group["on_latency_front"] = pareto_front(group, "latency_ms", "accuracy")
     group["on_size_front"] = pareto_front(group, "size_bytes", "accuracy")
@@ -170,7 +172,7 @@ def _label(row: Any, below: bool, candidates: int) -> str:
     """The number, with the name where few candidates leave room for it, and with the value at the lower edge."""
     text = str(row.number)
     if candidates <= _NAMED:
-        text += f" {series_name(row.method, row.target_device)}" + (
+        text += f" {series_name(row.method, row.target_device, row.budget)}" + (
             "" if row.method == "teacher" else f" {style.plain(row.level)}"
         )
     return f"{text} ({row.accuracy * 100:.1f} %)" if below else text

@@ -77,8 +77,8 @@ def _ms(name: str, meaning: str, null: bool = False, late: bool = False) -> Colu
     return Column(name, "float", meaning, null=null, low=0, open_low=True, late=late)
 
 
-def _count(name: str, meaning: str, null: bool = False, low: float = 0) -> Column:
-    return Column(name, "int", meaning, null=null, low=low)
+def _count(name: str, meaning: str, null: bool = False, low: float = 0, late: bool = False) -> Column:
+    return Column(name, "int", meaning, null=null, low=low, late=late)
 
 
 def _level(null: bool = False) -> Column:
@@ -113,6 +113,19 @@ SUMMARY = (
     Column("engine", "text", "inference engine with its version"),
     _count("threads", "threads the engine was given", low=1),
     _count("seed", "seed of the training"),
+    _count(
+        "search_seed",
+        "seed of the teacher, the pruning and the choice that its widths come from; empty: of none, or an older table",
+        null=True,
+        late=True,
+    ),
+    Column(
+        "budget",
+        "text",
+        "latency budget its widths were chosen for, e.g. `round16`; empty: none, or an older table",
+        null=True,
+        late=True,
+    ),
     Column("arch", "text", "short content hash of network and widths", hashed=True),
     Column("val_accuracy", "float", "accuracy on the validation split, 0 to 1", low=0, high=1),
     Column("accuracy", "float", "accuracy on the test split, 0 to 1", low=0, high=1),
@@ -216,6 +229,12 @@ PREDICTIONS = (
     Column("image", "int32", "number of the image in the test split", low=0),
     Column("label", "int16", "true class", low=0),
     Column("prediction", "int16", "class the candidate gave", low=0),
+    _count(
+        "original",
+        "original that the image shows: drawn test images share some; empty: an older table",
+        null=True,
+        late=True,
+    ),
 )
 
 

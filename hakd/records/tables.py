@@ -112,8 +112,7 @@ def check_table(kind: str, frame: pd.DataFrame, where: object = None) -> pd.Data
         raise HakdError(f"no such kind of table: {kind!r}", where=where, remedy=f"Known: {', '.join(TABLES)}")
     columns = TABLES[kind]
     names = [column.name for column in columns]
-    later = [column.name for column in columns if column.late and column.name not in frame.columns]
-    frame = frame.assign(**dict.fromkeys(later, None)) if later else frame
+    frame = with_late(kind, frame)
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise HakdError(f"column missing in a {kind} table", where=where, key=missing[0])
@@ -134,6 +133,12 @@ def check_table(kind: str, frame: pd.DataFrame, where: object = None) -> pd.Data
         raise HakdError(f"two rows for {', '.join(str(v) for v in row)}", where=where, key=" x ".join(key))
     _check_intervals(made, where)
     return made
+
+
+def with_late(kind: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns that came later and that it lacks, empty."""
+    later = [column.name for column in TABLES[kind] if column.late and column.name not in frame.columns]
+    return frame.assign(**dict.fromkeys(later, None)) if later else frame
 
 
 def _suffix(path: str | os.PathLike) -> str:

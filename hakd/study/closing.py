@@ -22,6 +22,7 @@ RESULTS = {
     "pareto.pdf": "accuracy against measured latency and size",
     "staircases.pdf": "latency of every layer against its width",
     "summary.csv": "every network on every device",
+    "contrasts.pdf": "declared differences of accuracy, with intervals",
 }
 _NAMED = 6  # rules whose time is given by name
 

@@ -13,6 +13,7 @@ from hakd.data.settings import SETTINGS
 from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
 from hakd.study.configuration import check_study
+from hakd.study.contrasts import check_contrasts
 from hakd.study.files import Configuration
 from hakd.study.mistakes import refuse_first
 
@@ -39,7 +40,7 @@ def checked_study(config: Configuration) -> dict[str, Any]:
     What the workflow and the command line check is this.
 
     Raises:
-        HakdError: what the schema refuses, or `check_study`; it names the file at fault.
+        HakdError: what the schema refuses, `check_study` or `check_contrasts`; it names the file at fault.
     """
     schema = study_schema()
     content = completed(config.content, schema)
@@ -47,6 +48,7 @@ def checked_study(config: Configuration) -> dict[str, Any]:
     content["data"] = completed(content["data"], _data_schema(content["data"]["name"]))
     try:
         check_study(content, config.where)
+        check_contrasts(content, config.where)
     except HakdError as error:
         raise config.blamed(error) from None
     return content

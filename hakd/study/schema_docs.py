@@ -22,6 +22,7 @@ def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         shown = "" if default in (None, {}) else f"`{default}`".replace("'", "")
         yield key, _accepts(entry), shown, entry.get("description", "")
         yield from rows(entry, f"{key}.")
+        yield from rows(entry.get("items", {}), f"{key}[].")
 
 
 def _accepts(entry: Mapping[str, Any]) -> str:

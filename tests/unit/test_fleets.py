@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hakd.analysis.comparison import compare
-from hakd.analysis.summary import series_name
+from hakd.analysis.series import series_name
 from hakd.planning.devices import not_counted
 from hakd.planning.training import training_jobs
 from hakd.records.errors import HakdError

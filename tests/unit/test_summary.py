@@ -294,7 +294,7 @@ def test_intervals_over_images():
     by_image = (right[0] - right[1]).mean(axis=0)
     error = by_image.std(ddof=1) / 20
     assert found["difference"] == pytest.approx(by_image.mean())
-    assert found["high_images"] - found["difference"] == pytest.approx(1.959963984540054 * error)
+    assert found["high_images"] - found["difference"] == pytest.approx(stats.t.ppf(0.975, 399) * error)
     assert found["low"] < min(found["low_seeds"], found["difference"]) or found["low"] < found["low_images"]
     with pytest.raises(HakdError, match="hakd0: no predictions of this candidate"):
         compare(table, "hakd", "fisher", predictions=predictions[predictions["candidate"] != "hakd0"])

@@ -17,7 +17,7 @@ from hakd.records.errors import HakdError
 from hakd.records.tables import check_table, read_table, write_table
 from tests.unit.table_rows import HAZARD_ROW, LATENCY_ROW, SUMMARY_ROW
 
-PREDICTION_ROW = {"candidate": "a", "image": 0, "label": 3, "prediction": 4}
+PREDICTION_ROW = {"candidate": "a", "image": 0, "label": 3, "prediction": 4, "original": 17}
 CERTIFICATE_ROW = {
     "network": "m",
     "level": 0.5,
@@ -49,7 +49,8 @@ ROWS = {
     "certificates": CERTIFICATE_ROW,
 }
 NULL = {
-    "summary": {"target_device", "predicted_ms", "memory_bytes", "search_s"},
+    "summary": {"target_device", "search_seed", "budget", "predicted_ms", "memory_bytes", "search_s"},
+    "predictions": {"original"},
     "latency": {"level", "width", "median_ms", "tolerance"},
     "hazards": {"worst_width", "slowdown", "any_start"},
     "certificates": {"budget", "group", "width_from", "free_channels", "bound", "tolerance"},
@@ -281,7 +282,7 @@ def test_refuses_damaged_csv(tmp_path):
     path = tmp_path / "t.csv"
     write_table(path, "predictions", table("predictions"))
     good = path.read_text()
-    assert good == "candidate,image,label,prediction\na,0,3,4\n"
+    assert good == "candidate,image,label,prediction,original\na,0,3,4,17\n"
     for bad, words in (
         (good.replace(",3,", ",three,"), "label: not int16"),
         (good + "b,1\n", "is empty"),

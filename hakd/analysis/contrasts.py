@@ -1,0 +1,122 @@
+"""Contrasts: differences between series that were declared before the study ran, tested together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hakd.analysis.comparison import Difference, differences, shared_places
+from hakd.analysis.scores import Scores
+from hakd.analysis.spread import Spread
+from hakd.records.errors import HakdError
+
+ALPHA = 0.05
+COLUMNS = (
+    "contrast",
+    "a",
+    "b",
+    "network",
+    "device",
+    "scope",
+    "latency_ms",
+    "level_a",
+    "level_b",
+    "accuracy_a",
+    "accuracy_b",
+    "difference",
+    "low",
+    "high",
+    "standard_error",
+    "seeds",
+    "p_value",
+    "p_holm",
+    "verdict",
+    "detectable",
+    "detectable_holm",
+    "reason",
+)
+
+
+def contrasts(frame: pd.DataFrame, scores: Scores, declared: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Differences of test accuracy at equal measured latency, with what is known of them (docs/statistics.md).
+
+    Args:
+        frame: a `summary` table.
+        scores: of all its candidates.
+        declared: `a` and `b`, each naming a series as for `compare`, and perhaps a `name`.
+
+    Returns:
+        Columns `COLUMNS`, a row for the mean over the shared latencies of each contrast, network and device, and then
+        one at each latency. `low` and `high`: 95 % interval, other seeds and other images. `p_value`: of no difference.
+        Of the means alone: `p_holm` (Holm, Scandinavian Journal of Statistics 6, 1979, over the contrasts of a network
+        and device) and `verdict`: `a` or `b` is more accurate where that is below 0.05, else `undecided`. `detectable`:
+        the smallest difference that a test at 0.05 finds with a probability of 80 %; `detectable_holm`: at 0.05 over
+        the number of contrasts, which the smallest of their p-values has to pass.
+
+    Raises:
+        HakdError: as `compare`; two series that are on no device together.
+    """
+    rows = [row for contrast in declared for row in _rows(frame, scores, contrast)]
+    families: dict[tuple[str, str], list[tuple[dict[str, Any], Spread]]] = {}
+    for row, spread in rows:
+        if row["scope"] == "mean" and spread is not None and not np.isnan(row["p_value"]):
+            families.setdefault((row["network"], row["device"]), []).append((row, spread))
+    for family in families.values():
+        for (row, spread), p_holm in zip(family, holm([row["p_value"] for row, _ in family]), strict=True):
+            better = "a" if row["difference"] > 0 else "b"
+            row |= {"p_holm": p_holm, "verdict": better if p_holm < ALPHA else "undecided"}
+            row["detectable_holm"] = spread.detectable(ALPHA / len(family))
+    table = pd.DataFrame([row for row, _ in rows], columns=list(COLUMNS))
+    return table.astype({"seeds": "Int64", **dict.fromkeys(("verdict", "reason"), "str")})
+
+
+def _rows(
+    frame: pd.DataFrame, scores: Scores, contrast: Mapping[str, str]
+) -> list[tuple[dict[str, Any], Spread | None]]:
+    """Of one contrast, the mean first; with the spread of each difference."""
+    a, b = contrast["a"], contrast["b"]
+    about = {"contrast": contrast.get("name") or f"{a} - {b}", "a": a, "b": b}
+    places = shared_places(frame, a, b)
+    if not places:
+        raise HakdError("are on no device together", where="contrasts", key=f"{a} and {b}")
+    rows: list[tuple[dict[str, Any], Spread | None]] = []
+    for (network, device), parts in places:
+        found = differences(*parts, scores=scores)
+        if not found:
+            place = {"network": network, "device": device, "scope": "mean"}
+            nothing = {
+                "p_value": float("nan"),
+                "verdict": "undecided",
+                "reason": "no latency is reached by both",
+            }
+            rows.append((about | place | nothing, None))
+        rows += [(about | _row(one), one.both) for one in [*found[-1:], *found[:-1]]]
+    return rows
+
+
+def _row(found: Difference) -> dict[str, Any]:
+    spread = found.both
+    assert spread is not None  # there are scores
+    half, error = spread.half_width(), spread.standard_error
+    row = found.place | {"accuracy_a": found.accuracies[0], "accuracy_b": found.accuracies[1]}
+    row |= {"difference": found.value, "low": found.value - half, "high": found.value + half}
+    row |= {"standard_error": error, "seeds": found.units, "p_value": spread.p_value(found.value)}
+    row["detectable"] = spread.detectable(ALPHA)
+    if np.isnan(error):
+        row |= {"verdict": "undecided", "reason": "one seed, or one image: no interval"}
+    elif row["p_value"] == 1 and half < 1e-9:
+        row["reason"] = "the same networks"
+    if row["scope"] != "mean":
+        row.pop("verdict", None)
+    return row
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """P-values of several tests, adjusted: that any of those below alpha is false has at most that probability."""
+    values = np.asarray(p_values, dtype=float)
+    order = np.argsort(values, kind="stable")
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(steps, 1)
+    return adjusted
