@@ -20,6 +20,8 @@ checkpoint snap:
         protocol=PROTOCOL,
         by_tables=BY_TABLES,
         budgets=[settings(config, "choosing/budget")] if BY_TABLES else [],
+        contestants=8,
+        groups=setting("prune/groups"),
         code=code("snap", skip=MEASURING),
     script:
         "../workflow/scripts/snap.py"
