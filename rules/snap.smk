@@ -18,9 +18,10 @@ checkpoint snap:
         reach=device_reach,
         store=setting("store"),
         protocol=PROTOCOL,
-        by_tables=BY_TABLES,
+        by_tables=[*BY_TABLES, RACE] if RACES else BY_TABLES,
         budgets=budgets if BY_TABLES or RACES else [],
-        contestants=setting("race/contestants") if RACES else None,
+        contestants=setting("race/contestants") if RACES else 0,
+        groups=setting("prune/groups"),
         search_seed=search_seed,
         code=code("snap", skip=MEASURING),
     script:

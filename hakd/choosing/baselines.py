@@ -4,8 +4,11 @@ Budgets are exact: levels are read as the decimals they are written as, multipli
 level limits (MACs or parameters) and must not fall when a width grows.
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from hakd.records.errors import HakdError, run_again
 
 Widths = Mapping[str, int]
 Count = Callable[[dict[str, int]], int]
+T = TypeVar("T")
 
 
 def round_to(widths: Widths, full: Widths, multiple: int = 16) -> dict[str, int]:
@@ -77,21 +81,57 @@ def uniform_aligned(full: Widths, level: float, count: Count, multiple: int = 8)
     Raises:
         HakdError: a level outside (0, 1], or a multiple below 1.
     """
+    scalings, budget = aligned_scalings(full, multiple), _budget(full, level, count)
+    return _largest(scalings, dict, budget, count) or scalings[0]
+
+
+def aligned_scalings(full: Widths, multiple: int = 8) -> list[dict[str, int]]:
+    """The full network times every multiplier m <= 1, rounded as `uniform_aligned` does: narrow to wide, each once.
+
+    The last one is the full network itself.
+
+    Raises:
+        HakdError: a multiple below 1.
+    """
     _check_multiple(multiple)
-    budget = _budget(full, level, count)
     halves = {
         Fraction((2 * j - 1) * multiple, 2 * size)
         for size in set(full.values())
         for j in range(1, size // multiple + 2)
     }
-    if count(dict(full)) <= budget:
-        return dict(full)
-
-    def at(m: Fraction) -> dict[str, int]:
-        return {group: _nearest(m * size, size, multiple) for group, size in full.items()}
-
     smallest = {group: min(multiple, size) for group, size in full.items()}
-    return _largest(sorted(m for m in halves if m <= 1), at, budget, count) or smallest
+    found = [
+        {group: _nearest(m * size, size, multiple) for group, size in full.items()}
+        for m in sorted(halves)
+        if m <= 1
+    ]
+    return _each_once([smallest, *found, dict(full)])
+
+
+def rounded_scalings(widths: Widths, full: Widths, multiple: int = 16) -> list[dict[str, int]]:
+    """The widths times every multiplier, rounded as `round_to` does: narrow to wide, each once; among them `round_to`.
+
+    Raises:
+        HakdError: as for `round_to`.
+    """
+    round_to(widths, full, multiple)
+    ends = {
+        Fraction(j * multiple, width)
+        for group, width in widths.items()
+        for j in range(1, -(-full[group] // multiple) + 1)
+    }
+    return _each_once(
+        {
+            group: min(max(math.ceil(m * width / multiple), 1) * multiple, full[group])
+            for group, width in widths.items()
+        }
+        for m in sorted(ends)
+    )
+
+
+def _each_once(scalings: Iterable[dict[str, int]]) -> list[dict[str, int]]:
+    """Neighbours that are alike are one."""
+    return [next(alike) for _, alike in itertools.groupby(scalings)]
 
 
 def random_widths(full: Widths, level: float, count: Count, seed: int) -> dict[str, int]:
@@ -110,7 +150,7 @@ def random_widths(full: Widths, level: float, count: Count, seed: int) -> dict[s
 
 
 def _largest(
-    breakpoints: list[Fraction], at: Callable[[Fraction], dict[str, int]], budget: Fraction, count: Count
+    breakpoints: Sequence[T], at: Callable[[T], dict[str, int]], budget: Fraction, count: Count
 ) -> dict[str, int] | None:
     """Widths at the largest breakpoint within the budget; None when there is none."""
     low, high = -1, len(breakpoints) - 1  # low fits (or is nothing), everything above high does not

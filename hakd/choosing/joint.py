@@ -1,6 +1,6 @@
 """Widths of a whole network chosen together, over tables of its tiles, under a latency budget on every device.
 
-    maximise  sum over groups of value(group, width)
+    maximise  sum over groups of value(group, width)  (+ sum over tiles of worth(tile, its groups' widths))
     subject to  for every device:  P(latency <= budget) >= probability
 
 A tile's latency depends on all the widths that shape it (input, hidden, output), so groups interact. Errors of the
@@ -23,7 +23,16 @@ import numpy as np
 from scipy.special import ndtri
 
 from hakd.choosing.joint_program import GAP, Interval, Line, Program, chord, tangent, variance_range
-from hakd.choosing.tile_costs import PROBABILITY, Cost, Values, latency_of
+from hakd.choosing.tile_costs import (
+    NOTHING,
+    PROBABILITY,
+    Cost,
+    Values,
+    Worth,
+    alternatives,
+    latency_of,
+    value_of,
+)
 from hakd.records.errors import HakdError
 
 log = logging.getLogger(__name__)
@@ -67,12 +76,18 @@ class OutOfTime(HakdError):
     """No widths were found that keep every budget, and it was not shown either that there are none."""
 
 
-def evaluate(values: Values, costs: Sequence[Cost], widths: Mapping[str, int], probability: float) -> Joint:
+def evaluate(
+    values: Values,
+    costs: Sequence[Cost],
+    widths: Mapping[str, int],
+    probability: float,
+    worth: Worth = NOTHING,
+) -> Joint:
     """These widths with their value and what they cost by the tables."""
     bounds = {cost.name: latency_of(cost, widths, probability) for cost in costs}
     return Joint(
         dict(widths),
-        sum(values[group][width] for group, width in widths.items()),
+        value_of(values, costs[0].tiles, widths, worth),
         {name: mean_ms for name, (mean_ms, _) in bounds.items()},
         {name: upper_ms for name, (_, upper_ms) in bounds.items()},
     )
@@ -83,6 +98,7 @@ def choose(
     costs: Sequence[Cost],
     probability: float = PROBABILITY,
     time_limit_s: float = TIME_LIMIT_S,
+    worth: Worth = NOTHING,
 ) -> Joint:
     """The widths of highest value that keep the budget of every device.
 
@@ -91,6 +107,8 @@ def choose(
         costs: of one device, or of a fleet that shares the network.
         probability: with which each device's budget is to be kept, under the errors of its table; 0.5 or more.
         time_limit_s: for the whole search; when it ends, the best widths found are returned, with their gap.
+        worth: of tiles (the first device's, all or none), beside the values of widths: what does not add up over
+            groups, such as multiply-accumulates.
 
     Raises:
         NoneFits: no widths keep all budgets.
@@ -98,11 +116,13 @@ def choose(
         HakdError: a tile of a group without values, two devices of one name, or a probability outside 0.5 to 1.
     """
     _check(values, costs, probability)
-    search = _Search(values, costs, probability, time.monotonic() + time_limit_s)
+    search = _Search(values, costs, probability, time.monotonic() + time_limit_s, worth)
     best = search.run()
     if best is not None:
         if best.note:
-            log.warning("joint choice ended after %g s: %s", time_limit_s, best.note)
+            expected = time_limit_s < TIME_LIMIT_S  # who gives it less time makes do with what is found
+            level = logging.INFO if expected else logging.WARNING
+            log.log(level, "joint choice ended after %g s: %s", time_limit_s, best.note)
         return best
     budgets = ", ".join(f"{cost.budget_ms:g} ms on {cost.name}" for cost in costs)
     if search.unfinished:
@@ -150,16 +170,18 @@ class _Part:
 class _Search:
     """Branch and bound: parts that may hold something better than the best so far, and how to take one apart."""
 
-    def __init__(self, values: Values, costs: Sequence[Cost], probability: float, deadline: float) -> None:
-        self.values, self.costs, self.probability = values, costs, probability
+    def __init__(
+        self, values: Values, costs: Sequence[Cost], probability: float, deadline: float, worth: Worth
+    ) -> None:
+        self.values, self.costs, self.probability, self.worth = values, costs, probability, worth
         self.deadline = deadline
         self.z = float(ndtri(probability))
-        self.program = Program(values, costs)
+        self.program = Program(values, costs, worth)
         self.everything = tuple(variance_range(cost) if self.z > 0 else (0.0, 0.0) for cost in costs)
         self.best: Joint | None = None
         self.left = -math.inf  # what no network exceeds in parts that were searched, but not to their end
         self.number = itertools.count()
-        ceiling = sum(max(by_width.values()) for by_width in values.values())
+        ceiling = sum(map(max, alternatives(values, worth)))
         self.parts = [_Part(-ceiling, next(self.number), self.everything)]  # a heap
 
     def run(self) -> Joint | None:
@@ -244,4 +266,4 @@ class _Search:
         solved = self.program.solve(lines, intervals, share * left_s)
         if solved.widths is None:
             return None, solved.bound
-        return evaluate(self.values, self.costs, solved.widths, self.probability), solved.bound
+        return evaluate(self.values, self.costs, solved.widths, self.probability, self.worth), solved.bound

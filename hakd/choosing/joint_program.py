@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
-from hakd.choosing.tile_costs import Cost, Values
+from hakd.choosing.tile_costs import NOTHING, Cost, Values, Worth, alternatives, value_of
 
 GAP = 1e-4  # of values, relative: nearer to the best than this counts as the best
 _TIE = 1e-6  # weight of latency against value: of equal choices the faster one
@@ -59,12 +59,11 @@ class Solved:
 class Program:
     """The program but for its lines: `solve` may be called with one set of them after the other."""
 
-    def __init__(self, values: Values, costs: Sequence[Cost]) -> None:
-        self.values, self.costs = values, costs
+    def __init__(self, values: Values, costs: Sequence[Cost], worth: Worth = NOTHING) -> None:
+        self.values, self.costs, self.worth = values, costs, worth
         # The solver's tolerances are absolute: values, budgets and variances are brought to the size of 1.
-        self.scale = (
-            max((abs(v) for by_width in values.values() for v in by_width.values()), default=0) or 1.0
-        )
+        every = itertools.chain(*alternatives(values, worth))
+        self.scale = max(map(abs, every), default=0) or 1.0
         self.column = {
             pair: i for i, pair in enumerate((g, w) for g, widths in values.items() for w in widths)
         }
@@ -84,6 +83,11 @@ class Program:
                 for key, column in columns.items():
                     self.mean[device, column] = tile.latency_ms[key]
                     self.variance[device, column] = tile.sigma_ms[key] ** 2
+        self.value = np.zeros(self.size)
+        self.value[: len(self.column)] = [v for by_width in values.values() for v in by_width.values()]
+        for tile, columns in self.tiles[0] if worth else ():
+            for key, column in columns.items():
+                self.value[column] = worth[tile.name][key]
         self.equations = self._tie_columns()
 
     def _is_offered(self, groups: Sequence[str], key: Sequence[int]) -> bool:
@@ -110,9 +114,7 @@ class Program:
     def solve(self, lines: Sequence[Line], intervals: Sequence[Interval], time_limit_s: float) -> Solved:
         """Best widths for which mean + line keeps each device's budget, with its variance in its interval."""
         binary = len(self.column)
-        objective = np.zeros(self.size)
-        objective[:binary] = [-value for by_width in self.values.values() for value in by_width.values()]
-        objective /= self.scale
+        objective = -self.value / self.scale
         constraints = [self.equations]
         for cost, mean, variance, (slope, intercept), (low, high) in zip(
             self.costs, self.mean, self.variance, lines, intervals, strict=True
@@ -144,6 +146,6 @@ class Program:
             most = sum(_TIE * max(0.0, 1 - cost.overhead_ms / cost.budget_ms) for cost in self.costs)
             return Solved(None, self.scale * (reach + most))
         widths = {group: width for (group, width), column in self.column.items() if done.x[column] > 0.5}
-        value = sum(self.values[group][width] for group, width in widths.items())
+        value = value_of(self.values, self.costs[0].tiles, widths, self.worth)
         tie = done.fun + value / self.scale
         return Solved(widths, max(value, self.scale * (reach + tie)))

@@ -9,7 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-BASELINES = ("joint/saliency", "round16", "uniform_aligned")  # origins that are a method of their own
+RACE = "race"  # the method's name
+JOINT = "joint/saliency"  # origin of the contestant that the method `joint` chooses
+REFERENCE = "reference"  # of the network that gave the budget
+ALIGNED = ("round16", "uniform_aligned")  # profiles without a device, scaled into the budget
+BASELINES = (JOINT, *ALIGNED, REFERENCE)  # origins of networks that are chosen without a race
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def winner(race: Mapping[str, Any]) -> dict[str, Any]:
     (arch,) = race["survivors"]
     entry = next(entry for entry in race["contestants"] if entry["arch"] == arch)
     cost = {key: race[key] for key in ("search_s", "search_images", "budget")}
-    return {**entry, **cost, "method": "race", "baseline": entry["origin"] in BASELINES}
+    return {**entry, **cost, "method": RACE, "baseline": entry["origin"] in BASELINES}
 
 
 def race_rows(race: Mapping[str, Any]) -> Sequence[dict[str, Any]]:

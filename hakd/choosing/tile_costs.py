@@ -12,6 +12,8 @@ PROBABILITY = 0.95
 
 Key = tuple[int, ...]
 Values = Mapping[str, Mapping[int, float]]
+Worth = Mapping[str, Mapping[Key, float]]  # by tile, of its groups' widths
+NOTHING: Worth = {}
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,21 @@ class Cost:
     tiles: Sequence[TileTable]
     budget_ms: float
     overhead_ms: float = 0.0
+
+
+def alternatives(values: Values, worth: Worth) -> list[list[float]]:
+    """What may be taken in each group and in each tile of worth."""
+    return [list(some.values()) for some in values.values()] + [
+        list(some.values()) for some in worth.values()
+    ]
+
+
+def value_of(values: Values, tiles: Sequence[TileTable], widths: Mapping[str, int], worth: Worth) -> float:
+    """What some widths are worth: their own values, and those of the tiles that they shape."""
+    found = sum(values[group][width] for group, width in widths.items())
+    for tile in tiles if worth else ():
+        found += worth[tile.name][tuple(widths[group] for group in tile.groups)]
+    return found
 
 
 def latency_of(

@@ -15,6 +15,7 @@ PURPOSES = (
     "calibrate",
     "verify",
     "certify",
+    "race",
     "benchmark",
     "explain",
     "recheck",

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hakd.boards import Board
+from hakd.choosing.race import RACE
 from hakd.records.arch import Architecture
 from hakd.records.budgets import choice_key
 from hakd.search.budget import Budget
 from hakd.search.chooser import Chooser, time_tables
+from hakd.search.contestants import race_contestants
 from hakd.search.problem import ChoiceProblem
 from hakd.sweeping.timing import Measuring
 
@@ -18,37 +20,51 @@ class TableMethods:
     """The methods that choose on tables, and for which budgets.
 
     Args:
-        methods: of `hakd.search.chooser.SOLVERS`; they time tables of tiles of their own.
+        methods: of `hakd.search.chooser.SOLVERS`, and `race`; they time tables of tiles of their own.
         budgets: as `choosing.budgets` has them, no two of one label; none: the latency of the pruned network.
         baselines: architectures chosen without a device, by method, for budgets that are like one of theirs.
+        contestants: of a race at most; it is held within the first budget.
+        groups: which widths the profiles may narrow that are scaled for a race (`prune.groups`).
     """
 
     methods: Sequence[str] = ()
     budgets: Sequence[Mapping[str, Any]] = ()
     baselines: Mapping[str, Architecture] = field(default_factory=dict)
+    contestants: int = 8
+    groups: str = "all"
 
 
 def choose_by_tables(
     board: Board,
     measuring: Measuring,
-    methods: Sequence[str],
+    asked: TableMethods,
     problem: ChoiceProblem,
     budgets: Sequence[Budget],
-) -> dict[str, dict[str, Any]]:
-    """Measure the tables once, then choose and verify by each method for each budget.
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
+    """Measure the tables once, then choose and verify by each method for each budget; find contestants of a race.
+
+    Args:
+        board: an open one.
+        measuring: how its device is measured.
+        asked: the methods.
+        problem: what is to be chosen.
+        budgets: those that are asked for.
 
     Returns:
         {key (`hakd.records.budgets.choice_key`): architecture, `method`, `budget` (its label), `choices` (a record per
         group), `repair` (every try, predicted and fresh), `search_s` (seconds of the tables, of choosing and
-        verifying)}.
+        verifying)}, and what `hakd.search.contestants.race_contestants` makes; None where there is to be no race.
 
     Raises:
         HakdError: nothing in the tables keeps a budget in ms or a speed-up, or the device could not time them.
     """
     timed = time_tables(board, measuring, problem, budgets)
     choosers = [Chooser(board, measuring, problem, budget, timed) for budget in budgets]
-    return {
+    made = {
         choice_key(method, chooser.budget.label, len(choosers) > 1): chooser.entry(method)
-        for method in methods
+        for method in asked.methods
+        if method != RACE
         for chooser in choosers
     }
+    racing = RACE in asked.methods
+    return made, race_contestants(choosers[0], asked.contestants, asked.groups) if racing else None

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from hakd.boards import Board, Point, Protocol
+from hakd.boards import Board, Burst, Point, Protocol
 from hakd.choosing.certificate import Certificate, Claim, Place, certify
 from hakd.records.arch import Architecture
 from hakd.records.files import digest
@@ -51,16 +52,43 @@ def certify_network(
         budget: what the whole network is compared with.
     """
     claims, points = _claims(board, pruned, chosen, choices, budget)
-    how = protocol(measuring)
-    keys = sorted(one.key for one in points)
-    name = f"certify:{digest(keys)}:{how.processes}x{how.rounds}x{how.burst_ms:g}ms"
-    bursts = board.measure(points, how, name) if points else {}
-    device = board.device
-    place = Place(device.name, device.engine, board.engine_version, device.threads)
-    found = certify(bursts, claims, place)
+    found = certify(_timed(board, measuring, points), claims, _place(board))
     for one in found:
         log.info("%s%s", f"{one.group}: " if one.group else "", one.words)
     return found
+
+
+def certify_whole(
+    board: Board, measuring: Measuring, pruned: Architecture, chosen: Sequence[Architecture], budget: Budget
+) -> list[Certificate]:
+    """A certificate for each whole network, all timed in one session; each holds by itself.
+
+    Nothing is said of single widths: their blocks would take a session for each network.
+    """
+    claims: list[Claim] = []
+    points: dict[str, Point] = {}
+    for network in chosen:
+        claim, needed = _whole(board, pruned, network, budget)
+        claims.append(claim)
+        points |= {one.key: one for one in needed}
+    base = next((points[claim.other] for claim in claims if claim.other is not None), None)
+    bursts = _timed(board, measuring, [replace(one, curve="") for one in points.values()], base)
+    return [one for claim in claims for one in certify(bursts, [claim], _place(board))]
+
+
+def _timed(
+    board: Board, measuring: Measuring, points: Sequence[Point], base: Point | None = None
+) -> dict[str, list[Burst]]:
+    """Bursts of a session of its own; `base` is in each of its processes."""
+    how = protocol(measuring)
+    keys = sorted(one.key for one in points)
+    name = f"certify:{digest(keys)}:{how.processes}x{how.rounds}x{how.burst_ms:g}ms"
+    return board.measure(points, how, name, base) if points else {}
+
+
+def _place(board: Board) -> Place:
+    device = board.device
+    return Place(device.name, device.engine, board.engine_version, device.threads)
 
 
 def _claims(

@@ -132,8 +132,9 @@ class Chooser:
             log.info("%s at %g for %s: %s", method, self.problem.level, self.budget.words, verified.reason)
         return self._chosen[method]
 
-    def measure(self, measuring: Measuring, purpose: str) -> Measure:
-        """Times whole networks beside the budget's own, in processes of their own."""
+    def measure(self, purpose: str, processes: int) -> Measure:
+        """Times whole networks beside the budget's own, in so many processes of their own."""
+        measuring = replace(self.measuring, benchmark_processes=processes)
         reference_ms = self.cost.budget_ms / self.budget.share
         return measure_on(
             self.board, measuring, self.problem.pruned, self.budget.reference, reference_ms, purpose
@@ -151,7 +152,7 @@ class Chooser:
             for arch, network in timed.networks.items()
             if arch in measured_ms
         ]
-        measure = self.measure(self.measuring, "screen")
+        measure = self.measure("screen", self.measuring.benchmark_processes)
         answers, cost = screen(solve, measure, self.cost, timed.values, known)
 
         def solve_again(asked_ms: Mapping[str, float]) -> Joint:

@@ -61,6 +61,13 @@ class ChoiceProblem:
                     found[group] = sorted({*found[group], width})
         return found
 
+    def value(self, widths: Mapping[str, int]) -> float | None:
+        """Minus the recorded saliency of the channels that a network drops; None: narrower than is recorded."""
+        if any(width < self.lowest[group] for group, width in widths.items()):
+            return None
+        values = self.values({group: [width] for group, width in widths.items()})
+        return sum(values[group][width] for group, width in widths.items())
+
     def values(self, candidates: Mapping[str, Sequence[int]]) -> dict[str, dict[int, float]]:
         """{group: {width: minus the recorded saliency of the channels that it drops}}."""
         return {

@@ -53,7 +53,7 @@ def screen(
     """
     held = [evaluate(values, [cost], widths, PROBABILITY) for widths, _ in known if _inside(values, widths)]
     timed: list[Joint] = []
-    now = _learned(cost, known)
+    now = learned(cost, known)
     for shares in SESSIONS:
         fresh = _new([*held, *_asked(solve, now, cost.budget_ms, shares)], timed)
         if not fresh:
@@ -61,13 +61,14 @@ def screen(
         times = measure([one.widths for one in fresh])
         timed += [_with(one, *time) for one, time in zip(fresh, times, strict=True) if time is not None]
         seen = [(one.widths, max(one.latency_ms.values())) for one in timed]
-        now = _learned(cost, seen)
+        now = learned(cost, seen)
     fitting = sum(_upper(one) <= cost.budget_ms for one in timed)
     log.info("%d networks timed whole, %d of them keep %.4g ms", len(timed), fitting, cost.budget_ms)
     return timed, now
 
 
-def _learned(cost: Cost, seen: Seen) -> Cost:
+def learned(cost: Cost, seen: Seen) -> Cost:
+    """What the tables say after networks were timed whole (`seen`, in ms); `cost` is what they said before."""
     tiles, overhead_ms = learn(cost.tiles, cost.overhead_ms, seen, cost.budget_ms)
     return Cost(cost.name, tiles, cost.budget_ms, overhead_ms)
 

@@ -11,6 +11,7 @@ from hakd.boards import Board, Device, open_board
 from hakd.choosing.repair import moves_from, repair
 from hakd.choosing.snap import READINGS, snap_all
 from hakd.pruning.trajectory import regained_saliency
+from hakd.records.arch import Architecture
 from hakd.search.budget import Budget, budget_from
 from hakd.search.by_tables import TableMethods, choose_by_tables
 from hakd.search.certifying import certify_network
@@ -32,9 +33,11 @@ class Snapped:
             the pruned network), `choices` (a record per group, with its reason), `repair` (every timing and what
             followed from it), `certificates` (records of `hakd.choosing.certificate`, from bursts of their own),
             `search_s` (seconds of sweeping, choosing and verifying; less where the store already held bursts).
+        race: the contestants of `hakd.search.contestants.race_contestants`, where there is to be a race.
     """
 
     methods: Mapping[str, dict[str, Any]]
+    race: Mapping[str, Any] | None = None
 
 
 def snap_network(
@@ -68,23 +71,28 @@ def snap_network(
     with opened(device, Path(store)) as board:
         refuse_change(board, measured_on or {})
         made = {reading: _snap(board, measuring, problem, reading, twin) for reading in READINGS}
-        budgets: dict[str | None, Budget] = {None: twin}
-        if asked.methods:
-            known = {**asked.baselines, "fisher": pruned}
-            known |= {reading: pruned.at(entry["widths"]) for reading, entry in made.items()}
-            budgets |= {
-                budget.label: budget
-                for budget in (budget_from(one, known) for one in asked.budgets or [{"like": "fisher"}])
-            }
-            wanted = [budget for label, budget in budgets.items() if label is not None]
-            made |= choose_by_tables(board, measuring, asked.methods, problem, wanted)
+        wanted = _budgets(asked, pruned, made) if asked.methods else []
+        together, race = choose_by_tables(board, measuring, asked, problem, wanted) if wanted else ({}, None)
+        made |= together
+        budgets = {None: twin} | {budget.label: budget for budget in wanted}
         for entry in made.values():
             entry["search_s"] += sweep_s
             chosen, choices = pruned.at(entry["widths"]), entry["choices"]
             budget = budgets[entry["budget"]]
             certificates = certify_network(board, measuring, pruned, chosen, choices, budget)
             entry["certificates"] = [certificate.to_dict() for certificate in certificates]
-    return Snapped(made)
+    if race is not None:
+        race["search_s"] += sweep_s
+    return Snapped(made, race)
+
+
+def _budgets(
+    asked: TableMethods, pruned: Architecture, made: Mapping[str, Mapping[str, Any]]
+) -> list[Budget]:
+    """The budgets that are asked for, in the configuration's order; they may be like what HAKD chose."""
+    known = {**asked.baselines, "fisher": pruned}
+    known |= {reading: pruned.at(entry["widths"]) for reading, entry in made.items()}
+    return [budget_from(one, known) for one in asked.budgets or [{"like": "fisher"}]]
 
 
 def _snap(

@@ -3,20 +3,21 @@
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hakd.boards import Board, Point
 from hakd.choosing.baselines import round_to
-from hakd.choosing.tile_costs import TileTable
+from hakd.choosing.tile_costs import TileTable, Worth
 from hakd.networks.families import full_architecture
+from hakd.networks.prunable import COUNTS
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.estimate import Estimates, log_errors
 from hakd.staircase.predict import fit_overhead
-from hakd.sweeping.parts import engine_graph, neighbours, network_point, point
+from hakd.sweeping.parts import GraphPoint, engine_graph, neighbours, network_point, point
 from hakd.sweeping.timing import Measuring, end_to_end, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ Widths = tuple[int, ...]  # of the groups that shape a tile, in their order
 class Tables:
     """Tiles' tables on one device, the overhead of whole networks beyond their sum (ms), and what both rest on.
 
-    `measured_ms` and `sums_ms` are of the networks that the overhead was fitted to, by arch.
+    `measured_ms` and `sums_ms` are of the networks that the overhead was fitted to, by arch. `counts` has the MACs and
+    the parameters (`hakd.networks.prunable.COUNTS`) of each tile at its widths, as the engine runs it.
     """
 
     tiles: tuple[TileTable, ...]
@@ -38,6 +40,7 @@ class Tables:
     measured_ms: Mapping[str, float]
     sums_ms: Mapping[str, float]
     residual_p95: float | None
+    counts: Mapping[str, Worth] = field(default_factory=dict)
 
 
 def combinations(
@@ -77,7 +80,7 @@ def measure_tables(
     cases = combinations(pruned, candidates)
     points = {name: _case_points(pruned, name, by_widths, board) for name, (_, by_widths) in cases.items()}
     parts = {arch: tile_points(network, board.device) for arch, network in networks.items()}
-    every = [one for of_tile in points.values() for one in of_tile.values()]
+    every: list[Point] = [one for of_tile in points.values() for one in of_tile.values()]
     every += [one for by_tile in parts.values() for one in by_tile.values()]
     timed = time_tiles(board, every, measuring, reference_part(pruned, board.device), LOOKS)
     errors = np.nan_to_num(log_errors(timed.adjusted), nan=UNKNOWN_SPREAD)
@@ -92,12 +95,16 @@ def measure_tables(
     measured_ms = time_networks(board, networks, measuring, "tables")
     overhead_ms = _overhead_ms(sums_ms, measured_ms, len(tiles), board)
     log.info("%d points in %d tables", len({one.key for one in every}), len(tiles))
-    return Tables(tiles, overhead_ms, measured_ms, sums_ms, timed.residual_p95)
+    counts = {
+        name: {tile: {key: count(one.graph) for key, one in some.items()} for tile, some in points.items()}
+        for name, count in COUNTS.items()
+    }
+    return Tables(tiles, overhead_ms, measured_ms, sums_ms, timed.residual_p95, counts)
 
 
 def _case_points(
     pruned: Architecture, tile: str, by_widths: Mapping[Widths, Architecture], board: Board
-) -> dict[Widths, Point]:
+) -> dict[Widths, GraphPoint]:
     """A point for a tile at each combination of its groups' widths."""
     name = f"{pruned.spec.name} {tile}"
     return {

@@ -1,4 +1,4 @@
-"""A small network pruned at random and swept on a virtual device that is computed in this process."""
+"""A network pruned at random and swept on a virtual device that is computed in this process."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,12 @@ from hakd.boards import Device
 from hakd.boards.cost_model import cost_model_from
 from hakd.choosing.device_free import choose_device_free
 from hakd.networks.families import full_widths
-from hakd.records.arch import Architecture
+from hakd.records.arch import Architecture, NetworkSpec
 from hakd.search.by_tables import TableMethods
 from hakd.search.problem import ChoiceProblem
 from hakd.search.snapping import Snapped, snap_network
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.sweeping.sweep import sweep
-from tests.unit.builders import SPECS
 
 # So slow that the smallest networks take about a millisecond: below that, calls of the engine are all there is.
 MODEL = {
@@ -34,10 +33,10 @@ MODEL = {
 class ComputedChoice:
     """The network, its curves and what a study would choose for it; the truth is a formula."""
 
-    def __init__(self, family: str, seed: int = 1, **model: Any) -> None:
-        self.spec = SPECS[family]()
-        self.full = full_widths(self.spec)
-        self.pruned, self.trajectory = pruning(self.spec, seed)
+    def __init__(self, spec: NetworkSpec, seed: int = 1, **model: Any) -> None:
+        self.spec = spec
+        self.full = full_widths(spec)
+        self.pruned, self.trajectory = pruning(spec, seed)
         self.free = choose_device_free(self.pruned, LEVEL, seed)
         content = {**MODEL, **model, "seed": seed}
         self.model = cost_model_from(content)

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hakd.choosing.baselines import random_widths, round_to, scaled_profile, uniform, uniform_aligned
+from hakd.choosing.baselines import (
+    aligned_scalings,
+    random_widths,
+    round_to,
+    rounded_scalings,
+    scaled_profile,
+    uniform,
+    uniform_aligned,
+)
 from hakd.records.errors import HakdError
 
 fulls = st.lists(st.integers(1, 120), min_size=1, max_size=6).map(
@@ -147,6 +155,24 @@ def test_rounding_up_is_the_next_multiple_or_the_full_width(full, multiple, data
     for group, width in round_to(widths, full, multiple).items():
         assert widths[group] <= width <= full[group]
         assert width == full[group] or (width % multiple == 0 and width - widths[group] < multiple)
+
+
+@settings(max_examples=25, deadline=None)
+@given(fulls, st.sampled_from([8, 16]), st.data())
+def test_scalings_are_all_networks_of_a_profile_narrow_to_wide(full, multiple, data):
+    """Against a fine grid of multipliers, rounded by the definition."""
+    profile = {group: data.draw(st.integers(1, size)) for group, size in full.items()}
+    rounded, aligned = rounded_scalings(profile, full, multiple), aligned_scalings(full, multiple)
+    assert round_to(profile, full, multiple) in rounded and rounded[-1] == aligned[-1] == full
+    for scalings in (rounded, aligned):
+        for narrow, wide in itertools.pairwise(scalings):
+            assert narrow != wide and all(narrow[group] <= wide[group] for group in full)
+        for widths in scalings:
+            assert all(width % multiple == 0 or width == full[group] for group, width in widths.items())
+    for step in range(1, 41):
+        m = Fraction(step, 9)
+        assert {g: min(-(-m * w // multiple) * multiple, full[g]) for g, w in profile.items()} in rounded
+    assert uniform_aligned(full, 0.6, chain_macs, multiple) in aligned
 
 
 def test_bad_input_is_one_clear_error():

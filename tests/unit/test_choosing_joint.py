@@ -12,9 +12,9 @@ from hakd.choosing import joint_program
 from hakd.choosing.joint import NoneFits, OutOfTime, choose
 from hakd.choosing.joint_program import GAP
 from hakd.choosing.table_baselines import knapsack, latency_greedy, separable
-from hakd.choosing.tile_costs import Cost, TileTable, latency_of
+from hakd.choosing.tile_costs import Cost, TileTable, latency_of, value_of
 from hakd.records.errors import HakdError
-from tests.unit.tile_networks import SHAPES, brute_force, budget_at, small
+from tests.unit.tile_networks import SHAPES, brute_force, budget_at, every, small
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -36,6 +36,23 @@ def test_it_is_as_good_as_brute_force_within_one_per_cent(shape, seed, share, no
     assert best - found.value <= found.gap * unit(found, values) + 2e-6 * largest(values)
     assert found.gap <= GAP and not found.note
     assert found.value == pytest.approx(sum(values[g][w] for g, w in found.widths.items()))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), share=st.floats(0.05, 1), own=st.sampled_from([0.0, 1.0]))
+def test_what_does_not_add_up_over_groups_is_as_good_as_brute_force(shape, seed, share, own):
+    """Products of widths by tile, as multiply-accumulates are, alone or beside values of widths."""
+    values, tiles = small(shape, seed)
+    values = {group: {w: own * value for w, value in some.items()} for group, some in values.items()}
+    worth = {tile.name: {key: float(math.prod(key)) for key in tile.latency_ms} for tile in tiles}
+    cost = Cost("d", tiles, budget_at(values, tiles, share))
+    found = choose(values, [cost], worth=worth)
+    fits = [widths for widths in every(values) if latency_of(cost, widths)[1] <= cost.budget_ms]
+    best = max(value_of(values, tiles, widths, worth) for widths in fits)
+    assert found.upper_ms["d"] <= cost.budget_ms * (1 + 1e-6)
+    assert found.value == pytest.approx(value_of(values, tiles, found.widths, worth))
+    assert best - found.value <= 0.01 * max(abs(best), 0.01 * max(map(largest, (values, worth))))
 
 
 @pytest.mark.parametrize("shape", ["chain", "stages"])

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from hakd.search import by_tables
+from tests.unit.builders import SPECS
 from tests.unit.computed_choice import ComputedChoice
 
 BUDGETS = {"round16": {"like": "round16"}, "speedup1.7": {"speedup": 1.7}, "fisher": {"like": "fisher"}}
@@ -12,7 +13,7 @@ BUDGETS = {"round16": {"like": "round16"}, "speedup1.7": {"speedup": 1.7}, "fish
 
 @pytest.fixture(scope="module")
 def case() -> ComputedChoice:
-    return ComputedChoice("densenet")
+    return ComputedChoice(SPECS["densenet"]())
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,15 @@ def main(
     level,
     by_tables,
     budgets,
+    contestants,
+    groups,
     search_seed,
     path_to_latency,
     path_to_widths,
     path_to_trajectory,
     path_to_snap,
 ):
-    """Write the choices of each method with their reasons, and the content-addressed architecture files."""
+    """Write the choices of each method with their reasons, contestants, and content-addressed architecture files."""
     widths = read_json(path_to_widths, "widths")["methods"]
     chosen = {method: architecture_from(entry, path_to_widths) for method, entry in widths.items()}
     table, metadata = read_table(path_to_latency, "latency")
@@ -37,16 +39,17 @@ def main(
         device,
         store,
         ChoiceProblem(level, chosen["fisher"], curves, trajectory),
-        TableMethods(by_tables, budgets, chosen),
+        TableMethods(by_tables, budgets, chosen, contestants, groups),
         metadata["seconds"],
         {path_to_latency: measured_on},
     )
-    for entry in snapped.methods.values():
+    contestants = snapped.race["contestants"] if snapped.race else []
+    for entry in (*snapped.methods.values(), *contestants):
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
     inverted = [inversion for curve in curves.values() for inversion in inversions(curve)]
     content = {"level": level, "search_seed": search_seed, "device": name, "chosen_on": measured_on}
-    content["methods"] = snapped.methods
+    content |= {"methods": snapped.methods, "race": snapped.race}
     content["inversions"] = [inversion.to_dict() for inversion in inverted]
     write_json(path_to_snap, "snap", content)
 
@@ -60,6 +63,8 @@ if __name__ == "__main__":
             float(snakemake.wildcards.level),
             snakemake.params.by_tables,
             snakemake.params.budgets,
+            snakemake.params.contestants,
+            snakemake.params.groups,
             snakemake.params.search_seed,
             snakemake.input.latency,
             snakemake.input.widths,
