@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-_POINTS = 4000  # of the grid on which distributions are added
+_POINTS = 400  # of the grid of a distribution that is added to another; a third of it where two are
 _ROUNDING = 1e-12  # accuracies that are no further apart are equal
 
 
@@ -50,8 +50,12 @@ class Spread:
         if len(parts) == 1:
             return float(single)
         *few, (variance, freedom) = sorted(parts, key=lambda part: part[::-1])
-        off = sum(np.sqrt(v) * _student(f, i) for i, (v, f) in enumerate(few))
-        summed = 2 * special.stdtr(freedom, (off - abs(deviation)) / np.sqrt(variance)).mean()
+        off, weights = np.zeros(1), np.ones(1)
+        for v, f in few:
+            values, probabilities = _student(f, _POINTS if len(few) == 1 else _POINTS // 3)
+            off = np.add.outer(off, np.sqrt(v) * values).ravel()
+            weights = np.multiply.outer(weights, probabilities).ravel()
+        summed = 2 * weights @ special.stdtr(freedom, (off - abs(deviation)) / np.sqrt(variance))
         share = 1 - variance / total
         return float((1 - share) * single + share * summed)
 
@@ -79,11 +83,11 @@ class Spread:
 
 
 @functools.cache
-def _student(freedom: float, number: int) -> np.ndarray:
-    """Quantiles of Student's t in the middle of equal probabilities, in an order of their own for each number."""
-    middles = (np.arange(_POINTS) + 0.5) / _POINTS
-    values = special.stdtrit(freedom, middles)
-    return np.random.default_rng(number).permutation(values) if number else values
+def _student(freedom: float, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values of Student's t with their probabilities: a grid of the distribution that is finer in its tails."""
+    even = (np.arange(points) + 0.5) / points
+    values = special.stdtrit(freedom, even**3 * (10 - 15 * even + 6 * even**2))
+    return values, 30 * (even * (1 - even)) ** 2 / points
 
 
 def student_interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float]:
