@@ -60,7 +60,9 @@ def _row(figure: Figure, row: Any, left: float, y: float) -> None:
         font = _FONT if x != _CELLS[1][1] else min(_FONT, _FONT * _METHOD_LETTERS / len(text))
         figure.text((left + x) / width, y / height, text, fontsize=font, ha=align, va="center_baseline")
     x = (left + 0.26) / width
-    figure.add_artist(Line2D([x], [y / height], **style.marker(row.method, row.recipe, 6.0)))
+    figure.add_artist(
+        Line2D([x], [y / height], **style.marker(row.method, style.kind_of(row.recipe, row.loss), 6.0))
+    )
 
 
 def cells(row: Any) -> tuple[str, ...]:

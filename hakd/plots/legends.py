@@ -72,9 +72,10 @@ def pareto_legend(figure: Figure, page: pd.DataFrame, y: float) -> None:
         "linestyle": "none",
     }
     handles = []
-    fills: Any = (("full", style.INK), ("left", style.INK), ("none", "white"))
+    shown = set(map(style.kind_of, page["recipe"], page["loss"]))
+    fills: Any = (("full", style.INK), ("left", style.INK), ("bottom", style.INK), ("none", "white"))
     for fill, face in fills:
-        recipes = [r for r, f in style.RECIPE_FILLS.items() if f == fill and r in set(page["recipe"])]
+        recipes = [kind for kind, of_kind in style.RECIPE_FILLS.items() if of_kind == fill and kind in shown]
         if recipes:
             label = ", ".join(recipes)
             handles.append(

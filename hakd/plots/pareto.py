@@ -155,7 +155,13 @@ def _draw(axes: Axes, page: pd.DataFrame, panel: _Panel) -> None:
     boxes += _bars(axes, page, panel, x, shown, below)
     for i, row in enumerate(page.itertuples()):
         size = _MARKER * _nested(axes, x, shown, i)
-        axes.plot([x[i]], [shown[i]], **style.marker(row.method, row.recipe, size), zorder=5, clip_on=False)
+        axes.plot(
+            [x[i]],
+            [shown[i]],
+            **style.marker(row.method, style.kind_of(row.recipe, row.loss), size),
+            zorder=5,
+            clip_on=False,
+        )
         if below[i]:
             axes.annotate(
                 "",

@@ -59,7 +59,7 @@ METHOD_LOOKS = {
     "joint": Look("#009E73", "^", 1.1),
     "knapsack": Look("#00735A", "d", 1.1),
     "latency_greedy": Look("#5B8F00", "p", 1.1),
-    "race": Look("#B8005C", "^", 1.1),
+    "race": Look("#B8005C", (3, 1, 0), 1.5),
     "fleet": Look("#5D3A9B", (8, 1, 0), 1.35),
     "round8": Look("#B87A00", (6, 1, 0), 1.3),
     "round16": Look("#E69F00", "v", 1.1),
@@ -74,7 +74,13 @@ METHOD_LOOKS = {
 }
 
 # How much of a marker is filled says how the weights were got.
-RECIPE_FILLS = {"distilled": "full", "compressed": "full", "tuned": "left", "scratch": "none"}
+RECIPE_FILLS = {
+    "distilled": "full",
+    "compressed": "full",
+    "tuned": "left",
+    "tuned with a teacher": "bottom",
+    "scratch": "none",
+}
 
 
 def look(method: str) -> Look:
@@ -90,10 +96,15 @@ def text_colour(method: str) -> str:
     return to_hex((red, green, blue))
 
 
-def marker(method: str, recipe: str, size: float) -> dict[str, Any]:
-    """Keywords of a line that draw one candidate's marker, `size` in points. The teacher's star is always full."""
+def kind_of(recipe: str, loss: str) -> str:
+    """The key of `RECIPE_FILLS`: fine-tuned networks and those with a teacher are told apart."""
+    return "tuned with a teacher" if recipe == "tuned" and loss != "ce" else recipe
+
+
+def marker(method: str, kind: str, size: float) -> dict[str, Any]:
+    """Keywords of a line that draw a candidate's marker, `size` in points; the teacher's star is always full."""
     looks = look(method)
-    fill = "full" if method == "teacher" else RECIPE_FILLS.get(recipe, "full")
+    fill = "full" if method == "teacher" else RECIPE_FILLS.get(kind, "full")
     return {
         "marker": looks.marker,
         "color": looks.colour,

@@ -72,6 +72,7 @@ def described(name: str, **changes) -> dict:
         "train_images": 100,
         "train_macs": 500_000,
         "search_s": None,
+        "search_images": None,
         "checkpoint_path": "a",
         "onnx_path": "b",
         "commit": "c",

@@ -307,7 +307,8 @@ def test_labels_avoid_obstacles_and_stay_near():
 def test_every_method_and_recipe_has_a_look_of_its_own():
     looks = [style.look(method) for method in METHODS]
     assert len({look.marker for look in looks}) == len(METHODS)
-    assert {style.RECIPE_FILLS[recipe] for recipe in RECIPES} == {"full", "left", "none"}
+    kinds = [style.kind_of(recipe, "ce") for recipe in RECIPES] + [style.kind_of("tuned", "at")]
+    assert {style.RECIPE_FILLS[kind] for kind in kinds} == {"full", "left", "bottom", "none"}
     for method in METHODS:
         light = [
             c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
