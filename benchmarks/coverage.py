@@ -101,7 +101,10 @@ def naive(difference: np.ndarray, images: int, rng: np.random.Generator) -> tupl
     """Ends of the 95 % percentile interval of a bootstrap that resamples units and originals, without corrections."""
     units, originals = difference.shape
     seeds = rng.multinomial(units, np.full(units, 1 / units), REPLICATES)
-    drawn = rng.multinomial(originals, np.full(originals, 1 / originals), REPLICATES)
+    places = (
+        rng.integers(originals, size=(REPLICATES, originals)) + originals * np.arange(REPLICATES)[:, None]
+    )
+    drawn = np.bincount(places.ravel(), minlength=places.size).reshape(places.shape)
     found = (drawn @ difference.T * seeds).sum(axis=1) / (units * originals * images)
     low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)

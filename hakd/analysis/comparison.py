@@ -59,7 +59,7 @@ def compare(
             than the one they were timed on are left out; those of a fleet are timed on its devices only.
         a: a method, `method/recipe` or `method/recipe/loss`, e.g. `hakd/distilled/at+logits`, of a fleet
             `fleet pis/distilled/logits`, of one of several budgets `joint@round16`; as much of it as names one.
-        b: the rival, likewise.
+        b: the other series, likewise.
         tolerance: latencies within this fraction of each other count as equal where lines cannot be read off.
         predictions: a `predictions` table; with it come intervals over test images.
 
