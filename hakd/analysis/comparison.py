@@ -71,7 +71,8 @@ def compare(
         high_seeds` (95 %, paired over seeds) and, with predictions, `low_images, high_images` (these trained
         networks, other test images) and `low, high` (other seeds and other images). Where search seeds are crossed
         with training seeds, a seed is a search seed with its trainings (`hakd.analysis.series.units`). Latency is the
-        median over seeds; its noise is not in the intervals. Empty when the methods share no latency.
+        median over all trainings of an architecture; its noise is not in the intervals. Empty when the methods share no
+        latency.
 
     Raises:
         HakdError: a column missing, a method that is absent or names several series.

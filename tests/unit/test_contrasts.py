@@ -381,7 +381,7 @@ def test_the_rules_script_writes_tables_and_plot(root, tmp_path):
     write_table(tmp_path / "p.parquet", "predictions", predictions(names, hits, original=originals))
     rows = [{**SUMMARY_ROW, **row, "search_seed": None, "budget": None} for row in frame.to_dict("records")]
     for row in rows:
-        row |= {"latency_low_ms": None, "latency_high_ms": None}
+        row |= {"latency_low_ms": None, "latency_high_ms": None, "arch": f"{row['method']} {row['level']}"}
     write_table(tmp_path / "s.parquet", "summary", pd.DataFrame(rows))
     spec = importlib.util.spec_from_file_location("script", root / "workflow" / "scripts" / "contrasts.py")
     script = importlib.util.module_from_spec(spec)
