@@ -365,7 +365,11 @@ def test_the_plot_says_what_the_table_says(tmp_path):
     contrasts_figure(table, tmp_path / "c.pdf")
     pages = texts(tmp_path / "c.pdf")
     assert len(pages) == 2 and "hakd - fisher" in pages[0] and "the other way" in pages[0]
-    assert all(f"n{i} on pi" in pages[0] for i in range(20)) and "n19 on pi" in pages[1]
+    assert (
+        all(f"n{i} on pi" in pages[0] for i in range(20))
+        and "n19 on pi" in pages[1]
+        and "the other way" in pages[1]
+    )
     assert pages[0].count("no latency is reached by both") == 2
     row = table.iloc[0]
     for value in ("difference", "low", "high"):
