@@ -24,7 +24,10 @@ REPLICATES = 500  # of the naive bootstrap
 
 @dataclass(frozen=True)
 class Scenario:
-    """A kind of study: `seed_sd` of a training, `search_sd` of a search seed with `trainings` inside; 0: none."""
+    """A kind of study, with the standard deviations of seeds, of search seeds and of originals.
+
+    `search_sd` 0: no search seeds. `original_sd`: of an original for one series and not for the other.
+    """
 
     seeds: int
     seed_sd: float
@@ -32,14 +35,18 @@ class Scenario:
     images: int = 1  # of each original
     trainings: int = 1
     search_sd: float = 0.0
+    original_sd: float = 0.4
 
     @property
     def name(self) -> str:
         """In words."""
-        trainings = f" x {self.trainings}" if self.trainings > 1 else ""
-        kind = "search seeds" if self.search_sd else "seeds"
+        seeds = f"{self.seeds} seeds (sd {self.seed_sd:g})"
+        if self.search_sd:
+            seeds = (
+                f"{self.seeds} search seeds (sd {self.search_sd:g}) x {self.trainings} (sd {self.seed_sd:g})"
+            )
         images = f"{self.originals} x {self.images}" if self.images > 1 else f"{self.originals}"
-        return f"{self.seeds}{trainings} {kind}, sd {self.seed_sd or self.search_sd:g}, {images} images"
+        return f"{seeds}, {images} images (sd {self.original_sd:g})"
 
 
 CROSSED = (
@@ -48,10 +55,10 @@ CROSSED = (
 )
 SCENARIOS = (
     *(
-        Scenario(seeds, sd, *images)
+        Scenario(seeds, seed_sd, *images, original_sd=original_sd)
         for seeds in (2, 3, 5)
         for images in ((1000, 1), (200, 5))
-        for sd in (0.02, 0.12, 0.4)
+        for seed_sd, original_sd in ((0.02, 2.0), (0.02, 0.4), (0.12, 0.4), (0.4, 0.4))
     ),
     *CROSSED,
     *(replace(one, originals=200, images=5) for one in CROSSED),
@@ -66,14 +73,15 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> tuple[dict[str, np
         latencies.
     """
     shape = (scenario.originals, scenario.images)
-    original = ORIGINAL if scenario.images > 1 else 0.0
+    original = ORIGINAL if scenario.images > 1 else 0.0  # shared by the series
     runs = (scenario.seeds, scenario.trainings)
     image = rng.normal(0, IMAGE, shape) + rng.normal(0, original, (scenario.originals, 1))
     common = rng.normal(0, scenario.seed_sd * 0.3**0.5, runs)
     right, truth = {}, {}
-    variance = 1 + 1.25 * (IMAGE**2 + original**2) + scenario.seed_sd**2 + scenario.search_sd**2
+    variance = 1 + 1.25 * IMAGE**2 + original**2
+    variance += scenario.original_sd**2 + scenario.seed_sd**2 + scenario.search_sd**2
     for name, means in MEAN.items():
-        own = rng.normal(0, IMAGE / 2, shape) + rng.normal(0, original / 2, (scenario.originals, 1))
+        own = rng.normal(0, IMAGE / 2, shape) + rng.normal(0, scenario.original_sd, (scenario.originals, 1))
         levels = []
         for mean in means:
             luck = common + rng.normal(0, scenario.seed_sd * 0.7**0.5, runs)
@@ -101,7 +109,10 @@ def naive(difference: np.ndarray, images: int, rng: np.random.Generator) -> tupl
     """Ends of the 95 % percentile interval of a bootstrap that resamples units and originals, without corrections."""
     units, originals = difference.shape
     seeds = rng.multinomial(units, np.full(units, 1 / units), REPLICATES)
-    drawn = rng.multinomial(originals, np.full(originals, 1 / originals), REPLICATES)
+    places = (
+        rng.integers(originals, size=(REPLICATES, originals)) + originals * np.arange(REPLICATES)[:, None]
+    )
+    drawn = np.bincount(places.ravel(), minlength=places.size).reshape(places.shape)
     found = (drawn @ difference.T * seeds).sum(axis=1) / (units * originals * images)
     low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)

@@ -59,7 +59,7 @@ def compare(
             than the one they were timed on are left out; those of a fleet are timed on its devices only.
         a: a method, `method/recipe` or `method/recipe/loss`, e.g. `hakd/distilled/at+logits`, of a fleet
             `fleet pis/distilled/logits`, of one of several budgets `joint@round16`; as much of it as names one.
-        b: the rival, likewise.
+        b: the other series, likewise.
         tolerance: latencies within this fraction of each other count as equal where lines cannot be read off.
         predictions: a `predictions` table; with it come intervals over test images.
 
@@ -71,7 +71,8 @@ def compare(
         high_seeds` (95 %, paired over seeds) and, with predictions, `low_images, high_images` (these trained
         networks, other test images) and `low, high` (other seeds and other images). Where search seeds are crossed
         with training seeds, a seed is a search seed with its trainings (`hakd.analysis.series.units`). Latency is the
-        median over seeds; its noise is not in the intervals. Empty when the methods share no latency.
+        median over all trainings of an architecture; its noise is not in the intervals. Empty when the methods share no
+        latency.
 
     Raises:
         HakdError: a column missing, a method that is absent or names several series.

@@ -35,15 +35,18 @@ def contrasts_figure(table: pd.DataFrame, path: str | os.PathLike) -> None:
         path: the PDF to write.
     """
     means = table[table["scope"] == "mean"]
-    lines: list[Line] = []
+    pages: list[list[Line]] = [[]]
     for name, rows in means.groupby("contrast", sort=False):
-        if len(lines) % _LINES + 2 > _LINES:  # no heading without a row below it
-            lines.append(("", None))
-        lines.append((str(name), None))
-        lines += [(f"{row.network} on {row.device}", row) for row in rows.itertuples()]
+        headed = False
+        for row in rows.itertuples():
+            if len(pages[-1]) + (1 if headed else 2) > _LINES:
+                pages.append([])
+                headed = False
+            pages[-1] += [] if headed else [(str(name), None)]
+            pages[-1].append((f"{row.network} on {row.device}", row))
+            headed = True
     limits = _limits(means)
-    parts = [lines[i : i + _LINES] for i in range(0, len(lines), _LINES)]
-    style.save_pages(path, [partial(_page, part, limits) for part in parts], "Declared contrasts")
+    style.save_pages(path, [partial(_page, lines, limits) for lines in pages], "Declared contrasts")
 
 
 def _limits(means: pd.DataFrame) -> tuple[float, float]:
@@ -100,7 +103,7 @@ def _text(figure: Figure, axes: Axes, y: float, i: int, name: str, row: Any) -> 
         return
     figure.text(0.062, y, textwrap.shorten(name, 36, placeholder=" ..."), va="center")
     if np.isnan(row.difference):
-        figure.text(_CELLS[0][0], y, row.reason, fontsize=7, color=style.GREY, va="center", ha="center")
+        figure.text(_CELLS[1][0], y, row.reason, fontsize=7, color=style.GREY, va="center", ha="right")
         return
     colour = _COLOURS.get(row.verdict, style.INK)
     points = [100 * value for value in (row.difference, row.low, row.high, row.detectable)]
@@ -108,9 +111,11 @@ def _text(figure: Figure, axes: Axes, y: float, i: int, name: str, row: Any) -> 
         axes.plot(points[1:3], [i, i], color=colour, lw=1.4, solid_capstyle="butt")
     face = colour if row.verdict in _COLOURS else "white"
     axes.plot(points[:1], [i], "o", ms=5.5, color=colour, mfc=face, zorder=4)
-    texts = (f"{points[0]:+.2f}", f"{points[1]:+.2f} to {points[2]:+.2f}", _p(row.p_holm), f"{points[3]:.2f}")
     if np.isnan(points[1]):
-        texts = (texts[0], str(row.reason), "", "")
+        texts: tuple[str, ...] = (f"{points[0]:+.2f}", "no interval", "", "")
+    else:
+        interval = f"{points[1]:+.2f} to {points[2]:+.2f}"
+        texts = (f"{points[0]:+.2f}", interval, _p(row.p_holm), f"{points[3]:.2f}")
     for (x, _), text in zip(_CELLS, texts, strict=True):
         figure.text(x, y, text, fontsize=7.5, va="center", ha="right", color=colour)
 

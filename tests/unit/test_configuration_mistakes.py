@@ -8,6 +8,7 @@ from snakemake.utils import validate
 
 from hakd.records.errors import HakdError
 from hakd.study.configuration import settings
+from hakd.study.contrasts import check_contrasts, series_of
 from hakd.study.devices import find_device
 from hakd.study.files import merged_configuration, read_configuration
 from hakd.study.networks import network_of
@@ -65,6 +66,25 @@ MISTAKES = {
     "- run": r"is not a mapping\. ",
     "store: 5": r"store: 5 is not accepted\. Put it in quotes, which makes it text: Folder of the measurement",
 }  # fmt: skip
+# What `analysis.contrasts` holds, and what is said about it after `analysis.contrasts.`.
+CONTRASTS = {
+    "hakd - fisher": r"0: hakd - fisher is not accepted\. Give a mapping: `a` and `b`",
+    "{a: hakd}": r"0\.b: is missing\. Give it: The series that it is compared with$",
+    "{a: hkad, b: fisher/tuned}": r"0\.a: unknown method 'hkad', or one that is not run\. Did you mean 'hakd'\? ",
+    "{a: joint, b: fisher/tuned}": r"0\.a: unknown method 'joint', or .* \(or add it to `run\.methods`\)$",
+    "{a: fisher, b: hakd}": r"0\.a: 'fisher' names several series\. .* fisher/tuned/ce, fisher/distilled/logits$",
+    "{a: hakd/scratch, b: fisher/tuned}": r"0\.a: 'hakd/scratch' names no series .* one of: hakd/distilled/logits$",
+    "{a: hakd, b: fisher/distilled/at}": r"0\.b: 'fisher/distilled/at' names no series of the study\. ",
+    "{a: hakd/distilled/logits/0, b: fisher/tuned}": r"0\.a: 'hakd/distilled/logits/0' names no series of the study\. ",
+    "{a: hakd@round16, b: fisher/tuned}": r"0\.a: 'hakd@round16' names no series of the study\. ",
+    "{a: hakd, b: hakd/distilled}": r"0: a series against itself\. Name two different series$",
+    "{a: hakd, b: uniform}, {a: uniform/distilled, b: hakd}": r"1: the same as analysis\.contrasts\.0\. Name each ",
+    "{a: hakd, b: uniform, name: x}, {a: hakd, b: round16, name: x}": r"1\.name: the name 'x' a second time\. ",
+}
+MISTAKES |= {
+    f"analysis: {{contrasts: [{text}]}}": rf"analysis\.contrasts\.{words}"
+    for text, words in CONTRASTS.items()
+}
 
 
 @pytest.fixture
@@ -161,6 +181,29 @@ def test_text_that_spells_a_number_is_one_where_a_number_is_wanted(write, text, 
     else:
         assert settings(study, path) == value
     assert find_device("local", ["my.yaml"]).measuring.min_step == study["devices"]["local"]["min_step"]
+
+
+def test_contrasts_that_the_study_can_compute_pass(write):
+    text = (
+        "analysis: {contrasts: [{a: hakd, b: fisher/tuned}, {a: hakd/distilled/logits, b: fisher/distilled}]}"
+    )
+    study = checked_study(read_configuration([write(text)]))
+    assert settings(study, "analysis/contrasts")[1] == {"a": "hakd/distilled/logits", "b": "fisher/distilled"}
+    assert ("deep_compression", None, "compressed", "ce") in series_of(study)
+    fleet = "devices: {b: {}}\nfleets: {both: {devices: [local, b]}}\nrun: {devices: [local, b], fleets: [both]}\n"
+    write(f"{fleet}analysis: {{contrasts: [{{a: fleet both, b: fisher/tuned}}]}}")
+    assert ("fleet both", None, "distilled", "logits") in series_of(
+        checked_study(read_configuration(["my.yaml"]))
+    )
+
+
+def test_a_budget_is_part_of_a_series(write):
+    study = checked_study(read_configuration([write("run: {methods: [joint, fisher]}")]))
+    assert {one[:2] for one in series_of(study)} == {("joint", None), ("fisher", None)}
+    study["choosing"]["budgets"] = [{"like": "round16"}]
+    assert {one[:2] for one in series_of(study)} == {("joint", "round16"), ("fisher", None)}
+    study["analysis"]["contrasts"] = [{"a": "joint@round16", "b": "fisher/tuned"}]
+    check_contrasts(study, "my.yaml")
 
 
 @pytest.mark.parametrize("name", ["config", "smoke", "cluttered"])

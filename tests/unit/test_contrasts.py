@@ -1,7 +1,11 @@
 """Contrasts: intervals against known truths and real resampling, Holm, originals, search seeds, fronts."""
 
+import importlib.util
+import re
+
 import numpy as np
 import pandas as pd
+import pypdfium2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,11 +15,15 @@ from benchmarks import coverage
 from hakd.analysis.bootstrap import Repeats, replicates
 from hakd.analysis.comparison import compare
 from hakd.analysis.contrasts import COLUMNS, contrasts, holm
+from hakd.analysis.fronts import COLUMNS as FRONT_COLUMNS
 from hakd.analysis.fronts import fronts
 from hakd.analysis.scores import Scores, read_scores
 from hakd.analysis.spread import Spread, crossed_spread, images_spread, seeds_spread
 from hakd.analysis.summary import aggregate
+from hakd.plots.contrasts import contrasts_figure
 from hakd.records.errors import HakdError
+from hakd.records.tables import write_table
+from tests.unit.table_rows import SUMMARY_ROW
 
 PAIR = [{"a": "hakd", "b": "fisher"}]
 
@@ -341,3 +349,60 @@ def test_places_on_the_front_are_shares_of_replicates():
     assert 0.05 < first["probability"]["uniform"] < 0.95
     again = fronts(frame, Scores(right, np.ones(400)), 1000)
     pd.testing.assert_frame_equal(found, again)
+
+
+def texts(path) -> list[str]:
+    return [page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(path)]
+
+
+def test_the_plot_says_what_the_table_says(tmp_path):
+    right, _ = simulated(coverage.Scenario(5, 0.02, 400))
+    frame, scores = study(right, 1)
+    frame = pd.concat([frame.assign(network=f"n{i}") for i in range(20)])
+    far = frame["latency_ms"].where((frame["network"] != "n3") | (frame["method"] == "hakd"), 99.0)
+    declared = [*PAIR, {"a": "fisher/tuned", "b": "hakd/tuned/ce", "name": "the other way"}]
+    table = contrasts(frame.assign(latency_ms=far), scores, declared)
+    contrasts_figure(table, tmp_path / "c.pdf")
+    pages = texts(tmp_path / "c.pdf")
+    assert len(pages) == 2 and "hakd - fisher" in pages[0] and "the other way" in pages[0]
+    assert (
+        all(f"n{i} on pi" in pages[0] for i in range(20))
+        and "n19 on pi" in pages[1]
+        and "the other way" in pages[1]
+    )
+    assert pages[0].count("no latency is reached by both") == 2
+    row = table.iloc[0]
+    for value in ("difference", "low", "high"):
+        assert f"{100 * row[value]:+.2f}" in pages[0]
+    assert f"{100 * row['detectable']:.2f}" in pages[0]
+
+
+def test_the_rules_script_writes_tables_and_plot(root, tmp_path):
+    right, _ = simulated(coverage.Scenario(3, 0.12, 30, 2))
+    frame, scores = study(right, 2)
+    names, originals = list(scores.right), np.repeat(np.arange(30), 2)
+    hits = np.array([(np.arange(60) % 2 < scores.right[n][originals]).astype(int) for n in names])
+    write_table(tmp_path / "p.parquet", "predictions", predictions(names, hits, original=originals))
+    rows = [{**SUMMARY_ROW, **row, "search_seed": None, "budget": None} for row in frame.to_dict("records")]
+    for row in rows:
+        row |= {"latency_low_ms": None, "latency_high_ms": None, "arch": f"{row['method']} {row['level']}"}
+    write_table(tmp_path / "s.parquet", "summary", pd.DataFrame(rows))
+    spec = importlib.util.spec_from_file_location("script", root / "workflow" / "scripts" / "contrasts.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    paths = [tmp_path / name for name in ("c.csv", "f.csv", "c.pdf")]
+    script.main(tmp_path / "s.parquet", [tmp_path / "p.parquet"], PAIR, *paths)
+    expected = contrasts(frame, scores, PAIR)
+    found = pd.read_csv(paths[0])
+    np.testing.assert_allclose(found["high"], expected["high"])
+    assert list(found.columns) == list(COLUMNS)
+    assert list(pd.read_csv(paths[1]).columns) == list(FRONT_COLUMNS)
+    assert "hakd - fisher" in texts(paths[2])[0]
+
+
+def test_every_column_is_documented(root):
+    text = (root / "docs" / "results.md").read_text()
+    for columns, heading in ((COLUMNS, "`results/contrasts.csv`"), (FRONT_COLUMNS, "`results/fronts.csv`")):
+        section = text.split(f"## {heading}")[1].split("\n## ")[0]
+        listed = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE)))
+        assert listed == list(columns)

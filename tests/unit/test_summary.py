@@ -183,6 +183,7 @@ def series(method: str, points: dict, seeds=(0, 1, 2), offsets=(0.0, 0.01, -0.01
         row(
             method=method,
             level=level,
+            arch=f"{method} {level}",
             seed=seed,
             latency_ms=x,
             accuracy=y + d,
@@ -227,6 +228,15 @@ def test_compare_matches_latencies_within_the_tolerance_only():
     near = compare(frame(*ours, *rival), "hakd", "fisher")
     assert near["difference"].tolist() == pytest.approx([0.02] * 3)
     assert compare(frame(*ours, *rival), "hakd", "fisher", tolerance=0.01).empty
+
+
+def test_recipes_of_one_architecture_meet_at_equal_latency():
+    """Each file is timed by itself, here 5 % apart; the networks are equally fast."""
+    tuned = series("fisher", {0.5: (1.0, 0.90)}, recipe="tuned", latency_high_ms=None)
+    scratch = series("fisher", {0.5: (1.05, 0.85)}, recipe="scratch", latency_high_ms=None)
+    found = compare(frame(*tuned, *scratch), "fisher/tuned", "fisher/scratch")
+    assert found["scope"].tolist() == ["at", "mean"] and found["latency_ms"][0] == pytest.approx(1.025)
+    assert found["difference"][0] == pytest.approx(0.05)
 
 
 def test_compare_drops_levels_no_faster_than_a_larger_one():

@@ -34,6 +34,7 @@ DEVICE_RULES = {
     "certificates",
     "hazards",
     "summary",
+    "contrasts",
     "pareto",
     "staircases",
 }
@@ -188,11 +189,24 @@ def test_what_was_chosen_is_certified_and_hazards_are_told(finished):
 
 
 def test_plots_have_their_pages(finished):
-    for name, pages in (("pareto.pdf", 1), ("staircases.pdf", 1)):
+    for name in ("pareto.pdf", "staircases.pdf", "contrasts.pdf"):
         document = pypdfium2.PdfDocument(finished.directory / "results" / name)
-        assert len(document) >= pages
         text = "".join(page.get_textpage().get_text_range() for page in document)
         assert "tiny" in text and "local" in text
+
+
+def test_declared_contrasts_are_tested_and_every_candidate_has_a_place_on_the_front(finished, summary):
+    results = finished.directory / "results"
+    (mean, at) = pd.read_csv(results / "contrasts.csv").to_dict("records")
+    assert (mean["contrast"], mean["scope"], at["scope"]) == ("inherited weights", "mean", "at")
+    tuned, scratch = (
+        summary.query(f"method == 'fisher' and recipe == '{recipe}'")["accuracy"].item()
+        for recipe in ("tuned", "scratch")
+    )
+    assert mean["difference"] == pytest.approx(tuned - scratch)
+    assert mean["verdict"] == "undecided" and "one seed" in mean["reason"]
+    places = pd.read_csv(results / "fronts.csv")
+    assert len(places) == len(summary) and places["probability"].between(0, 1).all()
 
 
 def test_the_last_words_say_where_the_results_are_and_where_the_time_went(finished):
@@ -206,8 +220,8 @@ def test_the_report_holds_the_plots_and_the_table(copied):
     done = copied.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stdout[-2000:]
     text = (copied.directory / "report.html").read_text()
-    plots = {"pareto.pdf", "staircases.pdf", "audit.pdf"}
-    assert all(name in text for name in plots | {"audit.csv", "summary.csv", "95 % intervals"})
+    plots = {"pareto.pdf", "staircases.pdf", "audit.pdf", "contrasts.pdf"}
+    assert all(name in text for name in plots | {"audit.csv", "summary.csv", "fronts.csv", "95 % intervals"})
 
 
 def test_only_the_score_rule_reads_the_test_split(finished):
