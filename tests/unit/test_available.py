@@ -15,7 +15,7 @@ from hakd.study.branches import states, summary_path
 from tests.unit.table_rows import described, predicted, timed
 
 CONFIG = {
-    "run": {"devices": ["pi", "local", "nano"], "networks": ["mobilenet"], "levels": [0.5]},
+    "run": {"devices": ["pi", "local", "nano"], "networks": ["mobilenet"], "levels": [0.5], "seeds": [0]},
     "devices": {"pi": {}, "local": {}, "nano": {}},
 }
 OUT = ("out/pareto.pdf", "out/summary.csv", "out/devices.txt")

@@ -70,13 +70,13 @@ MISTAKES = {
 CONTRASTS = {
     "hakd - fisher": r"0: hakd - fisher is not accepted\. Give a mapping: `a` and `b`",
     "{a: hakd}": r"0\.b: is missing\. Give it: The series that it is compared with$",
-    "{a: hkad, b: fisher/tuned}": r"0\.a: unknown method 'hkad', or one that is not run\. Did you mean 'hakd'\? ",
-    "{a: joint, b: fisher/tuned}": r"0\.a: unknown method 'joint', or .* \(or add it to `run\.methods`\)$",
+    "{a: hkad, b: fisher/tuned/ce}": r"0\.a: unknown method 'hkad', or one that is not run\. Did you mean 'hakd'\? ",
+    "{a: joint, b: fisher/tuned/ce}": r"0\.a: unknown method 'joint', or .* \(or add it to `run\.methods`\)$",
     "{a: fisher, b: hakd}": r"0\.a: 'fisher' names several series\. .* fisher/tuned/ce, fisher/distilled/logits$",
-    "{a: hakd/scratch, b: fisher/tuned}": r"0\.a: 'hakd/scratch' names no series .* one of: hakd/distilled/logits$",
+    "{a: hakd/scratch, b: fisher/tuned/ce}": r"0\.a: 'hakd/scratch' names no series .* one of: hakd/distilled/logits$",
     "{a: hakd, b: fisher/distilled/at}": r"0\.b: 'fisher/distilled/at' names no series of the study\. ",
-    "{a: hakd/distilled/logits/0, b: fisher/tuned}": r"0\.a: 'hakd/distilled/logits/0' names no series of the study\. ",
-    "{a: hakd@round16, b: fisher/tuned}": r"0\.a: 'hakd@round16' names no series of the study\. ",
+    "{a: hakd/distilled/logits/0, b: fisher/tuned/ce}": r"0\.a: 'hakd/distilled/logits/0' names no series of the study\. ",
+    "{a: hakd@round16, b: fisher/tuned/ce}": r"0\.a: 'hakd@round16' names no series of the study\. ",
     "{a: hakd, b: hakd/distilled}": r"0: a series against itself\. Name two different series$",
     "{a: hakd, b: uniform}, {a: uniform/distilled, b: hakd}": r"1: the same as analysis\.contrasts\.0\. Name each ",
     "{a: hakd, b: uniform, name: x}, {a: hakd, b: round16, name: x}": r"1\.name: the name 'x' a second time\. ",
@@ -184,14 +184,12 @@ def test_text_that_spells_a_number_is_one_where_a_number_is_wanted(write, text, 
 
 
 def test_contrasts_that_the_study_can_compute_pass(write):
-    text = (
-        "analysis: {contrasts: [{a: hakd, b: fisher/tuned}, {a: hakd/distilled/logits, b: fisher/distilled}]}"
-    )
+    text = "analysis: {contrasts: [{a: hakd, b: fisher/tuned/ce}, {a: hakd/distilled/logits, b: fisher/distilled}]}"
     study = checked_study(read_configuration([write(text)]))
     assert settings(study, "analysis/contrasts")[1] == {"a": "hakd/distilled/logits", "b": "fisher/distilled"}
     assert ("deep_compression", None, "compressed", "ce") in series_of(study)
     fleet = "devices: {b: {}}\nfleets: {both: {devices: [local, b]}}\nrun: {devices: [local, b], fleets: [both]}\n"
-    write(f"{fleet}analysis: {{contrasts: [{{a: fleet both, b: fisher/tuned}}]}}")
+    write(f"{fleet}analysis: {{contrasts: [{{a: fleet both, b: fisher/tuned/ce}}]}}")
     assert ("fleet both", None, "distilled", "logits") in series_of(
         checked_study(read_configuration(["my.yaml"]))
     )
@@ -202,7 +200,7 @@ def test_a_budget_is_part_of_a_series(write):
     assert {one[:2] for one in series_of(study)} == {("joint", None), ("fisher", None)}
     study["choosing"]["budgets"] = [{"like": "round16"}]
     assert {one[:2] for one in series_of(study)} == {("joint", "round16"), ("fisher", None)}
-    study["analysis"]["contrasts"] = [{"a": "joint@round16", "b": "fisher/tuned"}]
+    study["analysis"]["contrasts"] = [{"a": "joint@round16", "b": "fisher/tuned/ce"}]
     check_contrasts(study, "my.yaml")
 
 

@@ -77,8 +77,8 @@ def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mappin
     ("rule", "params"),
     [
         ("teacher", {}),
-        ("student", {"alpha": 0.9, "temperature": 4.0, "attention_scale": 1.0}),
-        ("tuned", {"lr": 1e30}),
+        ("student", {"loss": {}}),
+        ("tuned", {"lr": 1e30, "loss": {}}),
         ("deep_compression", {"settings": {"rounds": 1, "epochs": 1}}),
     ],
 )

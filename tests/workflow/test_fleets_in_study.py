@@ -16,25 +16,13 @@ from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.arch import Architecture, read_architecture
 from hakd.records.tables import read_table
 from hakd.sweeping.parts import engine_graph
+from tests.workflow.devices import MODELS, virtual
 from tests.workflow.study import Job, Study, jobs
 
 SUMMARY = "results/summary.parquet"
 SPEEDUP = 1.13
-# So slow that the smallest networks take about a millisecond: below that, calls of the engine are all there is.
-SLOW = {"overhead_us": 3.0, "us_per_mmac": 20000.0, "depthwise_us_per_mmac": 20000.0}
-MODELS = {
-    "comb": {**SLOW, "tile_out": 8, "tile_in": 4, "penalty_in": 1.35},
-    "slope": SLOW,
-    "hump": {**SLOW, "humps": [{"out": [9, 16], "factor": 1.3}]},
-}
-NOISE = {"sigma": 0.005, "process_sigma": 0.01, "drift": 0.002}
 MEMBER = Counter(benchmark=1, score=1, device_summary=1)  # of a device whose fleet's network changed
 FLEET = Counter(fleet=1, fleet_candidates=1)
-
-
-def virtual(model: dict) -> dict:
-    """A device as a configuration has it."""
-    return {"transport": "virtual", "rounds": 5, "min_step": 0.1, "cost_model": {**model, "noise": NOISE}}
 
 
 def with_fleet(config: dict, **run) -> dict:

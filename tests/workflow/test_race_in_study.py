@@ -7,8 +7,8 @@ import pytest
 
 from hakd.records.files import read_json
 from hakd.records.tables import read_table
+from tests.workflow.devices import MODELS, virtual
 from tests.workflow.study import Study
-from tests.workflow.test_fleets_in_study import MODELS, virtual
 
 SUMMARY, TABLE = "results/devices/comb/summary.parquet", "results/devices/comb/race.csv"
 BATCH, STEPS = 64, 4
