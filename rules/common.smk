@@ -57,3 +57,8 @@ def training_device(wildcards, input):
 def code(script, skip=()):
     """Digest of a rule's script and of the package code that it uses: a change of these reruns the rule."""
     return script_digest(os.path.join(workflow.basedir, "workflow", "scripts", f"{script}.py"), skip)
+
+
+def settings_of_loss(name):
+    """The settings that a loss depends on."""
+    return {key: settings(config, f"students/{key}") for key in LOSSES[name]}

@@ -37,7 +37,7 @@ def baseline_files(wildcards):
 
 def loss_settings(wildcards):
     """The settings that a loss depends on."""
-    return {key: settings(config, f"students/{key}") for key in LOSSES[wildcards.loss]}
+    return settings_of_loss(wildcards.loss)
 
 
 def student_widths(wildcards):

@@ -18,7 +18,7 @@ def race_folder(wildcards):
 def race_loss(wildcards):
     """The loss of short trainings, and the settings that it depends on."""
     name = settings(config, "race/loss")
-    return {"name": name, "settings": {key: settings(config, f"students/{key}") for key in LOSSES[name]}}
+    return {"name": name, "settings": settings_of_loss(name)}
 
 
 def lap_before(wildcards):

@@ -50,7 +50,7 @@ _LATE = frozenset(column.name for column in SUMMARY if column.late)  # older des
 CONFIGURATION = ("network", "level", "method", "budget", "recipe", "loss", "target_device", "device")
 _SAME = ("data", "engine", "threads")
 _AVERAGED = ("val_accuracy", "median_ms", "predicted_ms", "size_bytes", "params", "nonzero_params", "macs")
-_SPENT = ("memory_bytes", "train_images", "train_macs", "search_s")
+_SPENT = ("memory_bytes", "train_images", "train_macs", "search_s", "search_images")
 
 
 def summarise(

@@ -94,6 +94,8 @@ def race_rows(race: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
                 "baseline": entry["origin"] in BASELINES,
                 "latency_ms": entry["latency_ms"],
                 "latency_high_ms": entry["latency_high_ms"],
+                "budget": race["budget"],
+                "kept": entry["kept"],
                 "val_accuracies": " ".join(f"{lap['val_accuracy']:.4f}" for lap in laps),
                 "rungs": len(laps),
                 "images": sum(lap["images"] for lap in laps),

@@ -37,7 +37,8 @@ def check_recipes(config: Mapping[str, Any], where: str) -> None:
     """
     students = config.get("students", {})
     losses = students.get("losses", [])
-    for method in config["run"].get("methods", ()):
+    fleets = ["joint"] if config["run"].get("fleets") else []  # trained as `joint` is
+    for method in dict.fromkeys([*config["run"].get("methods", ()), *fleets]):
         recipes, key = students.get("recipes", {}).get(method, ()), f"students.recipes.{method}"
         if "tuned" in recipes and "ce" not in losses:
             spelled = ", ".join(f"tuned/{loss}" for loss in losses)

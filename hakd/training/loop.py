@@ -94,7 +94,7 @@ class TrainingRun:
         fixed = self.fixed
         if fixed is None:
             fixed = next(module.parameters()).is_cuda and not hooked
-        if hooked:
+        if hooked and next(module.parameters()).is_cuda:
             log.info("%s: steps are not recorded as a CUDA graph: hooks run between them", self.label)
         recipe = self.recipe
         return Step(

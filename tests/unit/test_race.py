@@ -13,7 +13,7 @@ from hakd.study.races import lap_path, rung_path, runners
 
 def contestants(*origins):
     entries = [
-        {"arch": f"a{i}", "origin": origin, "latency_ms": 1.0, "latency_high_ms": 1.1}
+        {"arch": f"a{i}", "origin": origin, "latency_ms": 1.0, "latency_high_ms": 1.1, "kept": True}
         for i, origin in enumerate(origins)
     ]
     return {"contestants": entries, "search_s": 10.0, "budget": "round16"}

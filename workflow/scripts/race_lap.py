@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from hakd.choosing.race import steps_at
 from hakd.networks.stored import read_network
 from hakd.pruning.start import start_weights
 from hakd.study.scripting import reporting
@@ -24,6 +25,7 @@ def main(widths, loss, path_to_teacher, path_to_pruned, path_to_trajectory, path
 
 if __name__ == "__main__":
     with reporting(snakemake.log, snakemake.threads):
+        rung = int(snakemake.wildcards.rung)
         main(
             snakemake.params.widths,
             snakemake.params.loss["settings"],
@@ -35,9 +37,9 @@ if __name__ == "__main__":
             TrainingJob(
                 path=snakemake.output[0],
                 epochs=0,
-                steps=snakemake.params.steps * 2 ** (int(snakemake.wildcards.rung) - 1),
+                steps=steps_at(rung, snakemake.params.steps),
                 recipe=Recipe.from_config({**snakemake.params.recipe, "lr": snakemake.params.lr}),
-                seed=snakemake.params.seed,
+                seed=10_000 * rung + snakemake.params.seed,  # other images in each rung
                 lr_key="students.tuned_lr",
                 recipe_name="tuned",
                 loss_name=snakemake.params.loss["name"],
