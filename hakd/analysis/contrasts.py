@@ -82,16 +82,12 @@ def _rows(
         raise HakdError("are on no device together", where="contrasts", key=f"{a} and {b}")
     rows: list[tuple[dict[str, Any], Spread | None]] = []
     for (network, device), parts in places:
-        found = differences(*parts, scores=scores)
-        if not found:
-            place = {"network": network, "device": device, "scope": "mean"}
-            nothing = {
-                "p_value": float("nan"),
-                "verdict": "undecided",
-                "reason": "no latency is reached by both",
-            }
-            rows.append((about | place | nothing, None))
-        rows += [(about | _row(one), one.both) for one in [*found[-1:], *found[:-1]]]
+        found = sorted(differences(*parts, scores=scores), key=lambda one: one.place["scope"] != "mean")
+        if not found or found[0].place["scope"] != "mean":
+            reason = "no seed has all networks" if found else "no latency is reached by both"
+            place = {"network": network, "device": device, "scope": "mean", "verdict": "undecided"}
+            rows.append((about | place | {"p_value": float("nan"), "reason": reason}, None))
+        rows += [(about | _row(one), one.both) for one in found]
     return rows
 
 

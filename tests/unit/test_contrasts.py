@@ -225,6 +225,11 @@ def test_a_contrast_never_vanishes():
     )
     (row,) = contrasts(far, scores, PAIR).to_dict("records")
     assert (row["reason"], row["verdict"]) == ("no latency is reached by both", "undecided")
+    torn = frame.query("method == 'fisher' or (level == 0.5) == (seed == 0)")  # no seed has both levels
+    row = contrasts(torn, scores, PAIR).iloc[0]
+    assert (row["scope"], row["reason"]) == ("mean", "no seed has all networks") and np.isnan(
+        row["difference"]
+    )
     row = contrasts(frame[frame["seed"] == 0], scores, PAIR).iloc[0]
     assert "one seed" in row["reason"] and np.isnan(row["low"]) and np.isnan(row["p_holm"])
     same = {
