@@ -6,6 +6,7 @@ rule certificates:
             search=SEARCHES,
             level=LEVELS,
         ),
+        races=RACE_RESULTS if RACES else [],
     output:
         "results/devices/{device}/certificates.csv",
     log:

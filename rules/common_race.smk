@@ -3,6 +3,13 @@ from hakd.study.races import RACE, lap_path, rung_path, runners
 
 RACES = RACE in config["run"]["methods"]
 RUNGS = config["race"]["rungs"]
+RACE_RESULTS = expand(
+    "results/{network}/{search}race/{level}/{{device}}/{rung}.json",
+    network=NETWORKS,
+    search=SEARCHES,
+    level=LEVELS,
+    rung=RUNGS,
+)
 RACE_FILES = ["race.csv"] if RACES else []
 
 

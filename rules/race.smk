@@ -47,13 +47,7 @@ checkpoint race:
 
 rule race_table:
     input:
-        expand(
-            "results/{network}/{search}race/{level}/{{device}}/{rung}.json",
-            network=NETWORKS,
-            search=SEARCHES,
-            level=LEVELS,
-            rung=RUNGS,
-        ),
+        RACE_RESULTS,
     output:
         "results/devices/{device}/race.csv",
     log:

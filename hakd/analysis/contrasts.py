@@ -9,7 +9,6 @@ import pandas as pd
 from hakd.analysis.comparison import Difference, differences, shared_places
 from hakd.analysis.scores import Scores
 from hakd.analysis.spread import Spread
-from hakd.records.errors import HakdError
 
 ALPHA = 0.05
 COLUMNS = (
@@ -38,6 +37,9 @@ COLUMNS = (
 )
 
 
+APART = "on no device together"
+
+
 def contrasts(frame: pd.DataFrame, scores: Scores, declared: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     """Differences of test accuracy at equal measured latency, with what is known of them (docs/statistics.md).
 
@@ -55,7 +57,7 @@ def contrasts(frame: pd.DataFrame, scores: Scores, declared: Sequence[Mapping[st
         the number of contrasts, which the smallest of their p-values has to pass.
 
     Raises:
-        HakdError: as `compare`; two series that are on no device together.
+        HakdError: as `compare`.
     """
     rows = [row for contrast in declared for row in _rows(frame, scores, contrast)]
     families: dict[tuple[str, str], list[tuple[dict[str, Any], Spread]]] = {}
@@ -78,9 +80,10 @@ def _rows(
     a, b = contrast["a"], contrast["b"]
     about = {"contrast": contrast.get("name") or f"{a} - {b}", "a": a, "b": b}
     places = shared_places(frame, a, b)
-    if not places:
-        raise HakdError("are on no device together", where="contrasts", key=f"{a} and {b}")
     rows: list[tuple[dict[str, Any], Spread | None]] = []
+    if not places:  # fleets without a common device: no reason to lose what the others say
+        nothing = {"scope": "mean", "p_value": float("nan"), "verdict": "undecided"}
+        rows.append((about | nothing | {"reason": APART}, None))
     for (network, device), parts in places:
         found = sorted(differences(*parts, scores=scores), key=lambda one: one.place["scope"] != "mean")
         if not found or found[0].place["scope"] != "mean":

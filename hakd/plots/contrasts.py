@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hakd.analysis.contrasts import APART
 from hakd.plots import style
 
 _LINES = 30  # that fit on a page, headings included
@@ -43,7 +44,7 @@ def contrasts_figure(table: pd.DataFrame, path: str | os.PathLike) -> None:
                 pages.append([])
                 headed = False
             pages[-1] += [] if headed else [(str(name), None)]
-            pages[-1].append((f"{row.network} on {row.device}", row))
+            pages[-1].append((f"{row.network} on {row.device}" if row.reason != APART else "", row))
             headed = True
     limits = _limits(means)
     style.save_pages(path, [partial(_page, lines, limits) for lines in pages], "Declared contrasts")

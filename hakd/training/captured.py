@@ -107,7 +107,9 @@ class Step:
             group["lr"] = rate
         if self._rate is None:
             return self._run(images, labels)
-        if self._warm < _WARM_UP and len(images) > len(self._images):  # the first may be the short one of an epoch
+        if self._warm < _WARM_UP and len(images) > len(
+            self._images
+        ):  # the first may be the short one of an epoch
             self._images, self._labels, self._warm = torch.empty_like(images), torch.empty_like(labels), 0
         if images.shape != self._images.shape:
             with self._beside():

@@ -11,6 +11,7 @@ from tests.workflow.devices import MODELS, virtual
 from tests.workflow.study import Study
 
 SUMMARY, TABLE = "results/devices/comb/summary.parquet", "results/devices/comb/race.csv"
+CERTIFICATES = "results/devices/comb/certificates.csv"
 BATCH, STEPS = 64, 4
 
 
@@ -31,7 +32,7 @@ def with_race(study: Study) -> dict:
 def raced(copied: Study) -> Study:
     """A finished study with races, gone on from one without."""
     copied.config = with_race(copied)
-    copied.run(SUMMARY, TABLE, "results/contrasts.csv")
+    copied.run(SUMMARY, TABLE, CERTIFICATES, "results/contrasts.csv")
     return copied
 
 
@@ -56,6 +57,9 @@ def test_contestants_are_trained_without_a_board_and_the_best_goes_on(raced):
     assert (own["search_seed"] == own["seed"]).all() and set(own["budget"]) == {"fisher"}
     assert set(summary.loc[summary["method"] == "joint", "budget"]) == {"fisher", "speedup1.13"}
     assert summary.loc[summary["method"] != "race", "search_images"].isna().all()
+    certificates = pd.read_csv(raced.directory / CERTIFICATES)
+    certified = certificates[certificates["method"] == "race"]
+    assert set(certified["search_seed"]) == {0, 1} and set(certified["scope"]) == {"network"}
     contrasts = pd.read_csv(results / "contrasts.csv")
     assert set(contrasts["contrast"]) == {"race - fisher", "race - joint@fisher"}
 
