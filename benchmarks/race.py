@@ -160,9 +160,8 @@ def local(given: argparse.Namespace) -> None:
         print(f"  {one['origin']:<16} {ratio:.3f} (at most {high:.3f}) of the budget, loses {lost:.2%}")
     last = made.race["contestants"][-1]
     device, measuring = device_from("local", LOCAL)
-    start = time.monotonic()
     with open_board(device, given.folder) as board:
-        known = {**free, "fisher": pruned}
+        start, known = time.monotonic(), {**free, "fisher": pruned}
         certify_network(
             board, measuring, pruned, pruned.at(last["widths"]), last["choices"], budget_from(budget, known)
         )
