@@ -6,6 +6,7 @@ finished study whose scripts were kept, one job of each script runs again here, 
     snakemake --cores 2 --directory FOLDER --skip-script-cleanup [--configfile config/smoke.yaml]
     python -m benchmarks.job_start FOLDER [--against OTHER_CHECKOUT] [--scripts student tuned] [--rounds 5]
     python -m benchmarks.job_start FOLDER --imports student
+    python -m benchmarks.job_start FOLDER --commands [--against OTHER_CHECKOUT]
 
 Printed are medians over the rounds. The jobs write their results again into FOLDER.
 """
@@ -55,33 +56,34 @@ exec(_body)
 
 
 def main() -> None:
-    """Print a row for each script and command, and one more for each of the other checkout."""
+    """Print a row for each script or command, and one more for each of the other checkout."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a finished study whose scripts were kept")
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with the code there")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--scripts", nargs="+", default=[], help="only these (default: all that were kept)")
+    parser.add_argument("--commands", action="store_true", help="time commands that are given often instead")
     parser.add_argument("--imports", metavar="SCRIPT", help="print the packages that this one loads instead")
     arguments = parser.parse_args()
     kept = kept_scripts(arguments.folder)
     if arguments.imports:
         print_imports(kept[arguments.imports], arguments.folder)
         return
-    names = arguments.scripts or list(kept)
     checkouts = {"": HERE, **({" (other)": arguments.against.resolve()} if arguments.against else {})}
+    if arguments.commands:
+        print_commands(checkouts, arguments.rounds)
+        return
     measured: dict[str, list[list[float]]] = {}
     for _ in range(arguments.rounds):
-        for name in names:
+        for name in arguments.scripts or kept:
             for label, checkout in checkouts.items():
-                seconds = phases(name, kept[name], checkout, arguments.folder)
-                measured.setdefault(f"{name}{label}", []).append(seconds)
-    print(f"| job | {' | '.join(PHASES)} | all but steps |\n|---|{'---|' * (len(PHASES) + 1)}")
+                row = phases(name, kept[name], checkout, arguments.folder)
+                measured.setdefault(f"{name}{label}", []).append(row)
+    print(f"| job | {' | '.join(PHASES)} | all but steps | peak MiB |\n|---|{'---|' * (len(PHASES) + 2)}")
     for name, rows in measured.items():
-        medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-        around = statistics.median(sum(row) - row[PHASES.index("steps")] for row in rows)
-        print(f"| {name} | {' | '.join(f'{value:.2f}' for value in [*medians, around])} |")
-    if not arguments.scripts:
-        print_commands(checkouts, arguments.rounds)
+        *seconds, peak = (statistics.median(column) for column in zip(*rows, strict=True))
+        around = statistics.median(sum(row[:-1]) - row[PHASES.index("steps")] for row in rows)
+        print(f"| {name} | {' | '.join(f'{value:.2f}' for value in [*seconds, around])} | {peak:.0f} |")
 
 
 def kept_scripts(folder: Path) -> dict[str, str]:
@@ -93,7 +95,7 @@ def kept_scripts(folder: Path) -> dict[str, str]:
 
 
 def phases(name: str, text: str, checkout: Path, folder: Path) -> list[float]:
-    """CPU seconds of a job by phase, run by the script and the package of `checkout`.
+    """CPU seconds of a job by phase and its peak memory in MiB, run by the script and the package of `checkout`.
 
     The first step counts as a usual one: what it takes longer belongs to what comes before. Without steps all work is
     after the last.
@@ -101,31 +103,31 @@ def phases(name: str, text: str, checkout: Path, folder: Path) -> list[float]:
     script = checkout / "workflow" / "scripts" / f"{name}.py"
     with tempfile.NamedTemporaryFile() as stream:
         words = [str(script), text.partition(END)[0], script.read_text(), stream.name]
-        total = cpu_s([sys.executable, "-P", "-c", CLOCK, *words], checkout, folder)
+        total, peak = used([sys.executable, "-P", "-c", CLOCK, *words], checkout, folder)
         marks, steps = json.load(stream)
     *begin, end = marks
     usual = statistics.median(b - a for a, b in pairwise(steps)) if steps[1:] else 0.0
     training = [steps[0] - usual, steps[-1]] if steps else [begin[-1]] * 2
     ends = [*begin, *training, end, total]
-    return [b - a for a, b in pairwise([0.0, *ends])]
+    return [*(b - a for a, b in pairwise([0.0, *ends])), peak]
 
 
-def cpu_s(command: list[str], checkout: Path, folder: Path) -> float:
-    """CPU seconds of a command and its children, run in `folder` with the code of `checkout`."""
+def used(command: list[str], checkout: Path, folder: Path) -> tuple[float, float]:
+    """CPU seconds and MiB that a command with its children takes, run in `folder` with the code of `checkout`."""
     about = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, cwd=folder, env=about, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{checkout}: status {process.returncode} of {command[-3:-2]}")
-    return used.ru_utime + used.ru_stime
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def print_commands(checkouts: dict[str, Path], rounds: int) -> None:
     """Print the CPU seconds of commands that are given often."""
-    print("\n| command | CPU s |\n|---|---|")
+    print("| command | CPU s |\n|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for words in ("hakd --help", "snakemake --dry-run --quiet --directory"):
             seconds: dict[str, list[float]] = {label: [] for label in checkouts}
@@ -133,7 +135,7 @@ def print_commands(checkouts: dict[str, Path], rounds: int) -> None:
                 for label, checkout in checkouts.items():
                     place = [folder] if words.endswith("--directory") else []
                     command = [sys.executable, "-m", *words.split(), *place]
-                    seconds[label].append(cpu_s(command, checkout, checkout))
+                    seconds[label].append(used(command, checkout, checkout)[0])
             for label, found in seconds.items():
                 print(f"| `{' '.join(words.split()[:2])}`{label} | {statistics.median(found):.2f} |")
 

@@ -23,6 +23,8 @@ from tests.workflow.study import ROOT, Study
 DEVICE_RULES = {
     "sweep",
     "snap",
+    "race",
+    "race_table",
     "candidates",
     "benchmark",
     "audit",
@@ -173,7 +175,7 @@ def test_what_was_chosen_is_certified_and_hazards_are_told(finished):
     results = finished.directory / "results"
     snap = json.loads((results / "tiny" / "snap" / "0.8" / "local.json").read_text())
     table, _ = read_table(results / "devices" / "local" / "certificates.csv", "certificates")
-    assert set(table["method"]) == set(snap["methods"]) and set(table["network"]) == {"tiny"}
+    assert set(table["method"]) == {*snap["methods"], "race"} and set(table["network"]) == {"tiny"}
     for method, entry in snap["methods"].items():
         own = table[table["method"] == method]
         moved = [c["group"] for c in entry["choices"] if c["width_to"] != c["width_from"]]
@@ -243,14 +245,14 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
     quick = {f"devices__pair__{key}": value for key, value in quick.items()}
     both = changed(copied, run__devices=["local", "pair"], **quick)
     added = copied.run(config=both)
-    assert set(added) <= DEVICE_RULES | {"student", "export"}, added
+    assert set(added) <= DEVICE_RULES | {"student", "export", "race_lap"}, added
     assert added["sweep"] == added["benchmark"] == 1
     touched = changed(copied, run__devices=["local", "pair"], **{**quick, "devices__pair__rounds": 4})
     plan = copied.planned(config=touched)
     assert plan["sweep"] == 1 and plan["snap"] == 1 and set(plan) <= DEVICE_RULES, plan
     jobs = copied.run(config=touched)
     assert jobs["sweep"] == jobs["snap"] == jobs["benchmark"] == 1
-    assert set(jobs) <= DEVICE_RULES | {"student", "export"}, jobs
+    assert set(jobs) <= DEVICE_RULES | {"student", "export", "race_lap"}, jobs
     assert not {"teacher", "prune", "widths", "deep_compression", "data"} & set(jobs)
     assert copied.planned(config=touched) == {}
 
@@ -266,7 +268,7 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
         ({"run__levels": [0.8, 0.7]}, {"prune": 2, "widths": 1, "baseline_widths": 3, "sweep": 1, "snap": 2}),
         ({"run__levels": [0.8, 0.9]}, {"prune": 2, "widths": 1, "baseline_widths": 2, "sweep": 1, "snap": 2}),
         (
-            {"run__methods": ["fisher", "joint", "l1"]},
+            {"run__methods": ["fisher", "joint", "race", "l1"]},
             {"prune": 1, "baseline_widths": 1, "sweep": 0, "snap": 0},
         ),
         ({"prune__count": "params"}, {"prune": 2, "widths": 1, "baseline_widths": 2, "pareto": 1}),
