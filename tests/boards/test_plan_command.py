@@ -110,9 +110,9 @@ def test_jobs_of_training():
     study["run"] |= {"levels": [0.6, 0.8], "methods": [*study["run"]["methods"], "l1"]}
     more = {job.what: job for job in training_jobs(study, "small", 1000)}["pruning"]
     assert more.jobs == 4 and more.images == pytest.approx(jobs["pruning"].images / 2)
-    # fisher: tuned with ce and with logits, scratch; hakd and uniform: distilled; two seeds each.
-    assert jobs["students"].jobs == 10 and jobs["deep compression"].jobs == 4
-    assert jobs["students"].images == pytest.approx(8 * 1000 * (2 * 0.6 + 3 * (0.6 + 1 / 3)) / 5)
+    # fisher: fine-tuned and scratch, hakd and uniform: distilled; two seeds each.
+    assert jobs["students"].jobs == 8 and jobs["deep compression"].jobs == 4
+    assert jobs["students"].images == pytest.approx(8 * 1000 * (0.6 + (0.6 + 1 / 3)) / 2)
     study["run"]["methods"] = ["race"]
     race = {job.what: job for job in training_jobs(study, "small", 1000)}["race"]
     assert race.jobs == (8 + 4 + 2) * 2  # contestants of each rung, at two levels
