@@ -121,7 +121,7 @@ def used(command: list[str], checkout: Path, folder: Path) -> tuple[float, float
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{checkout}: status {process.returncode} of {command[-3:-2]}")
+        raise SystemExit(f"{checkout}: status {process.returncode} of {command[-4:-3]}")
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
