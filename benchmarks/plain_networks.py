@@ -4,6 +4,7 @@ What the project's own network, training loop and pruning are compared with. Eac
 width group, one for each image and channel, behind every rectifier.
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -163,3 +164,21 @@ def ratio(found: Mapping[str, list[float]], one: str, other: str) -> str:
     """Seconds of one run as a multiple of another's: the median of the rounds, the lowest and the highest."""
     ratios = [a / b for a, b in zip(found[one], found[other], strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def run(
+    measure: Callable[[str, torch.device, int], None], about: str | None, rounds: int, skipped: str
+) -> None:
+    """The command line: measure each network, side by side. `skipped`: what is compared on CUDA alone."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.exit(1, "not run: torch finds no CUDA device here\n")
+    if arguments.device == "cpu":
+        torch.set_num_threads(1)
+        print(f"not run without CUDA: {skipped}")
+    for name in arguments.networks:
+        measure(name, torch.device(arguments.device), arguments.rounds)

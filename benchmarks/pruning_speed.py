@@ -9,7 +9,6 @@ both do the same work; how often it would have chosen otherwise is printed. On C
 steps.
 """
 
-import argparse
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads, so before that
@@ -21,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.plain_networks import NETWORKS, ratio, side_by_side, with_weights_of
+from benchmarks.plain_networks import NETWORKS, ratio, run, side_by_side, with_weights_of
 from benchmarks.training_speed import random_splits
 from hakd.data.split import Splits
 from hakd.networks.families import build_graph, full_architecture, network_spec
@@ -152,20 +151,7 @@ def train(data: Splits, settings: PruneSettings, steps: int, module: nn.Module) 
 
 def main() -> None:
     """Print ratios: the median of the rounds, the lowest and the highest."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    arguments = parser.parse_args()
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        parser.exit(1, "not run: torch finds no CUDA device here\n")
-    if arguments.device == "cpu":
-        torch.set_num_threads(1)
-        print(
-            "not run without CUDA: masks at fixed shapes against shrinking, and against training steps alone"
-        )
-    for name in arguments.networks:
-        measure(name, torch.device(arguments.device), arguments.rounds)
+    run(measure, __doc__, 3, "masks at fixed shapes against shrinking, and against training steps alone")
 
 
 if __name__ == "__main__":

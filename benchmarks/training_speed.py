@@ -7,7 +7,6 @@ Steps alone, and whole epochs with augmentation and validation; side by side, on
 On CUDA also steps that are recorded once and replayed, against steps that are not.
 """
 
-import argparse
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads, so before that
@@ -17,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.plain_networks import NETWORKS, augmented, ratio, side_by_side, with_weights_of
+from benchmarks.plain_networks import NETWORKS, augmented, ratio, run, side_by_side, with_weights_of
 from hakd.data.split import Split, Splits
 from hakd.data.stored import Augmentation, Stored
 from hakd.networks.families import build_graph, full_architecture, network_spec
@@ -125,18 +124,7 @@ def measure(name: str, device: torch.device, rounds: int) -> None:
 
 def main() -> None:
     """Print ratios: the median of the rounds, the lowest and the highest."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    arguments = parser.parse_args()
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        parser.exit(1, "not run: torch finds no CUDA device here\n")
-    if arguments.device == "cpu":
-        torch.set_num_threads(1)
-        print("not run without CUDA: recorded steps against unrecorded ones")
-    for name in arguments.networks:
-        measure(name, torch.device(arguments.device), arguments.rounds)
+    run(measure, __doc__, 5, "recorded steps against unrecorded ones")
 
 
 if __name__ == "__main__":

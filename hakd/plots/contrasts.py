@@ -53,6 +53,7 @@ def contrasts_figure(table: pd.DataFrame, path: str | os.PathLike) -> None:
 def _limits(means: pd.DataFrame) -> tuple[float, float]:
     """Of the axis, in points; an interval far longer than the others runs off it."""
     ends = means[["low", "high", "difference"]].abs().max(axis=1).dropna().to_numpy(dtype=float) * 100
+    ends = ends[ends > 0]  # two series of the same networks say nothing of what is usual
     if not len(ends):
         return -1.0, 1.0
     reach = 1.08 * max(
