@@ -45,8 +45,11 @@ class Conv(Kind):
     def torch(self, at: Placed) -> Callable[..., Any]:
         from torch import nn
 
+        from hakd.ops.strided import StridedPointwise
+
         op = at.op
-        layer = nn.Conv2d(
+        strided = op.stride != (1, 1) and op.kernel == (1, 1) and op.padding == (0, 0)
+        layer = (StridedPointwise if strided else nn.Conv2d)(
             at.ins[0].shape[0],
             at.out.shape[0],
             op.kernel,

@@ -273,3 +273,24 @@ def test_a_checkpoint_of_other_shapes_is_refused(harm, tmp_path):
     write_checkpoint(path, architecture, weights, {})
     with pytest.raises(HakdError, match=rf"teacher\.safetensors: {name}: is a checkpoint of other shapes"):
         read_network(path)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_narrow_shortcut_with_a_stride_has_the_gradients_of_its_convolution(channels):
+    """OneDNN's own kernel for it writes past its memory at such widths on processors with AVX2: the process ends."""
+    graph = build_graph(
+        Architecture(SPECS["resnet"](), full_widths(SPECS["resnet"]()) | {"stage1": channels})
+    )
+    layers = [
+        m for m in Network(graph).modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (1, 1)
+    ]
+    layer = next(one for one in layers if one.in_channels == channels)
+    assert layer.stride == (2, 2)
+    plain = torch.nn.Conv2d(channels, layer.out_channels, 1, 2, bias=False)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(64, channels, 28, 28)
+    for _ in range(5):
+        layer(x.contiguous(memory_format=torch.channels_last)).square().sum().backward()
+    with torch.backends.mkldnn.flags(enabled=False):
+        plain(x).square().sum().mul(5).backward()
+    torch.testing.assert_close(layer.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-2)
