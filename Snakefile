@@ -68,6 +68,7 @@ rule all:
     input:
         "results/pareto.pdf",
         "results/staircases.pdf",
+        "results/widths.pdf",
         "results/summary.csv",
         CONTRASTS,
         expand("results/devices/{device}/{file}", device=DEVICES, file=[*DEVICE_FILES, *RACE_FILES]),

@@ -39,3 +39,23 @@ rule device_pareto:
         code=code("pareto"),
     script:
         "../workflow/scripts/pareto.py"
+
+
+rule widths_plot:
+    input:
+        summary="results/summary.parquet",
+    output:
+        report(
+            "results/widths.pdf",
+            caption="../workflow/report/widths.rst",
+            category="Plots",
+            labels={"plot": "widths that each method chose"},
+        ),
+    log:
+        "results/logs/widths_plot/widths_plot.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("widths_plot"),
+    script:
+        "../workflow/scripts/widths_plot.py"

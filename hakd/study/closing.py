@@ -21,6 +21,7 @@ BY_CURVES = ("hakd", "hakd_free")  # methods that go by single curves (`hakd.cho
 RESULTS = {
     "pareto.pdf": "accuracy against measured latency and size",
     "staircases.pdf": "latency of every layer against its width",
+    "widths.pdf": "the widths that each method chose",
     "summary.csv": "every network on every device",
     "contrasts.pdf": "declared differences of accuracy, with intervals",
 }

@@ -39,6 +39,7 @@ DEVICE_RULES = {
     "contrasts",
     "pareto",
     "staircases",
+    "widths_plot",
 }
 
 
@@ -191,7 +192,7 @@ def test_what_was_chosen_is_certified_and_hazards_are_told(finished):
 
 
 def test_plots_have_their_pages(finished):
-    for name in ("pareto.pdf", "staircases.pdf", "contrasts.pdf"):
+    for name in ("pareto.pdf", "staircases.pdf", "widths.pdf", "contrasts.pdf"):
         document = pypdfium2.PdfDocument(finished.directory / "results" / name)
         text = "".join(page.get_textpage().get_text_range() for page in document)
         assert "tiny" in text and "local" in text
@@ -213,7 +214,7 @@ def test_declared_contrasts_are_tested_and_every_candidate_has_a_place_on_the_fr
 
 def test_the_last_words_say_where_the_results_are_and_where_the_time_went(finished):
     words = finished.output.split("(100%) done")[-1]
-    for name in ("pareto.pdf", "staircases.pdf", "summary.csv"):
+    for name in ("pareto.pdf", "staircases.pdf", "widths.pdf", "summary.csv"):
         assert f"  {finished.directory}/results/{name}: " in words
     assert re.search(r"^Time by rule \(number of jobs\): .*\bsweep \d+ \w+ \(1\)", words, re.MULTILINE), words
 
