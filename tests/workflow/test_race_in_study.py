@@ -57,10 +57,8 @@ def test_contestants_are_trained_without_a_board_and_the_best_goes_on(raced):
         assert len(own) == 1 or finalists.loc[finalists["won"], "last"].item() == finalists["last"].max()
         assert (own["images"] == own["rungs"].map({0: 0, 1: STEPS * BATCH, 2: 3 * STEPS * BATCH})).all()
         kept = own[own["kept"] & ~own["origin"].isin(["reference", "joint/saliency"])]
-        assert (kept["latency_high_ms"] <= race["race"][budget]["budget_ms"]).all() and not own[
-            "diverged"
-        ].any()
-    assert table["images"].sum() > 0
+        assert (kept["latency_high_ms"] <= race["race"][budget]["budget_ms"]).all()
+    assert table["images"].sum() > 0 and not table["diverged"].any()
     laps = {path.stem for path in results.glob("tiny/search1/race/0.8/*.safetensors")}
     wanted = table[table["search_seed"] == 1]
     assert laps == {
