@@ -75,7 +75,8 @@ def virtual_case(network: str, device: str, seed: int) -> list[dict[str, Any]]:
         limit = full_ms / budget["speedup"] if "speedup" in budget else true_ms(free[label], model)
         asked = TableMethods(("joint", "race"), [budget], free)
         made = snap_network("vdev", settings, "unused", problem, asked, opened=opened)
-        joint_s, found = made.methods["joint"]["search_s"], made.race["contestants"]
+        (race,) = made.races.values()
+        joint_s, found = made.methods["joint"]["search_s"], race["contestants"]
         for one in found:
             others = [distance(one["widths"], other["widths"]) for other in found if other is not one]
             rows.append(
@@ -84,7 +85,7 @@ def virtual_case(network: str, device: str, seed: int) -> list[dict[str, Any]]:
                     "kept": one["kept"], "ratio": true_ms(pruned.at(one["widths"]), model) / limit,
                     "lost": lost_share(one["widths"], full_widths(spec), trajectory),
                     "nearest": min(others, default=float("nan")), "false": _false(one, pruned, model, limit),
-                    "joint_s": joint_s, "race_s": made.race["search_s"] - joint_s,
+                    "joint_s": joint_s, "race_s": race["search_s"] - joint_s,
                 }
             )  # fmt: skip
     return rows
@@ -154,11 +155,12 @@ def local(given: argparse.Namespace) -> None:
         print(
             f"{', '.join(methods) or 'hakd'}: {total:.1f} s, on the device {sum(seconds.values()):.1f} ({parts})"
         )
-    for one in made.race["contestants"]:
-        ratio, high = (one[key] / made.race["budget_ms"] for key in ("latency_ms", "latency_high_ms"))
+    (race,) = made.races.values()
+    for one in race["contestants"]:
+        ratio, high = (one[key] / race["budget_ms"] for key in ("latency_ms", "latency_high_ms"))
         lost = lost_share(one["widths"], full_widths(spec), trajectory)
         print(f"  {one['origin']:<16} {ratio:.3f} (at most {high:.3f}) of the budget, loses {lost:.2%}")
-    last = made.race["contestants"][-1]
+    last = race["contestants"][-1]
     device, measuring = device_from("local", LOCAL)
     with open_board(device, given.folder) as board:
         start, known = time.monotonic(), {**free, "fisher": pruned}

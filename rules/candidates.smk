@@ -16,7 +16,7 @@ rule candidates:
         losses=selection("students/losses"),
         seeds=selection("run/seeds"),
         search_seeds=search_seeds,
-        budgets=budgets if BY_TABLES or RACES else [],
+        budgets=budgets if BY_TABLES else [],
         code=code("candidates"),
     script:
         "../workflow/scripts/candidates.py"

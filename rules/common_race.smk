@@ -1,7 +1,7 @@
 # What the rules of `race` need. No rules.
 from hakd.study.races import RACE, lap_path, rung_path, runners
 
-RACES = RACE in config["run"]["methods"]
+RACES = RACE in BY_TABLES
 RUNGS = config["race"]["rungs"]
 RACE_RESULTS = expand(
     "results/{network}/{search}race/{level}/{{device}}/{rung}.json",

@@ -2,7 +2,7 @@ checkpoint snap:
     input:
         latency="results/{network}/{search}latency/{device}.parquet",
         widths="results/{network}/{search}widths/{level}.json",
-        trajectory=LOWEST_TRAJECTORY if BY_TABLES or RACES else "results/{network}/{search}fisher/{level}.csv",
+        trajectory=LOWEST_TRAJECTORY if BY_TABLES else "results/{network}/{search}fisher/{level}.csv",
     output:
         "results/{network}/{search}snap/{level}/{device}.json",
     log:
@@ -18,8 +18,8 @@ checkpoint snap:
         reach=device_reach,
         store=setting("store"),
         protocol=PROTOCOL,
-        by_tables=[*BY_TABLES, RACE] if RACES else BY_TABLES,
-        budgets=budgets if BY_TABLES or RACES else [],
+        by_tables=BY_TABLES,
+        budgets=budgets if BY_TABLES else [],
         contestants=setting("race/contestants") if RACES else 0,
         groups=setting("prune/groups"),
         search_seed=search_seed,

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-RACE = "race"  # the method's name
 JOINT = "joint/saliency"  # origin of the contestant that the method `joint` chooses
 REFERENCE = "reference"  # of the network that gave the budget
 ALIGNED = ("round16", "uniform_aligned")  # profiles without a device, scaled into the budget
@@ -18,11 +17,12 @@ BASELINES = (JOINT, *ALIGNED, REFERENCE)  # origins of networks that are chosen 
 
 @dataclass(frozen=True)
 class Lap:
-    """One short training: validation accuracy after it, images it saw, seconds it took."""
+    """One short training: validation accuracy after it, images, seconds; `diverged`: it is lost, with accuracy 0."""
 
     val_accuracy: float
     images: int
     seconds: float
+    diverged: bool = False
 
 
 def steps_at(rung: int, steps: int) -> int:
@@ -41,7 +41,7 @@ def rung_record(race: Mapping[str, Any], laps: Mapping[str, Lap], rung: int, run
 
     Args:
         race: the record after the rung before, or of the contestants before the first: `contestants`, each with `arch`
-            and `origin`, and `search_s`.
+            and `origin`, `survivors` and `search_s`.
         laps: of this rung, by arch; empty where one contestant is left.
         rung: counts from 1.
         rungs: after the last of which one is left.
@@ -50,8 +50,7 @@ def rung_record(race: Mapping[str, Any], laps: Mapping[str, Lap], rung: int, run
         `race` with `laps` added to each contestant, `survivors` (archs), `search_images` and `search_s` (contestants'
         timing and all laps so far).
     """
-    order = [entry["arch"] for entry in race["contestants"]]
-    running = race.get("survivors", order)
+    running = race["survivors"]
     scores = {arch: laps[arch].val_accuracy for arch in running if arch in laps}
     left = survivors(scores, 1 if rung == rungs else math.ceil(len(scores) / 2)) if scores else running
     contestants = [
@@ -79,7 +78,7 @@ def winner(race: Mapping[str, Any]) -> dict[str, Any]:
     (arch,) = race["survivors"]
     entry = next(entry for entry in race["contestants"] if entry["arch"] == arch)
     cost = {key: race[key] for key in ("search_s", "search_images", "budget")}
-    return {**entry, **cost, "method": RACE, "baseline": entry["origin"] in BASELINES}
+    return {**entry, **cost, "baseline": entry["origin"] in BASELINES}
 
 
 def race_rows(race: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
@@ -100,6 +99,7 @@ def race_rows(race: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
                 "rungs": len(laps),
                 "images": sum(lap["images"] for lap in laps),
                 "seconds": sum(lap["seconds"] for lap in laps),
+                "diverged": any(lap["diverged"] for lap in laps),
                 "won": entry["arch"] in race["survivors"],
             }
         )

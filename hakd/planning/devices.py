@@ -15,7 +15,6 @@ from typing import Any
 from hakd.boards import Device, Protocol
 from hakd.boards.journal import read
 from hakd.choosing.device_free import scaled
-from hakd.choosing.race import RACE
 from hakd.networks.families import (
     build_graph,
     full_architecture,
@@ -263,7 +262,7 @@ def network_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def not_counted(study: Mapping[str, Any]) -> str:
     """What the minutes leave out."""
-    own = [method for method in dict.fromkeys((*BY_TABLES, RACE)) if method in study["run"]["methods"]]
+    own = [method for method in BY_TABLES if method in study["run"]["methods"]]
     tables = [f"tables that {', '.join(own)} time for themselves"] if own else []
     tables += [f"tables and verification of fleets ({', '.join(selected(study))})"] if selected(study) else []
     checks = ["repairs after a verification", "certificates"]

@@ -16,6 +16,7 @@ from typing import Any
 from hakd.choosing.device_free import scaled
 from hakd.choosing.race import steps_at
 from hakd.networks.families import build_graph, full_architecture, full_widths
+from hakd.study.budgets import budgets_of
 from hakd.study.candidates import criteria, expected_students
 from hakd.study.configuration import limits
 from hakd.study.fleets import selected
@@ -88,7 +89,7 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
 
 
 def _race(study: Mapping[str, Any], searches: int) -> Job:
-    """The short trainings of `race` on all devices, as many as there are when none is shared."""
+    """The short trainings of `race` on all devices within all budgets, as many as there are when none is shared."""
     settings, levels = study["race"], study["run"]["levels"]
     left, laps, images = settings["contestants"], 0, 0.0
     for rung in range(1, settings["rungs"] + 1):
@@ -97,7 +98,7 @@ def _race(study: Mapping[str, Any], searches: int) -> Job:
         laps += left
         images += left * steps_at(rung, settings["steps"]) * study["students"]["recipe"]["batch_size"]
         left = math.ceil(left / 2)
-    times = len(study["run"]["devices"]) * searches
+    times = len(study["run"]["devices"]) * len(budgets_of(study)) * searches
     taught = 1 / 3 if settings["loss"] != "ce" else 0.0
     return Job("race", laps * len(levels) * times, images / laps * (fmean(levels) + taught))
 

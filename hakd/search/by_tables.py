@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hakd.boards import Board
-from hakd.choosing.race import RACE
 from hakd.records.arch import Architecture
 from hakd.records.budgets import choice_key
 from hakd.search.budget import Budget
 from hakd.search.chooser import Chooser, time_tables
 from hakd.search.contestants import race_contestants
 from hakd.search.problem import ChoiceProblem
+from hakd.study.races import RACE
 from hakd.sweeping.timing import Measuring
 
 
@@ -23,7 +23,7 @@ class TableMethods:
         methods: of `hakd.search.chooser.SOLVERS`, and `race`; they time tables of tiles of their own.
         budgets: as `choosing.budgets` has them, no two of one label; none: the latency of the pruned network.
         baselines: architectures chosen without a device, by method, for budgets that are like one of theirs.
-        contestants: of a race at most; it is held within the first budget.
+        contestants: of a race at most; there is one within each budget.
         groups: which widths the profiles may narrow that are scaled for a race (`prune.groups`).
     """
 
@@ -40,8 +40,8 @@ def choose_by_tables(
     asked: TableMethods,
     problem: ChoiceProblem,
     budgets: Sequence[Budget],
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
-    """Measure the tables once, then choose and verify by each method for each budget; find contestants of a race.
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Measure the tables once, then choose and verify by each method for each budget; find contestants of races.
 
     Args:
         board: an open one.
@@ -53,7 +53,8 @@ def choose_by_tables(
     Returns:
         {key (`hakd.records.budgets.choice_key`): architecture, `method`, `budget` (its label), `choices` (a record per
         group), `repair` (every try, predicted and fresh), `search_s` (seconds of the tables, of choosing and
-        verifying)}, and what `hakd.search.contestants.race_contestants` makes; None where there is to be no race.
+        verifying)}, and {label of the budget: what `hakd.search.contestants.race_contestants` makes}, where `race` is
+        asked for.
 
     Raises:
         HakdError: nothing in the tables keeps a budget in ms or a speed-up, or the device could not time them.
@@ -66,5 +67,6 @@ def choose_by_tables(
         if method != RACE
         for chooser in choosers
     }
-    racing = RACE in asked.methods
-    return made, race_contestants(choosers[0], asked.contestants, asked.groups) if racing else None
+    racing = choosers if RACE in asked.methods else []
+    races = [race_contestants(chooser, asked.contestants, asked.groups) for chooser in racing]
+    return made, {race["budget"]: race for race in races}

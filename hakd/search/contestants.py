@@ -24,7 +24,7 @@ from hakd.choosing.contestants import (
     within,
 )
 from hakd.choosing.joint import NoneFits, OutOfTime, choose
-from hakd.choosing.race import ALIGNED, JOINT, RACE, REFERENCE
+from hakd.choosing.race import ALIGNED, JOINT, REFERENCE
 from hakd.choosing.tile_costs import NOTHING, PROBABILITY, Cost, Values, Worth, latency_of
 from hakd.networks.prunable import prunable_groups
 from hakd.search.certifying import MORE_PROCESSES, certify_whole
@@ -32,6 +32,7 @@ from hakd.search.choice_records import TOGETHER, table_records
 from hakd.search.chooser import Chooser
 from hakd.search.fleet_record import finite
 from hakd.search.screening import Measure, learned
+from hakd.study.races import RACE
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,9 @@ def race_contestants(chooser: Chooser, most: int, groups: str = "all") -> dict[s
         groups: which widths scaled profiles may narrow (`prune.groups`).
 
     Returns:
-        `budget` (its label), `budget_ms`, `reference` (arch, or None), `reason`, `contestants` (architecture, `origin`,
-        `value`: minus the saliency lost, None where it is not recorded, measured latency with its upper end, `kept`,
-        `choices`, `certificates` of the whole network) and `search_s`.
+        `budget` (its label), `budget_ms`, `reference` (arch, or None), `reason`, `contestants` (architecture, `method`,
+        `origin`, `value`: minus the saliency lost, None where it is not recorded, measured latency with its upper end,
+        `kept`, `choices`, `certificates` of the whole network), `survivors` (archs, at first of all) and `search_s`.
 
     Raises:
         HakdError: as for `Chooser.chosen`.
@@ -89,6 +90,7 @@ def race_contestants(chooser: Chooser, most: int, groups: str = "all") -> dict[s
         "reference": chooser.budget.reference.arch if chooser.budget.reference else None,
         "reason": reason,
         "contestants": records,
+        "survivors": [record["arch"] for record in records],
         "search_s": chooser.timed.seconds + own.seconds + chooser.board.clock_s() - start,
     }
 
@@ -248,6 +250,7 @@ def _records(chooser: Chooser, contestants: Sequence[Answer], now: Cost) -> list
         records.append(
             {
                 **network.to_dict(),
+                "method": RACE,
                 "origin": one.origin,
                 "value": problem.value(network.widths),
                 "latency_ms": one.latency_ms,

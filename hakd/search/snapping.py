@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,11 @@ class Snapped:
             the pruned network), `choices` (a record per group, with its reason), `repair` (every timing and what
             followed from it), `certificates` (records of `hakd.choosing.certificate`, from bursts of their own),
             `search_s` (seconds of sweeping, choosing and verifying; less where the store already held bursts).
-        race: the contestants of `hakd.search.contestants.race_contestants`, where there is to be a race.
+        races: by label of the budget, what `hakd.search.contestants.race_contestants` makes; empty without `race`.
     """
 
     methods: Mapping[str, dict[str, Any]]
-    race: Mapping[str, Any] | None = None
+    races: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def snap_network(
@@ -72,7 +72,7 @@ def snap_network(
         refuse_change(board, measured_on or {})
         made = {reading: _snap(board, measuring, problem, reading, twin) for reading in READINGS}
         wanted = _budgets(asked, pruned, made) if asked.methods else []
-        together, race = choose_by_tables(board, measuring, asked, problem, wanted) if wanted else ({}, None)
+        together, races = choose_by_tables(board, measuring, asked, problem, wanted) if wanted else ({}, {})
         made |= together
         budgets = {None: twin} | {budget.label: budget for budget in wanted}
         for entry in made.values():
@@ -81,9 +81,9 @@ def snap_network(
             budget = budgets[entry["budget"]]
             certificates = certify_network(board, measuring, pruned, chosen, choices, budget)
             entry["certificates"] = [certificate.to_dict() for certificate in certificates]
-    if race is not None:
+    for race in races.values():
         race["search_s"] += sweep_s
-    return Snapped(made, race)
+    return Snapped(made, races)
 
 
 def _budgets(

@@ -15,8 +15,8 @@ from hakd.study.races import RACE
 from hakd.study.recipes import recipe_losses
 from hakd.study.searches import Search, searches
 
-BY_TABLES = ("joint", "knapsack", "latency_greedy")
-SNAPPED = ("hakd", "hakd_free", *BY_TABLES, RACE)
+BY_TABLES = ("joint", "knapsack", "latency_greedy", RACE)
+SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
 PRUNINGS = ("l1", "random_order")  # prune by a criterion of their own, which has the same name
 COPYCAT = "copycat"
 UNSEARCHED = ("uniform", "uniform_aligned")  # their widths are the same whatever was pruned
@@ -165,8 +165,6 @@ def students(
 
 def _choices_of(config: Mapping[str, Any], method: str) -> list[tuple[str, str | None]]:
     """(name, label of its budget) of each choice of widths by a method at a level."""
-    if method == RACE:
-        return [(method, labels(config)[0])]
     budgets: list[str | None] = [*labels(config)] if method in BY_TABLES else [None]
     return [(choice_key(method, budget, len(budgets) > 1), budget) for budget in budgets]
 

@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 _READ_EVERY = 500  # steps: losses are read from a GPU so often within a long epoch
 
 
+class Diverged(HakdError):
+    """The loss of a training is not finite."""
+
+
 def cross_entropy(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean cross entropy of a batch."""
     return F.cross_entropy(module(images), labels)
@@ -118,7 +122,7 @@ def fit(module: nn.Module, data: Any, run: TrainingRun) -> list[dict[str, Any]]:
         run: how to train.
 
     Raises:
-        HakdError: the loss is not finite (names the epoch, the learning rate and its key).
+        Diverged: the loss is not finite (names the epoch, the learning rate and its key).
     """
     step = run.step_of(module)
     settings = {"epochs": run.epochs, "recipe": asdict(run.recipe), "seed": run.seed, "context": run.context}
@@ -183,13 +187,13 @@ class _Losses:
         """Sum over all images.
 
         Raises:
-            HakdError: a loss was not finite; names the first.
+            Diverged: a loss was not finite; names the first.
         """
         values = torch.stack([loss for loss, _, _ in self._unread]).tolist() if self._unread else []
         for value, (_, images, lr) in zip(values, self._unread, strict=True):
             self._total += value * images
             if not math.isfinite(self._total):
-                raise HakdError(
+                raise Diverged(
                     f"training diverged: the loss became {value} in epoch {self._epoch + 1} "
                     f"at learning rate {lr:.4g}",
                     remedy=f"Lower `{self._run.lr_key}` in the configuration",

@@ -1,7 +1,9 @@
 """From an architecture to a checkpoint: teachers and students differ only in start weights and loss."""
 
 import csv
+import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +20,10 @@ from hakd.records.files import atomic, file_digest
 from hakd.records.graph import Graph
 from hakd.records.probe import probe_images
 from hakd.training.distil import DistilSettings, distillation_loss
-from hakd.training.loop import Loss, TrainingRun, cross_entropy, fit
+from hakd.training.loop import Diverged, Loss, TrainingRun, cross_entropy, fit
 from hakd.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,27 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
             table.writerows(rows)
     resume_path.unlink(missing_ok=True)  # only now: the result is safe
     return rows
+
+
+def train_lap(architecture: Architecture, data: Any, job: TrainingJob) -> None:
+    """`train_candidate` for a contestant of a race, which loses a lap that diverges; others still run.
+
+    The checkpoint then has the weights that the job starts from, accuracy 0, all images of the job, and `diverged`.
+
+    Args:
+        job: with `steps` and `start`.
+    """
+    began = time.monotonic()
+    try:
+        train_candidate(architecture, data, job)
+    except Diverged as error:
+        log.warning("%s loses its lap: %s", architecture.arch, error)
+        images = (job.steps or 0) * job.recipe.batch_size
+        row = {"images": images, "seconds": time.monotonic() - began, "val_accuracy": 0.0}
+        weights, lost = dict(job.start or {}), replace(job, facts={**job.facts, "diverged": True})
+        facts = _facts(build_graph(architecture), weights, data.train.name, [row], lost)
+        write_checkpoint(job.path, architecture, weights, facts)
+        Path(f"{os.fspath(job.path)}.resume").unlink(missing_ok=True)
 
 
 def _facts(

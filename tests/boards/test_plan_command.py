@@ -118,6 +118,9 @@ def test_jobs_of_training():
     assert race.jobs == (8 + 4 + 2) * 2  # contestants of each rung, at two levels
     per_level = (8 * 100 + 4 * 200 + 2 * 400) * 64  # images
     assert race.jobs * race.images == pytest.approx(per_level * (0.6 + 0.8 + 2 / 3))
+    study["choosing"] = {"budgets": [{"like": "fisher"}, {"speedup": 2}]}
+    twice = {job.what: job for job in training_jobs(study, "small", 1000)}["race"]
+    assert (twice.jobs, twice.images) == (2 * race.jobs, pytest.approx(race.images))
 
 
 def test_said_at_the_terminal_and_for_machines(capsys):

@@ -78,8 +78,8 @@ def test_a_budget_is_one_of_three(root, budget, fits):
 def test_methods_that_time_tables_come_in_one_order_and_belong_to_their_device():
     config = copy.deepcopy(CONFIG)
     assert by_tables(config) == []
-    config["run"]["methods"] = ["latency_greedy", "hakd", "joint"]
-    assert by_tables(config) == ["joint", "latency_greedy"]
+    config["run"]["methods"] = ["race", "latency_greedy", "hakd", "joint"]
+    assert by_tables(config) == ["joint", "latency_greedy", "race"]
     config["students"]["recipes"] |= {"joint": ["distilled"], "latency_greedy": ["distilled"]}
     found = students(
         config, origin(0.5), "a", {"joint": "0" * 12, "latency_greedy": "1" * 12, "knapsack": "2" * 12}

@@ -14,9 +14,11 @@ from hakd.data import prepare
 from hakd.networks.families import build_graph, full_architecture
 from hakd.networks.module import new_network, weights_of
 from hakd.pruning.trajectory import write_trajectory
-from hakd.records.checkpoint import write_checkpoint
+from hakd.records.checkpoint import read_checkpoint, write_checkpoint
 from hakd.records.errors import HakdError
-from tests.unit.builders import SPECS
+from hakd.training.recipe import Recipe
+from hakd.training.students import TrainingJob, train_lap
+from tests.unit.builders import SPECS, TensorData
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,3 +89,15 @@ def test_a_diverging_rule_names_the_key_of_its_learning_rate(rule, params, tmp_p
         run(rule, tmp_path, monkeypatch, params)
     assert str(caught.value).endswith(f". Lower `{lr_key(rule)}` in the configuration")
     assert not (tmp_path / "made").exists()
+
+
+def test_a_diverging_contestant_loses_its_lap_and_nothing_else(tmp_path, caplog):
+    architecture, path = full_architecture(SPECS["densenet"]()), tmp_path / "lap.safetensors"
+    start = weights_of(new_network(build_graph(architecture), 0))
+    recipe = Recipe(lr=1e30, batch_size=32)
+    train_lap(architecture, TensorData(), TrainingJob(path, 0, recipe, 0, start=start, steps=8))
+    lap = read_checkpoint(path)
+    assert lap.facts["diverged"] and lap.facts["val_accuracy"] == 0 and lap.facts["train_images"] == 8 * 32
+    assert all((lap.weights[name] == start[name]).all() for name in start)
+    assert f"{architecture.arch} loses its lap: training diverged" in caplog.text
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hakd.choosing.race import Lap, race_rows, rung_record, steps_at, survivors, winner
 from hakd.records.files import write_json
-from hakd.study.races import lap_path, rung_path, runners
+from hakd.study.races import lap_path, rung_path, runners, running
 
 
 def contestants(*origins):
@@ -16,17 +16,16 @@ def contestants(*origins):
         {"arch": f"a{i}", "origin": origin, "latency_ms": 1.0, "latency_high_ms": 1.1, "kept": True}
         for i, origin in enumerate(origins)
     ]
-    return {"contestants": entries, "search_s": 10.0, "budget": "round16"}
+    archs = [entry["arch"] for entry in entries]
+    return {"contestants": entries, "survivors": archs, "search_s": 10.0, "budget": "round16"}
 
 
 def run(accuracies, rungs, origins=None):
     """A race in which the accuracy of each contestant is the same in every rung."""
     race = contestants(*(origins or ["runner-up"] * len(accuracies)))
-    running = [entry["arch"] for entry in race["contestants"]]
     for rung in range(1, rungs + 1):
-        laps = {arch: Lap(accuracies[int(arch[1:])], steps_at(rung, 100) * 8, 1.0) for arch in running}
-        race = rung_record(race, laps if len(running) > 1 else {}, rung, rungs)
-        running = race["survivors"]
+        laps = {arch: Lap(accuracies[int(arch[1:])], steps_at(rung, 100) * 8, 1.0) for arch in running(race)}
+        race = rung_record(race, laps, rung, rungs)
     return race
 
 
@@ -64,8 +63,22 @@ def test_survivors_keep_their_order(keep):
 
 
 def test_a_rung_trains_who_is_left_and_nobody_who_is_alone(tmp_path):
-    write_json(tmp_path / "snap.json", "snap", {"race": contestants("round16", "joint/macs")})
-    write_json(tmp_path / "1.json", "race", {"survivors": ["a1"]})
+    write_json(tmp_path / "snap.json", "snap", {"race": {"round16": contestants("round16", "joint/macs")}})
+    write_json(tmp_path / "1.json", "race", {"race": {"round16": {"survivors": ["a1"]}}})
     assert runners(tmp_path / "snap.json", 1) == ["a0", "a1"] and runners(tmp_path / "1.json", 2) == []
     assert lap_path("results/n/search1/", "0.5", "a1", 2) == "results/n/search1/race/0.5/a1-2.safetensors"
     assert rung_path("results/n/", "0.5", "pi", 3) == "results/n/race/0.5/pi/3.json"
+
+
+def test_races_of_several_budgets_share_their_laps(tmp_path):
+    left = {"round16": ["a0", "a1"], "speedup2": ["a1", "a2"], "fisher": ["a3"]}
+    races = {label: {"survivors": archs} for label, archs in left.items()}
+    write_json(tmp_path / "1.json", "race", {"race": races})
+    assert runners(tmp_path / "1.json", 2) == ["a0", "a1", "a2"]
+
+
+def test_a_lap_that_diverged_is_lost_and_named_in_the_table():
+    race = contestants("joint/saliency", "joint/macs")
+    race = rung_record(race, {"a0": Lap(0.0, 8, 1.0, diverged=True), "a1": Lap(0.1, 8, 1.0)}, 1, 1)
+    assert winner(race)["arch"] == "a1" and winner(race)["search_images"] == 16
+    assert [row["diverged"] for row in race_rows(race)] == [True, False]

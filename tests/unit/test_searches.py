@@ -10,20 +10,21 @@ from hypothesis import strategies as st
 from hakd.records.errors import HakdError
 from hakd.study.branches import candidate_lists
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import expected_students
+from hakd.study.candidates import BY_TABLES, expected_students
 from hakd.study.configuration import check_study
 from hakd.study.recipes import LOSSES, recipe_losses
 from hakd.study.searches import search_of, searches
 from tests.unit.studies import CONFIG
 
-METHODS = ["teacher", "hakd", "fisher", "uniform", "joint"]
+METHODS = ["teacher", "hakd", "fisher", "uniform", "joint", "race"]
 DISTILLING = [loss for loss in LOSSES if loss != "ce"]
 
 
 def study(search_seeds="first", seeds=(0, 3), **choosing):
     config = copy.deepcopy(CONFIG)
     config["run"] |= {"methods": METHODS, "search_seeds": search_seeds, "seeds": list(seeds)}
-    config["students"]["recipes"] |= {"uniform": ["tuned/ce", "scratch"], "joint": ["tuned/ce"]}
+    recipes = config["students"]["recipes"]
+    recipes |= {"uniform": ["tuned/ce", "scratch"], "joint": ["tuned/ce"], "race": ["tuned/ce"]}
     return config | {"choosing": choosing}
 
 
@@ -77,15 +78,14 @@ def test_no_two_candidates_share_a_name_and_what_no_search_decides_is_made_once(
 
 def test_each_budget_is_a_series_of_its_own_and_one_budget_changes_no_name():
     several = list(expected_students(study(budgets=[{"like": "fisher"}, {"latency_ms": 2.5}]), "n", "a"))
-    assert {(one.choice, one.budget) for one in several if one.method == "joint"} == {
-        ("joint@fisher", "fisher"),
-        ("joint@2.5ms", "2.5ms"),
+    assert {(one.choice, one.budget) for one in several if one.method in BY_TABLES} == {
+        (f"{method}@{label}", label) for method in ("joint", "race") for label in ("fisher", "2.5ms")
     }
-    assert {one.budget for one in several if one.method != "joint"} == {None}
+    assert {one.budget for one in several if one.method not in BY_TABLES} == {None}
     alone = [
-        one for one in expected_students(study(budget={"speedup": 2}), "n", "a") if one.method == "joint"
+        one for one in expected_students(study(budget={"speedup": 2}), "n", "a") if one.method in BY_TABLES
     ]
-    assert {(one.choice, one.budget) for one in alone} == {("joint", "speedup2")}
+    assert {(one.choice, one.budget) for one in alone} == {("joint", "speedup2"), ("race", "speedup2")}
     assert budgets_of(study()) == [{"like": "fisher"}]
 
 

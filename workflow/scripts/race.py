@@ -1,26 +1,33 @@
-"""Score a rung of a race on the validation split; the better half goes on, after the last rung the best."""
+"""Score a rung of the races on the validation split; the better half goes on, after the last rung the best."""
 
 from hakd.choosing.race import Lap, rung_record, winner
+from hakd.records.budgets import choice_key
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import read_json, write_json
-from hakd.study.races import RACE
+from hakd.study.races import RACE, running
 from hakd.study.scripting import reporting
 
 
 def main(rung, rungs, path_before, path_to_snap, lap_paths, path_to_race):
-    """Write contestants, their scores so far, and who is left."""
+    """Write contestants, their scores so far, and who is left, for each budget."""
     snap = read_json(path_to_snap, "snap")
     about = {key: snap[key] for key in ("level", "search_seed", "device")}
-    race = snap[RACE] if path_before is None else read_json(path_before, RACE)[RACE]
-    laps = {}
-    for path in lap_paths:
-        found = read_checkpoint(path)
-        facts = found.facts
-        laps[found.architecture.arch] = Lap(facts["val_accuracy"], facts["train_images"], facts["train_s"])
-    race = rung_record(race, laps, rung, rungs)
-    methods = {RACE: winner(race)} if rung == rungs else {}
-    content = {**about, "rung": rung, RACE: race, "survivors": race["survivors"], "methods": methods}
-    write_json(path_to_race, RACE, content)
+    before = snap[RACE] if path_before is None else read_json(path_before, RACE)[RACE]
+    laps = dict(map(_lap, lap_paths))
+    races = {
+        label: rung_record(race, {arch: laps[arch] for arch in running(race)}, rung, rungs)
+        for label, race in before.items()
+    }
+    ended = races if rung == rungs else {}
+    methods = {choice_key(RACE, label, len(races) > 1): winner(race) for label, race in ended.items()}
+    write_json(path_to_race, RACE, {**about, "rung": rung, RACE: races, "methods": methods})
+
+
+def _lap(path):
+    found = read_checkpoint(path)
+    facts = found.facts
+    lap = Lap(facts["val_accuracy"], facts["train_images"], facts["train_s"], facts.get("diverged", False))
+    return found.architecture.arch, lap
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from hakd.pruning.start import start_weights
 from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
 from hakd.training.recipe import Recipe
-from hakd.training.students import TrainingJob, taught, train_candidate
+from hakd.training.students import TrainingJob, taught, train_lap
 
 
 def main(widths, loss, path_to_teacher, path_to_pruned, path_to_trajectory, path_before, prepared, job):
@@ -20,7 +20,7 @@ def main(widths, loss, path_to_teacher, path_to_pruned, path_to_trajectory, path
         start = read_network(path_before, teacher.architecture.spec).weights
     data = prepared.load(teacher.architecture.spec.input_size)
     job = taught(replace(job, start=start), path_to_teacher, teacher, loss, data.train.device)
-    train_candidate(teacher.architecture.at(widths), data, job)
+    train_lap(teacher.architecture.at(widths), data, job)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from hakd.study.scripting import reporting
 
 
 def main(race_paths, path_to_table):
-    """Write a row per contestant."""
+    """Write a row per contestant and budget."""
     rows = []
     for path in race_paths:
         content = read_json(path, RACE)
-        about = {"network": content["methods"][RACE]["network"]["name"]}
+        about = {"network": next(iter(content["methods"].values()))["network"]["name"]}
         about |= {key: content[key] for key in ("level", "search_seed", "device")}
-        rows += [about | row for row in race_rows(content[RACE])]
+        rows += [about | row for race in content[RACE].values() for row in race_rows(race)]
     with atomic(path_to_table) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
 

@@ -9,6 +9,7 @@ from hakd.search.problem import ChoiceProblem
 from hakd.search.snapping import snap_network
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.staircase.inversions import inversions
+from hakd.study.races import RACE
 from hakd.study.scripting import reporting
 from hakd.sweeping.same_board import seen
 
@@ -43,13 +44,13 @@ def main(
         metadata["seconds"],
         {path_to_latency: measured_on},
     )
-    contestants = snapped.race["contestants"] if snapped.race else []
+    contestants = [entry for race in snapped.races.values() for entry in race["contestants"]]
     for entry in (*snapped.methods.values(), *contestants):
         architecture = architecture_from(entry, path_to_snap)
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
     inverted = [inversion for curve in curves.values() for inversion in inversions(curve)]
     content = {"level": level, "search_seed": search_seed, "device": name, "chosen_on": measured_on}
-    content |= {"methods": snapped.methods, "race": snapped.race}
+    content |= {"methods": snapped.methods, RACE: snapped.races}
     content["inversions"] = [inversion.to_dict() for inversion in inverted]
     write_json(path_to_snap, "snap", content)
 
