@@ -3,7 +3,7 @@ from hakd.boards.points import PROTOCOL
 from hakd.study.candidates import by_tables
 from hakd.records.code import script_digest
 from hakd.study.configuration import DEVICE_FILES, level_text, settings
-from hakd.study.recipes import LOSSES
+from hakd.study.recipes import LOSSES, OF_PRUNING
 from hakd.study.searches import PATTERN, searches
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]

@@ -40,6 +40,11 @@ def loss_settings(wildcards):
     return settings_of_loss(wildcards.loss)
 
 
+def largest_lr(wildcards):
+    """The largest learning rate of a student that a pruning takes part in: inherited weights have their own."""
+    return settings(config, "students/tuned_lr" if wildcards.recipe == "tuned" else "students/recipe/lr")
+
+
 def student_widths(wildcards):
     """Widths of a student, by its content hash: immutable, so a re-measured board retrains nothing."""
     return dict(read_architecture(f"results/architectures/{wildcards.arch}.json").widths)

@@ -74,12 +74,13 @@ METHOD_LOOKS = {
 }
 
 # How much of a marker is filled says how the weights were got.
-RECIPE_FILLS = {
+RECIPE_FILLS: dict[str, Any] = {
     "distilled": "full",
     "compressed": "full",
     "tuned": "left",
     "tuned with a teacher": "bottom",
     "scratch": "none",
+    "scratch_b": "top",
 }
 
 

@@ -23,7 +23,7 @@ METHODS = (
     "random_order",
     "deep_compression",
 )
-RECIPES = ("tuned", "scratch", "distilled", "compressed")
+RECIPES = ("tuned", "scratch", "scratch_b", "distilled", "compressed")
 LOSSES = ("ce", "logits", "at", "at+logits", "logits-std")
 
 DTYPES = {

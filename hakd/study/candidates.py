@@ -12,7 +12,7 @@ from hakd.study.budgets import labels
 from hakd.study.configuration import level_text
 from hakd.study.levels import copied_level
 from hakd.study.races import RACE
-from hakd.study.recipes import recipe_losses
+from hakd.study.recipes import OF_PRUNING, recipe_losses
 from hakd.study.searches import Search, searches
 
 BY_TABLES = ("joint", "knapsack", "latency_greedy")
@@ -105,7 +105,7 @@ def baseline_methods(config: Mapping[str, Any]) -> list[str]:
 
 
 def criterion_of(method: str) -> str:
-    """The criterion of the pruning whose weights the recipe `tuned` of a method inherits."""
+    """The criterion of the pruning that the recipes `OF_PRUNING` of a method depend on."""
     return method if method in PRUNINGS else "fisher"
 
 
@@ -201,11 +201,11 @@ def _trained(config: Mapping[str, Any], origin: Origin, chosen: _Chosen, recipes
     folder, criterion = f"results/{origin.network}/students/{chosen.arch}", criterion_of(chosen.method)
     found = []
     for recipe, loss in recipe_losses(config["students"], recipes_of):
-        inherits = recipe == "tuned"
-        searched = inherits or chosen.method not in UNSEARCHED
+        pruned = recipe in OF_PRUNING
+        searched = pruned or chosen.method not in UNSEARCHED
         if not searched and search.folder != _first(config):
             continue  # the same students for each search
-        stem = f"{folder}/{search.folder}tuned-{criterion}-{level}" if inherits else f"{folder}/{recipe}"
+        stem = f"{folder}/{search.folder}{recipe}-{criterion}-{level}" if pruned else f"{folder}/{recipe}"
         for seed in search.training_seeds if searched else sorted(config["run"]["seeds"]):
             found.append(
                 Candidate(

@@ -12,18 +12,20 @@ LOSSES: Mapping[str, tuple[str, ...]] = {  # with the keys of `students` that ea
     "at+logits": ("alpha", "temperature", "attention_scale"),
     "logits-std": (),
 }
+OF_PRUNING = ("tuned", "scratch_b")  # recipes that depend on a pruning: on its weights, or on what it cost
+PLAIN = ("scratch", "scratch_b")  # trained with `ce` alone
 
 
 def recipe_losses(students: Mapping[str, Any], method: str) -> list[tuple[str, str]]:
     """(recipe, loss) of each student of a method, each once.
 
-    `tuned` is trained with each of `students.losses`, `distilled` with each but `ce`, `scratch` with `ce`;
-    `tuned/logits` is that loss alone.
+    `tuned` is trained with each of `students.losses`, `distilled` with each but `ce`, `scratch` and `scratch_b` with
+    `ce`; `tuned/logits` is that loss alone.
     """
     found = []
     for entry in students["recipes"][method]:
         recipe, _, loss = entry.partition("/")
-        losses = [loss] if loss else students["losses"] if recipe != "scratch" else ["ce"]
+        losses = [loss] if loss else ["ce"] if recipe in PLAIN else students["losses"]
         found += [(recipe, one) for one in losses if recipe != "distilled" or one != "ce"]
     return list(dict.fromkeys(found))
 

@@ -35,10 +35,16 @@ def lr_key(rule: str) -> str:
         part for text in texts for part in re.findall(rf"^rule {rule}:\n(?:    .*\n|\n)+", text, re.MULTILINE)
     ]
     settings = dict(re.findall(r'(\w+)=setting\("([^"]+)"\)', text))
-    return settings.get("lr", f"{settings['recipe']}/lr").replace("/", ".")
+    return f"{settings['recipe']}/lr".replace("/", ".")
 
 
-def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mapping[str, Any]) -> None:
+def run(
+    rule: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: Mapping[str, Any],
+    start: str = "scratch",
+) -> None:
     """Run a rule's script on the digits and an untrained teacher."""
     spec = SPECS["densenet"]()
     prepare({"name": "digits"}, folder)
@@ -61,7 +67,7 @@ def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mappin
         "widths": architecture.widths,
     }
     snakemake = SimpleNamespace(
-        wildcards=SimpleNamespace(network="n", seed="0", density="0.5", recipe="scratch", loss="ce"),
+        wildcards=SimpleNamespace(network="n", seed="0", density="0.5", recipe=start, loss="ce"),
         input=SimpleNamespace(**files),
         output=SimpleNamespace(**made),
         params=Params(**common, **params),
@@ -78,7 +84,6 @@ def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mappin
     [
         ("teacher", {}),
         ("student", {"loss": {}}),
-        ("tuned", {"lr": 1e30, "loss": {}}),
         ("deep_compression", {"settings": {"rounds": 1, "epochs": 1}}),
     ],
 )
@@ -87,3 +92,12 @@ def test_a_diverging_rule_names_the_key_of_its_learning_rate(rule, params, tmp_p
         run(rule, tmp_path, monkeypatch, params)
     assert str(caught.value).endswith(f". Lower `{lr_key(rule)}` in the configuration")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"), [("tuned", "students.tuned_lr"), ("scratch_b", "students.recipe.lr")]
+)
+def test_inherited_and_random_weights_name_the_key_of_theirs(recipe, key, tmp_path, monkeypatch):
+    with pytest.raises(HakdError, match="training diverged") as caught:
+        run("tuned", tmp_path, monkeypatch, {"lr": 1e30, "loss": {}}, recipe)
+    assert str(caught.value).endswith(f". Lower `{key}` in the configuration")

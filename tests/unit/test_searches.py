@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakd.records.errors import HakdError
+from hakd.records.files import write_json
 from hakd.study.branches import candidate_lists
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import expected_students
+from hakd.study.candidates import Origin, baseline_students, expected_students
 from hakd.study.configuration import check_study
 from hakd.study.recipes import LOSSES, recipe_losses
 from hakd.study.searches import search_of, searches
@@ -46,6 +47,24 @@ def test_paired_searches_train_with_their_own_seed_alone():
         f"tuned-fisher-0.5-at-{n}.safetensors" for n in (0, 3)
     }
     assert any("/search3/tuned-" in path for path in tuned)
+
+
+def test_what_a_pruning_decides_on_has_its_seed_and_names_its_criterion(tmp_path):
+    config = study("paired")
+    config["run"]["methods"] = ["uniform", "l1"]
+    config["students"]["recipes"] |= {"uniform": ["scratch_b"], "l1": ["scratch_b"]}
+    write_json(tmp_path / "widths", "widths", {"methods": {"l1": {"arch": "0"}}})
+    found = [
+        one for one in expected_students(config, "n", "a") if (one.method, one.level) == ("uniform", 0.5)
+    ]
+    for search in searches(config):
+        found += baseline_students(config, Origin("n", 0.5, search), "l1", tmp_path / "widths")
+    assert {(one.method, one.seed, one.search_seed) for one in found} == {
+        (method, seed, seed) for method in ("uniform", "l1") for seed in (0, 3)
+    }
+    names = {one.checkpoint_path.split("/students/")[1].partition("/")[2] for one in found}
+    assert "scratch_b-fisher-0.5-ce-0.safetensors" in names
+    assert "search3/scratch_b-l1-0.5-ce-3.safetensors" in names
 
 
 def test_a_list_of_searches_crosses_all_training_seeds():
@@ -105,7 +124,14 @@ def test_budgets_that_contradict_each_other_are_refused(choosing, problem):
     st.lists(st.sampled_from(sorted(LOSSES)), min_size=1, unique=True),
     st.lists(
         st.sampled_from(
-            ["tuned", "scratch", "distilled", "tuned/ce", *(f"tuned/{one}" for one in DISTILLING)]
+            [
+                "tuned",
+                "scratch",
+                "scratch_b",
+                "distilled",
+                "tuned/ce",
+                *(f"tuned/{one}" for one in DISTILLING),
+            ]
         ),
         min_size=1,
         unique=True,
@@ -114,7 +140,7 @@ def test_budgets_that_contradict_each_other_are_refused(choosing, problem):
 def test_no_student_is_made_twice_and_losses_mean_what_the_recipe_says(losses, recipes):
     found = recipe_losses({"losses": losses, "recipes": {"m": recipes}}, "m")
     assert len(set(found)) == len(found)
-    assert {loss for recipe, loss in found if recipe == "scratch"} <= {"ce"}
+    assert {loss for recipe, loss in found if recipe.startswith("scratch")} <= {"ce"}
     assert "ce" not in {loss for recipe, loss in found if recipe == "distilled"}
     if "tuned" in recipes:
         assert {loss for recipe, loss in found if recipe == "tuned"} >= set(losses)
