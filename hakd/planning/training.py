@@ -16,11 +16,12 @@ from typing import Any
 from hakd.choosing.device_free import scaled
 from hakd.choosing.race import steps_at
 from hakd.networks.families import build_graph, full_architecture, full_widths
-from hakd.study.candidates import criteria, expected_students
+from hakd.study.candidates import criteria, expected_students, uncompressed_path
 from hakd.study.configuration import limits
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
 from hakd.study.races import RACE
+from hakd.study.recipes import CODED
 from hakd.study.searches import searches
 
 PROBE_S = 2.0
@@ -72,25 +73,37 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
         )  # networks on the way are narrower
         made.append(Job("pruning", jobs, images / len(run["levels"])))
     found: dict[tuple[str, str], float] = {}
+    coded: dict[tuple[str, str], float] = {}
     for device, fleets in [(run["devices"][0], selected(study)), *((one, ()) for one in run["devices"][1:])]:
         for one in expected_students(study, network, device, fleets):
             taught = 1 / 3 if one.loss != "ce" else 0.0  # the teacher's pass, which is at full width
-            place = (one.checkpoint_path, one.target_device or "")
+            path, target = one.checkpoint_path, one.target_device or ""
+            if one.recipe in CODED:
+                density = study["deep_compression"]["student_density"]
+                coded[path, target] = _compression_epochs(study, density) * epoch * one.level
+                path = uncompressed_path(path)
             images = study["students"]["epochs"] * epoch
             if one.recipe == "scratch_b":
                 images += _pruning_images(study, network, one.level)
-            found[place] = images * (one.level + taught)
+            found[path, target] = images * (one.level + taught)
     if found:
         made.append(Job("students", len(found), sum(found.values()) / len(found)))
+    if coded:
+        made.append(Job("coding of students", len(coded), sum(coded.values()) / len(coded)))
     if RACE in run["methods"]:
         made.append(_race(study, len(searched)))
     if "deep_compression" in run["methods"]:
-        settings = study["deep_compression"]["compression"]
-        epochs = settings["rounds"] * settings["epochs"] + settings["sharing_epochs"]
-        made.append(
-            Job("deep compression", seeds * len(study["deep_compression"]["densities"]), epochs * epoch)
-        )
+        densities = study["deep_compression"]["densities"]
+        epochs = fmean(_compression_epochs(study, density) for density in densities)
+        made.append(Job("deep compression", seeds * len(densities), epochs * epoch))
     return made
+
+
+def _compression_epochs(study: Mapping[str, Any], density: float) -> int:
+    """Passes over the training split of one compression."""
+    settings = study["deep_compression"]["compression"]
+    pruning: int = settings["rounds"] * settings["epochs"] if density < 1 else 0
+    return pruning + settings["sharing_epochs"]
 
 
 def _race(study: Mapping[str, Any], searches: int) -> Job:

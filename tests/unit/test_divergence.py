@@ -55,7 +55,8 @@ def run(
     write_checkpoint(folder / "teacher", architecture, weights, facts)
     write_trajectory(folder / "trajectory", [])
     given = ("train.npz", "validation.npz", "teacher", "trajectory")
-    files = {Path(name).stem: folder / name for name in given} | {"pruned": folder / "teacher"}
+    files = {Path(name).stem: folder / name for name in given}
+    files |= dict.fromkeys(("pruned", "trained"), folder / "teacher")
     made = dict.fromkeys(("checkpoint", "metrics", "compressed", "facts"), folder / "made")
     recipe = {"lr": 1e30, "batch_size": 32}
     network = {"family": "densenet", "depth": 16, "growth": 4, "input_size": 8}
@@ -67,7 +68,9 @@ def run(
         "widths": architecture.widths,
     }
     snakemake = SimpleNamespace(
-        wildcards=SimpleNamespace(network="n", seed="0", density="0.5", recipe=start, loss="ce"),
+        wildcards=SimpleNamespace(
+            network="n", seed="0", compressed="deep_compression/0.5", recipe=start, loss="ce"
+        ),
         input=SimpleNamespace(**files),
         output=SimpleNamespace(**made),
         params=Params(**common, **params),
@@ -84,7 +87,7 @@ def run(
     [
         ("teacher", {}),
         ("student", {"loss": {}}),
-        ("deep_compression", {"settings": {"rounds": 1, "epochs": 1}}),
+        ("deep_compression", {"density": 0.5, "settings": {"rounds": 1, "epochs": 1}}),
     ],
 )
 def test_a_diverging_rule_names_the_key_of_its_learning_rate(rule, params, tmp_path, monkeypatch):

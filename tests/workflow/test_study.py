@@ -94,7 +94,7 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     fisher = summary[summary["method"] == "fisher"]
     assert set(zip(fisher["recipe"], fisher["loss"], strict=True)) == {
         ("tuned", "ce"), ("tuned", "logits"), ("scratch", "ce"), ("scratch_b", "ce"), ("distilled", "logits"),
-        ("distilled", "at"),
+        ("distilled", "at"), ("tuned_coded", "ce"),
     }  # fmt: skip
     assert (summary["latency_low_ms"] <= summary["latency_ms"]).all()
     assert summary["memory_bytes"].gt(0).all() and summary["predicted_ms"].gt(0).all()
@@ -109,7 +109,8 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     )
     for row in summary.itertuples():
         assert row.accuracy == pytest.approx(right[row.candidate])
-        compressed = row.method == "deep_compression"
+        compressed = row.checkpoint_path.endswith(".hakdc")
+        assert compressed == (row.recipe in ("compressed", "tuned_coded"))
         path = results / (row.checkpoint_path if compressed else row.onnx_path)
         assert row.size_bytes == path.stat().st_size
     budget = summary[summary["method"].isin(["uniform", "random", "fisher", "copycat", "random_order"])]
@@ -117,9 +118,12 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     assert (budget["macs"] <= 0.8 * teacher["macs"]).all()
     assert (summary["train_images"] > 0).all()
     students = summary[~summary["method"].isin(["teacher", "deep_compression"])]
-    (same,) = students.loc[
-        students["recipe"] != "scratch_b", "train_images"
-    ].unique()  # for every other recipe
+    usual = ~students["recipe"].isin(["scratch_b", "tuned_coded"])
+    (same,) = students.loc[usual, "train_images"].unique()  # for every other recipe
+    (coded,) = students[students["recipe"] == "tuned_coded"].itertuples()
+    assert coded.train_images == 2 * same  # an epoch each, of the student and of the centroids
+    (tuned,) = students.query("method == 'fisher' and recipe == 'tuned' and loss == 'ce'").itertuples()
+    assert coded.arch == tuned.arch and coded.size_bytes < tuned.size_bytes / 2
     pruned = read_checkpoint(results / "results" / "tiny" / "fisher" / "0.8.safetensors").facts[
         "prune_images"
     ]
@@ -144,12 +148,13 @@ def test_the_audit_says_how_good_the_summarys_predictions_are(finished, summary)
 
 def test_exported_networks_are_their_checkpoints(finished, summary):
     for row in summary.drop_duplicates("onnx_path").itertuples():
-        if row.method == "deep_compression":
+        if row.checkpoint_path.endswith(".hakdc"):
             weights, _ = read(finished.directory / row.checkpoint_path)
             facts = json.loads((finished.directory / row.checkpoint_path).with_suffix(".json").read_text())[
                 "facts"
             ]
-            assert sum(np.count_nonzero(w) for name, w in weights.items() if w.ndim > 1) <= 0.52 * row.params
+            left = sum(np.count_nonzero(w) for name, w in weights.items() if w.ndim > 1)
+            assert (left <= 0.52 * row.params) == (row.method == "deep_compression")
         else:
             facts = read_checkpoint(finished.directory / row.checkpoint_path).facts
         from hakd.records.probe import probe_images
@@ -280,7 +285,7 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
             {"prune": 1, "baseline_widths": 1, "sweep": 0, "snap": 0},
         ),
         ({"prune__count": "params"}, {"prune": 2, "widths": 1, "baseline_widths": 2, "pareto": 1}),
-        ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 1, "candidates": 1, "pareto": 1}),
+        ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 2, "candidates": 1, "pareto": 1}),
         ({"run__methods": ["teacher", "fisher", "joint"]}, {"candidates": 1, "benchmark": 1, "pareto": 1}),
         ({"run__methods": ["fisher", "joint", "knapsack"]}, {"snap": 1, "pareto": 1}),
         ({"choosing": {"budgets": [{"speedup": 1.1}, {"like": "fisher"}]}}, {"snap": 1, "pareto": 1}),
