@@ -212,7 +212,7 @@ def test_plots_have_their_pages(finished):
 
 def test_declared_contrasts_are_tested_and_every_candidate_has_a_place_on_the_front(finished, summary):
     results = finished.directory / "results"
-    (mean, at) = pd.read_csv(results / "contrasts.csv").to_dict("records")
+    (mean, at, within) = pd.read_csv(results / "contrasts.csv").to_dict("records")
     assert (mean["contrast"], mean["scope"], at["scope"]) == ("inherited weights", "mean", "at")
     tuned, scratch = (
         summary.query(f"method == 'fisher' and recipe == '{recipe}' and loss == 'ce'")["accuracy"].item()
@@ -220,6 +220,9 @@ def test_declared_contrasts_are_tested_and_every_candidate_has_a_place_on_the_fr
     )
     assert mean["difference"] == pytest.approx(tuned - scratch)
     assert mean["verdict"] == "undecided" and "one seed" in mean["reason"]
+    assert (within["at"], within["scope"]) == ("size", "within") and "a is smaller throughout" in within[
+        "reason"
+    ]
     places = pd.read_csv(results / "fronts.csv")
     assert len(places) == len(summary) and places["probability"].between(0, 1).all()
 
