@@ -3,7 +3,7 @@ from hakd.boards.points import PROTOCOL
 from hakd.study.candidates import by_tables
 from hakd.records.code import script_digest
 from hakd.study.configuration import DEVICE_FILES, level_text, settings
-from hakd.study.recipes import LOSSES
+from hakd.study.recipes import CODED, LOSSES, OF_PRUNING
 from hakd.study.searches import PATTERN, searches
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
@@ -23,12 +23,12 @@ wildcard_constraints:
     network=one_of(config["networks"]),
     device=one_of(config["devices"]),
     level=r"[0-9.]+(e-[0-9]+)?",
-    density=r"[0-9.]+(e-[0-9]+)?",
     seed=r"[0-9]+",
     search=PATTERN,
     arch=r"[0-9a-f]{12}",
     recipe="scratch|distilled",
     loss=one_of(LOSSES),
+    compressed=rf"deep_compression/[0-9.e-]+|students/[0-9a-f]{{12}}/{PATTERN}({one_of(CODED)})-[^/]+",
 
 
 def setting(path):

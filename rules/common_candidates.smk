@@ -2,7 +2,7 @@
 from hakd.records.arch import read_architecture
 from hakd.study.branches import candidate_lists
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import Origin, baselines, choices, student_files, students
+from hakd.study.candidates import Origin, baselines, choices, student_files, students, uncompressed_path
 from hakd.study.configuration import canonical
 
 
@@ -35,9 +35,25 @@ def baseline_files(wildcards):
     return [path for entry in baselines(config, wildcards.network) for path in entry.files]
 
 
+def uncompressed(wildcards):
+    """The network that a compressed file is made from."""
+    return uncompressed_path(f"results/{wildcards.network}/{wildcards.compressed}-{wildcards.seed}")
+
+
+def density(wildcards):
+    """The fraction of the weights that a compressed file holds."""
+    kind, _, name = wildcards.compressed.partition("/")
+    return float(name) if kind == "deep_compression" else settings(config, "deep_compression/student_density")
+
+
 def loss_settings(wildcards):
     """The settings that a loss depends on."""
     return settings_of_loss(wildcards.loss)
+
+
+def largest_lr(wildcards):
+    """The largest learning rate of a student that a pruning takes part in: inherited weights have their own."""
+    return settings(config, "students/tuned_lr" if wildcards.recipe == "tuned" else "students/recipe/lr")
 
 
 def student_widths(wildcards):

@@ -2,16 +2,17 @@ rule deep_compression:
     input:
         train="results/data/train.npz",
         validation="results/data/validation.npz",
-        teacher="results/{network}/teacher/{seed}.safetensors",
+        trained=uncompressed,
     output:
-        compressed="results/{network}/deep_compression/{density}-{seed}.hakdc",
-        facts="results/{network}/deep_compression/{density}-{seed}.json",
+        compressed="results/{network}/{compressed}-{seed}.hakdc",
+        facts="results/{network}/{compressed}-{seed}.json",
     log:
-        "results/logs/deep_compression/{network}-{density}-{seed}.log",
+        "results/logs/deep_compression/{network}/{compressed}-{seed}.log",
     conda:
         "../envs/study.yaml"
     threads: 1
     params:
+        density=density,
         settings=setting("deep_compression/compression"),
         recipe=setting("deep_compression/recipe"),
         device=training_device,

@@ -6,7 +6,7 @@ rule export:
     log:
         "results/logs/export/{candidate}.log",
     wildcard_constraints:
-        candidate=r"[^/]+/(teacher|students)/.+",
+        candidate=r"[^/]+/(teacher|students)/(?!.*_coded-).+",
     conda:
         "../envs/study.yaml"
     params:
@@ -17,12 +17,12 @@ rule export:
 
 rule decode:
     input:
-        compressed="results/{network}/deep_compression/{density}-{seed}.hakdc",
-        facts="results/{network}/deep_compression/{density}-{seed}.json",
+        compressed="results/{network}/{compressed}-{seed}.hakdc",
+        facts="results/{network}/{compressed}-{seed}.json",
     output:
-        "results/{network}/deep_compression/{density}-{seed}.onnx",
+        "results/{network}/{compressed}-{seed}.onnx",
     log:
-        "results/logs/decode/{network}-{density}-{seed}.log",
+        "results/logs/decode/{network}/{compressed}-{seed}.log",
     conda:
         "../envs/study.yaml"
     params:

@@ -30,10 +30,12 @@ rule tuned:
         pruned="results/{network}/{search}{criterion}/{level}.safetensors",
         trajectory="results/{network}/{search}{criterion}/{level}.csv",
     output:
-        checkpoint="results/{network}/students/{arch}/{search}tuned-{criterion}-{level}-{loss}-{seed}.safetensors",
-        metrics="results/{network}/students/{arch}/{search}tuned-{criterion}-{level}-{loss}-{seed}.csv",
+        checkpoint="results/{network}/students/{arch}/{search}{recipe}-{criterion}-{level}-{loss}-{seed}.safetensors",
+        metrics="results/{network}/students/{arch}/{search}{recipe}-{criterion}-{level}-{loss}-{seed}.csv",
     log:
-        "results/logs/tuned/{search}{network}-{arch}-{criterion}-{level}-{loss}-{seed}.log",
+        "results/logs/tuned/{search}{network}-{arch}-{recipe}-{criterion}-{level}-{loss}-{seed}.log",
+    wildcard_constraints:
+        recipe=one_of(OF_PRUNING),
     conda:
         "../envs/study.yaml"
     threads: 1
@@ -41,7 +43,7 @@ rule tuned:
         widths=student_widths,
         epochs=setting("students/epochs"),
         recipe=setting("students/recipe"),
-        lr=setting("students/tuned_lr"),
+        lr=largest_lr,
         loss=loss_settings,
         device=training_device,
         code=code("tuned"),

@@ -1,4 +1,4 @@
-"""Who is more accurate at equal measured latency, by how much, with intervals.
+"""Who is more accurate at equal measured latency or equal size, by how much, with intervals.
 
 Accuracies are read off each series' own lines (`hakd.analysis.series`), so that a difference is a weighted sum of
 accuracies of trained networks, the same for every seed and every test image: what makes paired intervals over both
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hakd.analysis.scores import Scores, read_scores
-from hakd.analysis.series import Series, on_their_devices, read_series, select
+from hakd.analysis.series import COSTS, Series, on_their_devices, read_series, select
 from hakd.analysis.spread import Spread, crossed_spread, images_spread, seeds_spread
 
 TOLERANCE = 0.02
@@ -20,10 +20,10 @@ TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of one series minus another's at one latency, or at the mean over several.
+    """Accuracy of one series minus another's at one cost, or at the mean over several.
 
     Attributes:
-        place: network, device, scope (`at` or `mean`), latency, levels that were measured there.
+        place: network, device, scope (`at`, `mean` or `within`), cost, levels that were measured there.
         accuracies: of both.
         units: number of seeds, the smaller where they are not paired.
         seeds: other seeds, the same images.
@@ -111,28 +111,60 @@ def shared_places(
 
 
 def differences(
-    a: pd.DataFrame, b: pd.DataFrame, *, tolerance: float = TOLERANCE, scores: Scores | None = None
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    *,
+    tolerance: float = TOLERANCE,
+    scores: Scores | None = None,
+    at: str = "latency",
+    within: bool = False,
 ) -> list[Difference]:
-    """Of the rows of two series of one network on one device; empty when they share no latency."""
-    sides = [read_series(part, tolerance) for part in (a, b)]
+    """Of the rows of two series of one network on one device.
+
+    Args:
+        at: what is equal, a key of `COSTS`.
+        within: where they share no such cost, compare within the budget of the one that costs more throughout; else
+            the list is empty.
+    """
+    sides = [read_series(part, tolerance, COSTS[at]) for part in (a, b)]
+    places = _places(sides, tolerance, COSTS[at])
+    if within and not places:
+        places = [_within(sides, at)]
     where = {"network": a["network"].iloc[0], "device": a["device"].iloc[0]}
-    found = (_difference(where | place, sides, w, scores) for place, w in _places(sides, tolerance))
+    found = (_difference(where | place, sides, weights, scores) for place, weights in places)
     return [one for one in found if one is not None]
 
 
-def _places(sides: list[Series], tolerance: float) -> list[tuple[dict[str, Any], list[np.ndarray]]]:
-    """Where both have an accuracy, with the weights of their levels: at each latency, and their mean."""
-    places = []
-    for latency in sorted({*sides[0].latency_ms, *sides[1].latency_ms}):
-        weights = [w for side in sides if (w := side.weights(latency, tolerance)) is not None]
+Place = tuple[dict[str, Any], list[np.ndarray]]  # what it is, and the weights of both series' levels
+
+
+def _places(sides: list[Series], tolerance: float, column: str) -> list[Place]:
+    """Where both have an accuracy: at each cost, and their mean."""
+    places: list[Place] = []
+    for cost in sorted({*sides[0].cost, *sides[1].cost}):
+        weights = [w for side in sides if (w := side.weights(cost, tolerance)) is not None]
         if len(weights) == len(sides):
-            levels = {f"level_{name}": side.measured(latency) for name, side in zip("ab", sides, strict=True)}
-            places.append(({"scope": "at", "latency_ms": latency, **levels}, weights))
+            levels = {f"level_{name}": side.measured(cost) for name, side in zip("ab", sides, strict=True)}
+            places.append(({"scope": "at", column: cost, **levels}, weights))
     if places:
-        middle = float(np.mean([place["latency_ms"] for place, _ in places]))
-        mean = {"scope": "mean", "latency_ms": middle, "level_a": float("nan"), "level_b": float("nan")}
+        middle = float(np.mean([place[column] for place, _ in places]))
+        mean = {"scope": "mean", column: middle, "level_a": float("nan"), "level_b": float("nan")}
         places.append((mean, [np.mean([weights[i] for _, weights in places], axis=0) for i in (0, 1)]))
     return places
+
+
+def _within(sides: list[Series], at: str) -> Place:
+    """Of two series that share no cost: the dearest network of the cheaper one against the other's cheapest."""
+    cheap = int(sides[1].cost.iloc[0] < sides[0].cost.iloc[0])
+    ends = [-1 if i == cheap else 0 for i in (0, 1)]
+    weights = [np.zeros(len(side.cost)) for side in sides]
+    for weight, end in zip(weights, ends, strict=True):
+        weight[end] = 1
+    less, most = {"latency": ("faster", "slowest"), "size": ("smaller", "largest")}[at]
+    reason = f"{'ab'[cheap]} is {less} throughout: its {most} network within {'ba'[cheap]}'s {at}"
+    levels = {f"level_{'ab'[i]}": float(sides[i].cost.index[ends[i]]) for i in (0, 1)}
+    budget = float(sides[1 - cheap].cost.iloc[0])
+    return {"scope": "within", COSTS[at]: budget, **levels, "reason": reason}, weights
 
 
 def _difference(

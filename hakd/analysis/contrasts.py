@@ -15,10 +15,12 @@ COLUMNS = (
     "contrast",
     "a",
     "b",
+    "at",
     "network",
     "device",
     "scope",
     "latency_ms",
+    "size_bytes",
     "level_a",
     "level_b",
     "accuracy_a",
@@ -38,23 +40,27 @@ COLUMNS = (
 
 
 APART = "on no device together"
+HEADLINES = ("mean", "within")  # scopes of the rows that have verdicts
 
 
 def contrasts(frame: pd.DataFrame, scores: Scores, declared: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """Differences of test accuracy at equal measured latency, with what is known of them (docs/statistics.md).
+    """Differences of test accuracy at equal measured latency or size, with what is known of them (docs/statistics.md).
 
     Args:
         frame: a `summary` table.
         scores: of all its candidates.
-        declared: `a` and `b`, each naming a series as for `compare`, and perhaps a `name`.
+        declared: `a` and `b`, each naming a series as for `compare`, perhaps a `name`, and `at`: a key of
+            `hakd.analysis.series.COSTS` (default `latency`).
 
     Returns:
-        Columns `COLUMNS`, a row for the mean over the shared latencies of each contrast, network and device, and then
-        one at each latency. `low` and `high`: 95 % interval, other seeds and other images. `p_value`: of no difference.
-        Of the means alone: `p_holm` (Holm, Scandinavian Journal of Statistics 6, 1979, over the contrasts of a network
-        and device) and `verdict`: `a` or `b` is more accurate where that is below 0.05, else `undecided`. `detectable`:
-        the smallest difference that a test at 0.05 finds with a probability of 80 %; `detectable_holm`: at 0.05 over
-        the number of contrasts, which the smallest of their p-values has to pass.
+        Columns `COLUMNS`, a row for the mean over the shared latencies (sizes) of each contrast, network and device,
+        and then one at each of them. Where none is shared, one series costs more than the other throughout; its
+        cheapest network and the other's dearest make a row of the scope `within` instead of both. `low` and `high`:
+        95 % interval, other seeds and other images. `p_value`: of no difference. Of the means and `within` alone:
+        `p_holm` (Holm, Scandinavian Journal of Statistics 6, 1979, over the contrasts of a network and device) and
+        `verdict`: `a` or `b` is more accurate where that is below 0.05, else `undecided`. `detectable`: the smallest
+        difference that a test at 0.05 finds with a probability of 80 %; `detectable_holm`: at 0.05 over the number of
+        contrasts, which the smallest of their p-values has to pass.
 
     Raises:
         HakdError: as `compare`.
@@ -62,7 +68,7 @@ def contrasts(frame: pd.DataFrame, scores: Scores, declared: Sequence[Mapping[st
     rows = [row for contrast in declared for row in _rows(frame, scores, contrast)]
     families: dict[tuple[str, str], list[tuple[dict[str, Any], Spread]]] = {}
     for row, spread in rows:
-        if row["scope"] == "mean" and spread is not None and not np.isnan(row["p_value"]):
+        if row["scope"] in HEADLINES and spread is not None and not np.isnan(row["p_value"]):
             families.setdefault((row["network"], row["device"]), []).append((row, spread))
     for family in families.values():
         for (row, spread), p_holm in zip(family, holm([row["p_value"] for row, _ in family]), strict=True):
@@ -77,19 +83,21 @@ def _rows(
     frame: pd.DataFrame, scores: Scores, contrast: Mapping[str, str]
 ) -> list[tuple[dict[str, Any], Spread | None]]:
     """Of one contrast, the mean first; with the spread of each difference."""
-    a, b = contrast["a"], contrast["b"]
-    about = {"contrast": contrast.get("name") or f"{a} - {b}", "a": a, "b": b}
+    a, b, at = contrast["a"], contrast["b"], contrast.get("at", "latency")
+    about = {"contrast": contrast.get("name") or f"{a} - {b}", "a": a, "b": b, "at": at}
     places = shared_places(frame, a, b)
     rows: list[tuple[dict[str, Any], Spread | None]] = []
     if not places:  # fleets without a common device: no reason to lose what the others say
         nothing = {"scope": "mean", "p_value": float("nan"), "verdict": "undecided"}
         rows.append((about | nothing | {"reason": APART}, None))
     for (network, device), parts in places:
-        found = sorted(differences(*parts, scores=scores), key=lambda one: one.place["scope"] != "mean")
-        if not found or found[0].place["scope"] != "mean":
-            reason = "no seed has all networks" if found else "no latency is reached by both"
+        found = differences(*parts, scores=scores, at=at, within=True)
+        found.sort(key=lambda one: one.place["scope"] not in HEADLINES)
+        if not found or found[0].place["scope"] not in HEADLINES:
             place = {"network": network, "device": device, "scope": "mean", "verdict": "undecided"}
-            rows.append((about | place | {"p_value": float("nan"), "reason": reason}, None))
+            rows.append(
+                (about | place | {"p_value": float("nan"), "reason": "no seed has all networks"}, None)
+            )
         rows += [(about | _row(one), one.both) for one in found]
     return rows
 
@@ -102,11 +110,15 @@ def _row(found: Difference) -> dict[str, Any]:
     row |= {"difference": found.value, "low": found.value - half, "high": found.value + half}
     row |= {"standard_error": error, "seeds": found.units, "p_value": spread.p_value(found.value)}
     row["detectable"] = spread.detectable(ALPHA)
+    reasons = [row["reason"]] if "reason" in row else []
     if np.isnan(error):
-        row |= {"verdict": "undecided", "reason": "one seed, or one image: no interval"}
+        row["verdict"] = "undecided"
+        reasons.append("one seed, or one image: no interval")
     elif row["p_value"] == 1 and half < 1e-9:
-        row["reason"] = "the same networks"
-    if row["scope"] != "mean":
+        reasons.append("the same networks")
+    if reasons:
+        row["reason"] = "; ".join(reasons)
+    if row["scope"] not in HEADLINES:
         row.pop("verdict", None)
     return row
 

@@ -1,8 +1,8 @@
 """Series: one method's networks, trained by one recipe and loss, over the levels; how they are named, and their lines.
 
-Two methods hardly ever give networks of equal latency, so a series' accuracy is read off the straight lines between its
-own measured points (levels), never beyond their ends: a weighted sum of accuracies of trained networks, the same for
-every seed and every test image.
+Two methods hardly ever give networks of equal cost (latency, or size), so a series' accuracy is read off the straight
+lines between its own measured points (levels), never beyond their ends: a weighted sum of accuracies of trained
+networks, the same for every seed and every test image.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from hakd.records.errors import HakdError
 from hakd.records.tables import with_late
 
 KEY = ("method", "budget", "recipe", "loss")  # what tells the series of a network and device apart
+COSTS = {"latency": "latency_ms", "size": "size_bytes"}  # what accuracies are compared at, and its column
 NEEDED = (
     "network",
     "device",
@@ -35,38 +36,38 @@ class Series:
     """One series of one network on one device.
 
     Attributes:
-        latency_ms: by level, rising; the median over trainings.
+        cost: by level, rising: latency in ms or size in bytes; the median over trainings.
         accuracy: by training (rows: its unit and its seed) and level (columns).
         candidate: names, likewise.
         nested: whether a unit is a search seed with trainings inside, not a training seed (`units`).
     """
 
-    latency_ms: pd.Series
+    cost: pd.Series
     accuracy: pd.DataFrame
     candidate: pd.DataFrame
     nested: bool
 
-    def weights(self, latency_ms: float, tolerance: float) -> np.ndarray | None:
-        """Weights of the levels whose weighted accuracy is that at a latency; None outside the measured range."""
-        x = self.latency_ms.to_numpy(dtype=float)
+    def weights(self, cost: float, tolerance: float) -> np.ndarray | None:
+        """Weights of the levels whose weighted accuracy is that at a cost; None outside the measured range."""
+        x = self.cost.to_numpy(dtype=float)
         weights = np.zeros(len(x))
-        exact = np.flatnonzero(x == latency_ms)
+        exact = np.flatnonzero(x == cost)
         if len(exact):
             weights[exact] = 1
-        elif x[0] < latency_ms < x[-1]:
-            right = int(np.searchsorted(x, latency_ms))
-            share = (latency_ms - x[right - 1]) / (x[right] - x[right - 1])
+        elif x[0] < cost < x[-1]:
+            right = int(np.searchsorted(x, cost))
+            share = (cost - x[right - 1]) / (x[right] - x[right - 1])
             weights[right - 1], weights[right] = 1 - share, share
         else:
-            nearest = int(np.abs(x - latency_ms).argmin())
-            if abs(x[nearest] - latency_ms) > tolerance * latency_ms:
+            nearest = int(np.abs(x - cost).argmin())
+            if abs(x[nearest] - cost) > tolerance * cost:
                 return None
             weights[nearest] = 1
         return weights
 
-    def measured(self, latency_ms: float) -> float:
-        """The level that has this latency; NaN where none has."""
-        levels = self.latency_ms.index[self.latency_ms == latency_ms]
+    def measured(self, cost: float) -> float:
+        """The level that has this cost; NaN where none has."""
+        levels = self.cost.index[self.cost == cost]
         return float(levels[0]) if len(levels) else float("nan")
 
 
@@ -155,30 +156,34 @@ def units(rows: pd.DataFrame) -> tuple[pd.Series, bool]:
     return rows["search_seed" if nested else "seed"], nested
 
 
-def read_series(rows: pd.DataFrame, tolerance: float) -> Series:
-    """One series of one network and device, without the levels that are no faster than a larger one.
+def read_series(rows: pd.DataFrame, tolerance: float, column: str = "latency_ms") -> Series:
+    """One series of one network and device, without the levels that cost as much as a larger one.
 
     Odd widths can make a smaller network as slow as a larger one; nobody would take it, and a line through both would
-    be all but vertical. Levels are left out by latency alone: leaving out by accuracy would flatter.
+    be all but vertical. Levels are left out by their cost alone: leaving out by accuracy would flatter.
+
+    Args:
+        column: of the cost, see `COSTS`.
 
     Raises:
-        HakdError: two candidates of one level and seed.
+        HakdError: two candidates of one level and seed; no such column.
     """
+    need(rows, [column], "comparison")
     unit, nested = units(rows)
     rows = rows.assign(unit=unit)
     double = rows.duplicated(["level", "unit", "seed"])
     if double.any():
         name = rows.loc[double, "candidate"].iloc[0]
         raise HakdError("two candidates of one level and seed", where="comparison", key=name)
-    latency = rows.groupby("level")["latency_ms"].median().sort_index(ascending=False)
+    cost = rows.groupby("level")[column].median().sort_index(ascending=False)
     kept: list[float] = []
-    for level, value in latency.items():
-        if not kept or value < latency[kept[-1]] * (1 - tolerance):
+    for level, value in cost.items():
+        if not kept or value < cost[kept[-1]] * (1 - tolerance):
             kept.append(level)
-    latency = latency[kept[::-1]]
+    cost = cost[kept[::-1]]
     table = rows.pivot(index=["unit", "seed"], columns="level", values=["accuracy", "candidate"])
-    accuracy = table["accuracy"][latency.index].astype(float)
-    return Series(latency, accuracy, table["candidate"][latency.index], nested)
+    accuracy = table["accuracy"][cost.index].astype(float)
+    return Series(cost, accuracy, table["candidate"][cost.index], nested)
 
 
 def need(frame: pd.DataFrame, names: Iterable[str], where: str) -> None:

@@ -99,7 +99,8 @@ def compress(
         module: convolutions and linear layers are compressed, everything else is kept as float32; on the
             data's device. Afterwards its weights are exactly what the file decodes to.
         data: has `train` and `validation` splits; nothing else is read.
-        density: fraction of the convolution and linear weights left, in (0, 1].
+        density: fraction of the convolution and linear weights left, in (0, 1]. With 1 there are no rounds, and
+            sharing follows at once.
         recipe: of all fine-tuning; its schedule spans each phase.
         seed: fixes the order of the images, another one in each phase.
         resume_directory: state of unfinished fine-tuning is kept here; the caller deletes it once the result
@@ -148,9 +149,9 @@ def _prune(
     phases: "_Phases", weights: Weights, density: float, settings: CompressionSettings
 ) -> tuple[dict[str, torch.Tensor], float | None]:
     """Prune to density ** (r / rounds) in round r and fine-tune; the last masks and quality factor."""
-    masks: dict[str, torch.Tensor] = {}
+    masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
     factor = None
-    for number in range(1, settings.rounds + 1):
+    for number in range(1, settings.rounds + 1 if density < 1 else 1):
         ranked = scores(weights, settings.threshold)
         masks = select(ranked, density ** (number / settings.rounds))
         if settings.threshold == "std":

@@ -17,11 +17,12 @@ from hakd.choosing.device_free import scaled
 from hakd.choosing.race import steps_at
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import criteria, expected_students
+from hakd.study.candidates import criteria, expected_students, uncompressed_path
 from hakd.study.configuration import limits
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
 from hakd.study.races import RACE
+from hakd.study.recipes import CODED
 from hakd.study.searches import searches
 
 PROBE_S = 2.0
@@ -67,25 +68,43 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
     teachers = len(searched | set(run["seeds"]))
     made = [Job("teacher", teachers, study["teacher"]["epochs"] * epoch)]
     if any(method not in ("teacher", "deep_compression") for method in run["methods"]):
-        jobs = len(run["levels"]) * len(criteria(study)) * len(searched)
-        made.append(Job("pruning", jobs, _pruning_images(study, network) / len(run["levels"])))
+        jobs, lowest = len(run["levels"]) * len(criteria(study)) * len(searched), min(run["levels"])
+        images = (
+            _pruning_images(study, network, lowest) * (1 + lowest) / 2
+        )  # networks on the way are narrower
+        made.append(Job("pruning", jobs, images / len(run["levels"])))
     found: dict[tuple[str, str], float] = {}
+    coded: dict[tuple[str, str], float] = {}
     for device, fleets in [(run["devices"][0], selected(study)), *((one, ()) for one in run["devices"][1:])]:
         for one in expected_students(study, network, device, fleets):
             taught = 1 / 3 if one.loss != "ce" else 0.0  # the teacher's pass, which is at full width
-            place = (one.checkpoint_path, one.target_device or "")
-            found[place] = study["students"]["epochs"] * epoch * (one.level + taught)
+            path, target = one.checkpoint_path, one.target_device or ""
+            if one.recipe in CODED:
+                density = study["deep_compression"]["student_density"]
+                coded[path, target] = _compression_epochs(study, density) * epoch * one.level
+                path = uncompressed_path(path)
+            images = study["students"]["epochs"] * epoch
+            if one.recipe == "scratch_b":
+                images += _pruning_images(study, network, one.level)
+            found[path, target] = images * (one.level + taught)
     if found:
         made.append(Job("students", len(found), sum(found.values()) / len(found)))
+    if coded:
+        made.append(Job("coding of students", len(coded), sum(coded.values()) / len(coded)))
     if RACE in run["methods"]:
         made.append(_race(study, len(searched)))
     if "deep_compression" in run["methods"]:
-        settings = study["deep_compression"]["compression"]
-        epochs = settings["rounds"] * settings["epochs"] + settings["sharing_epochs"]
-        made.append(
-            Job("deep compression", seeds * len(study["deep_compression"]["densities"]), epochs * epoch)
-        )
+        densities = study["deep_compression"]["densities"]
+        epochs = fmean(_compression_epochs(study, density) for density in densities)
+        made.append(Job("deep compression", seeds * len(densities), epochs * epoch))
     return made
+
+
+def _compression_epochs(study: Mapping[str, Any], density: float) -> int:
+    """Passes over the training split of one compression."""
+    settings = study["deep_compression"]["compression"]
+    pruning: int = settings["rounds"] * settings["epochs"] if density < 1 else 0
+    return pruning + settings["sharing_epochs"]
 
 
 def _race(study: Mapping[str, Any], searches: int) -> Job:
@@ -103,12 +122,12 @@ def _race(study: Mapping[str, Any], searches: int) -> Job:
     return Job("race", laps * len(levels) * times, images / laps * (fmean(levels) + taught))
 
 
-def _pruning_images(study: Mapping[str, Any], network: str) -> float:
-    """Images of a pruning down to the lowest level, at full width: networks on the way are narrower."""
-    spec, settings, level = spec_of(study, network), study["prune"], min(study["run"]["levels"])
+def _pruning_images(study: Mapping[str, Any], network: str, level: float) -> float:
+    """Images that a pruning down to a level sees."""
+    spec, settings = spec_of(study, network), study["prune"]
     full, last = full_widths(spec), scaled(spec, level, **limits(study)).widths
     removals = sum(full[group] - last[group] for group in full) / settings["channels"]
-    return removals * settings["steps"] * settings["batch_size"] * (1 + level) / 2
+    return removals * settings["steps"] * settings["batch_size"]
 
 
 def probe(study: Mapping[str, Any], network: str, seconds: float = PROBE_S) -> float:

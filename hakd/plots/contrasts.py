@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hakd.analysis.contrasts import APART
+from hakd.analysis.contrasts import APART, HEADLINES
 from hakd.plots import style
 
 _LINES = 30  # that fit on a page, headings included
@@ -29,22 +29,23 @@ Line = tuple[str, Any]  # a contrast's heading with None, or network and device 
 
 
 def contrasts_figure(table: pd.DataFrame, path: str | os.PathLike) -> None:
-    """Write the means over the shared latencies, with as many pages as they need.
+    """Write the means over the shared latencies or sizes, with as many pages as they need.
 
     Args:
         table: of `hakd.analysis.contrasts.contrasts`.
         path: the PDF to write.
     """
-    means = table[table["scope"] == "mean"]
+    means = table[table["scope"].isin(HEADLINES)]
     pages: list[list[Line]] = [[]]
-    for name, rows in means.groupby("contrast", sort=False):
-        headed = False
+    for (contrast, at), rows in means.groupby(["contrast", "at"], sort=False):
+        name, headed = str(contrast) + (", at equal size" if at == "size" else ""), False
         for row in rows.itertuples():
             if len(pages[-1]) + (1 if headed else 2) > _LINES:
                 pages.append([])
                 headed = False
-            pages[-1] += [] if headed else [(str(name), None)]
-            pages[-1].append((f"{row.network} on {row.device}" if row.reason != APART else "", row))
+            pages[-1] += [] if headed else [(name, None)]
+            place = f"{row.network} on {row.device}" + (" *" if row.scope == "within" else "")
+            pages[-1].append((place if row.reason != APART else "", row))
             headed = True
     limits = _limits(means)
     style.save_pages(path, [partial(_page, lines, limits) for lines in pages], "Declared contrasts")
@@ -65,10 +66,11 @@ def _limits(means: pd.DataFrame) -> tuple[float, float]:
 def _page(lines: Sequence[Line], limits: tuple[float, float]) -> Figure:
     figure = style.page()
     subtitle = (
-        "Test accuracy of the first series minus the second's at equal measured latency, mean over the latencies that "
-        "both reach; bars: 95 % interval over seeds and test images.\nFull marker: different at 5 % by Holm's "
-        "procedure over the contrasts of a network and device; detectable: what one test at 5 % finds with a "
-        "probability of 80 %"
+        "Test accuracy of the first series minus the second's at equal measured latency, or at equal size where it "
+        "says so, mean over those that both reach; bars: 95 % interval over\nseeds and test images. Full marker: "
+        "different at 5 % by Holm's procedure over the contrasts of a network and device; detectable: what one test "
+        "at 5 % finds with a probability\nof 80 %. * One is faster (smaller) throughout: its slowest (largest) network "
+        "against the other's fastest (smallest)"
     )
     style.heading(figure, "Declared contrasts", subtitle)
     height = (_TOP - _BOTTOM) * len(lines) / _LINES

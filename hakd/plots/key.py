@@ -17,7 +17,7 @@ _FONT = 7.0
 _PITCH = 0.147  # inches between rows
 KEY_PITCH = _PITCH / style.A4_LANDSCAPE[1]  # the same as a fraction of the page's height
 _LEFT, _COLUMN = 0.55, 5.5  # inches: left edge of the first column, distance of the columns
-_METHOD_LETTERS = 18  # that fit in the method's place
+_LETTERS = {"method": 18, "recipe": 12}  # that fit in the places of the longest texts
 
 # Heading, distance from the column's left edge in inches, alignment.
 _CELLS = (
@@ -55,9 +55,9 @@ def draw_key(figure: Figure, page: pd.DataFrame, top: float) -> None:
 def _row(figure: Figure, row: Any, left: float, y: float) -> None:
     """One candidate: number, marker, what it is, its figures."""
     width, height = figure.get_size_inches()
-    for text, (_, x, align) in zip(cells(row), _CELLS, strict=True):
-        # Only "METHOD for DEVICE" and "fleet NAME" can be longer than their place.
-        font = _FONT if x != _CELLS[1][1] else min(_FONT, _FONT * _METHOD_LETTERS / len(text))
+    for text, (heading, x, align) in zip(cells(row), _CELLS, strict=True):
+        # "METHOD for DEVICE", "fleet NAME" and compressed students can be longer than their place.
+        font = min(_FONT, _FONT * _LETTERS.get(heading, len(text)) / max(len(text), 1))
         figure.text((left + x) / width, y / height, text, fontsize=font, ha=align, va="center_baseline")
     x = (left + 0.26) / width
     figure.add_artist(

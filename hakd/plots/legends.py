@@ -73,10 +73,10 @@ def pareto_legend(figure: Figure, page: pd.DataFrame, y: float) -> None:
     }
     handles = []
     shown = set(map(style.kind_of, page["recipe"], page["loss"]))
-    fills: Any = (("full", style.INK), ("left", style.INK), ("bottom", style.INK), ("none", "white"))
-    for fill, face in fills:
+    for fill in dict.fromkeys(style.RECIPE_FILLS.values()):
         recipes = [kind for kind, of_kind in style.RECIPE_FILLS.items() if of_kind == fill and kind in shown]
         if recipes:
+            face: Any = "white" if fill == "none" else style.INK
             label = ", ".join(recipes)
             handles.append(
                 Line2D([], [], marker="o", fillstyle=fill, markerfacecolor=face, label=label, **shared)

@@ -1,8 +1,8 @@
 """What all figures share: paper, fonts, colours, markers, and writing a PDF whole and the same every time.
 
 Colours are those of Okabe and Ito ("Color universal design", 2008), which differ for readers with any common
-colour blindness. Colour is never alone: every method has a marker shape and every recipe a fill of its own,
-so grey copies can be read.
+colour blindness. Colour is never alone: every method has a marker shape and every recipe a fill,
+so grey copies can be read. Compressed students share a fill; the key names their recipe.
 """
 
 import contextlib
@@ -74,12 +74,16 @@ METHOD_LOOKS = {
 }
 
 # How much of a marker is filled says how the weights were got.
-RECIPE_FILLS = {
+RECIPE_FILLS: dict[str, Any] = {
     "distilled": "full",
     "compressed": "full",
     "tuned": "left",
     "tuned with a teacher": "bottom",
     "scratch": "none",
+    "scratch_b": "top",
+    "tuned_coded": "right",
+    "distilled_coded": "right",
+    "scratch_coded": "right",
 }
 
 

@@ -23,7 +23,16 @@ METHODS = (
     "random_order",
     "deep_compression",
 )
-RECIPES = ("tuned", "scratch", "distilled", "compressed")
+RECIPES = (
+    "tuned",
+    "scratch",
+    "scratch_b",
+    "distilled",
+    "compressed",
+    "tuned_coded",
+    "distilled_coded",
+    "scratch_coded",
+)
 LOSSES = ("ce", "logits", "at", "at+logits", "logits-std")
 
 DTYPES = {

@@ -12,7 +12,7 @@ from hakd.study.budgets import labels
 from hakd.study.configuration import level_text
 from hakd.study.levels import copied_level
 from hakd.study.races import RACE
-from hakd.study.recipes import recipe_losses
+from hakd.study.recipes import CODED, OF_PRUNING, recipe_losses
 from hakd.study.searches import Search, searches
 
 BY_TABLES = ("joint", "knapsack", "latency_greedy", RACE)
@@ -20,6 +20,7 @@ SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
 PRUNINGS = ("l1", "random_order")  # prune by a criterion of their own, which has the same name
 COPYCAT = "copycat"
 UNSEARCHED = ("uniform", "uniform_aligned")  # their widths are the same whatever was pruned
+COMPRESSED = ".hakdc"  # how compressed files end
 FLEET = "fleet"  # its target is a fleet; selected by `run.fleets`, trained as `joint` is
 
 
@@ -57,6 +58,11 @@ class Candidate:
         return "/".join((*parts, f"{self.seed}{self.mark}"))
 
     @property
+    def compressed(self) -> bool:
+        """Whether it is a compressed file, whose size counts."""
+        return self.checkpoint_path.endswith(COMPRESSED)
+
+    @property
     def onnx_path(self) -> str:
         """The exported network, beside the checkpoint."""
         return os.path.splitext(self.checkpoint_path)[0] + ".onnx"
@@ -70,6 +76,19 @@ class Candidate:
 def teacher_path(network: str, seed: int) -> str:
     """Checkpoint of a teacher."""
     return f"results/{network}/teacher/{seed}.safetensors"
+
+
+def uncompressed_path(path: str) -> str:
+    """Checkpoint of the network that a compressed file is made from: the student of its folder, or the teacher.
+
+    Args:
+        path: `results/NETWORK/deep_compression/DENSITY-SEED.hakdc`, or as a student's with the name of a coded recipe.
+    """
+    folder, _, name = path.removesuffix(COMPRESSED).rpartition("/")
+    if folder.endswith("/deep_compression"):
+        return teacher_path(folder.split("/")[1], int(name.rpartition("-")[2]))
+    recipe, _, rest = name.partition("-")
+    return f"{folder}/{CODED[recipe]}-{rest}.safetensors"
 
 
 def baselines(config: Mapping[str, Any], network: str) -> list[Candidate]:
@@ -87,7 +106,7 @@ def baselines(config: Mapping[str, Any], network: str) -> list[Candidate]:
             found += [
                 Candidate(
                     network, "deep_compression", "compressed", "ce", density, None, seed, None,
-                    f"results/{network}/deep_compression/{level_text(density)}-{seed}.hakdc",
+                    f"results/{network}/deep_compression/{level_text(density)}-{seed}{COMPRESSED}",
                 )
                 for density in config["deep_compression"]["densities"]
             ]  # fmt: skip
@@ -105,7 +124,7 @@ def baseline_methods(config: Mapping[str, Any]) -> list[str]:
 
 
 def criterion_of(method: str) -> str:
-    """The criterion of the pruning whose weights the recipe `tuned` of a method inherits."""
+    """The criterion of the pruning that the recipes `OF_PRUNING` of a method depend on."""
     return method if method in PRUNINGS else "fisher"
 
 
@@ -199,16 +218,17 @@ def _trained(config: Mapping[str, Any], origin: Origin, chosen: _Chosen, recipes
     folder, criterion = f"results/{origin.network}/students/{chosen.arch}", criterion_of(chosen.method)
     found = []
     for recipe, loss in recipe_losses(config["students"], recipes_of):
-        inherits = recipe == "tuned"
-        searched = inherits or chosen.method not in UNSEARCHED
+        pruned = CODED.get(recipe, recipe) in OF_PRUNING
+        searched = pruned or chosen.method not in UNSEARCHED
         if not searched and search.folder != _first(config):
             continue  # the same students for each search
-        stem = f"{folder}/{search.folder}tuned-{criterion}-{level}" if inherits else f"{folder}/{recipe}"
+        stem = f"{folder}/{search.folder}{recipe}-{criterion}-{level}" if pruned else f"{folder}/{recipe}"
+        ending = COMPRESSED if recipe in CODED else ".safetensors"
         for seed in search.training_seeds if searched else sorted(config["run"]["seeds"]):
             found.append(
                 Candidate(
                     origin.network, chosen.method, recipe, loss, origin.level, chosen.target, seed, chosen.arch,
-                    f"{stem}-{loss}-{seed}.safetensors", search.seed if searched else None, chosen.budget,
+                    f"{stem}-{loss}-{seed}{ending}", search.seed if searched else None, chosen.budget,
                     chosen.choice, search.mark if searched else "",
                 )
             )  # fmt: skip

@@ -4,6 +4,7 @@ analysis:
   contrasts:
     - {a: hakd/tuned/logits, b: fisher/tuned/ce}
     - {a: joint@round16, b: joint@fisher, name: budget}
+    - {a: fisher/tuned_coded/ce, b: deep_compression, at: size}
 """
 
 from collections.abc import Mapping
@@ -23,18 +24,20 @@ def check_contrasts(config: Config, where: str) -> None:
 
     Raises:
         HakdError: a series that the study does not make, or a name for several; a series against itself; a contrast or
-            a name given twice.
+            a name given twice for one `at`.
     """
     declared = config.get("analysis", {}).get("contrasts", [])
     if not declared:
         return
     known = series_of(config)
-    seen: dict[frozenset[Series], int] = {}
-    names: set[str] = set()
+    seen: dict[tuple[frozenset[Series], str], int] = {}
+    names: set[tuple[str, str]] = set()
     for number, entry in enumerate(declared):
         key = f"analysis.contrasts.{number}"
-        pair = frozenset(_series(known, entry[side], where, f"{key}.{side}") for side in "ab")
-        if len(pair) == 1:
+        series = frozenset(_series(known, entry[side], where, f"{key}.{side}") for side in "ab")
+        at = entry.get("at", "latency")
+        pair = (series, at)
+        if len(series) == 1:
             raise _refused("a series against itself", where, key, "Name two different series")
         if pair in seen:
             raise _refused(
@@ -42,9 +45,9 @@ def check_contrasts(config: Config, where: str) -> None:
             )
         seen[pair] = number
         name = entry.get("name", f"{entry['a']} - {entry['b']}")
-        if name in names:
+        if (name, at) in names:
             raise _refused(f"the name {name!r} a second time", where, f"{key}.name", "Choose another")
-        names.add(name)
+        names.add((name, at))
 
 
 def series_of(config: Config) -> list[Series]:

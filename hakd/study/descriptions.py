@@ -24,7 +24,6 @@ def describe(candidate: Candidate, chosen: Mapping[str, Any]) -> dict[str, Any]:
     header = json.loads({p.key: p.value for p in model.metadata_props}["hakd"])
     facts, architecture = header["facts"], architecture_from(header, candidate.onnx_path)
     graph = build_graph(architecture)
-    compressed = candidate.method == "deep_compression"
     return {
         "candidate": candidate.name,
         "network": candidate.network,
@@ -41,7 +40,9 @@ def describe(candidate: Candidate, chosen: Mapping[str, Any]) -> dict[str, Any]:
         "widths": dict(architecture.widths),
         "network_spec": architecture.spec.to_dict(),
         "val_accuracy": facts["val_accuracy"],
-        "size_bytes": os.path.getsize(candidate.checkpoint_path if compressed else candidate.onnx_path),
+        "size_bytes": os.path.getsize(
+            candidate.checkpoint_path if candidate.compressed else candidate.onnx_path
+        ),
         "params": graph.params(),
         "nonzero_params": facts.get("nonzero_params", _nonzero(model, graph.params())),
         "macs": graph.macs(),

@@ -12,19 +12,25 @@ LOSSES: Mapping[str, tuple[str, ...]] = {  # with the keys of `students` that ea
     "at+logits": ("alpha", "temperature", "attention_scale"),
     "logits-std": (),
 }
+OF_PRUNING = ("tuned", "scratch_b")  # recipes that depend on a pruning: on its weights, or on what it cost
+PLAIN = ("scratch", "scratch_b")  # trained with `ce` alone
+CODED = {
+    f"{recipe}_coded": recipe for recipe in ("tuned", "distilled", "scratch")
+}  # compressed students of these
 
 
 def recipe_losses(students: Mapping[str, Any], method: str) -> list[tuple[str, str]]:
     """(recipe, loss) of each student of a method, each once.
 
-    `tuned` is trained with each of `students.losses`, `distilled` with each but `ce`, `scratch` with `ce`;
-    `tuned/logits` is that loss alone.
+    `tuned` is trained with each of `students.losses`, `distilled` with each but `ce`, `scratch` and `scratch_b` with
+    `ce`; `tuned/logits` is that loss alone. Those of `CODED` take the losses of the students that they compress.
     """
     found = []
     for entry in students["recipes"][method]:
         recipe, _, loss = entry.partition("/")
-        losses = [loss] if loss else students["losses"] if recipe != "scratch" else ["ce"]
-        found += [(recipe, one) for one in losses if recipe != "distilled" or one != "ce"]
+        trained = CODED.get(recipe, recipe)
+        losses = [loss] if loss else ["ce"] if trained in PLAIN else students["losses"]
+        found += [(recipe, one) for one in losses if trained != "distilled" or one != "ce"]
     return list(dict.fromkeys(found))
 
 
@@ -48,10 +54,10 @@ def check_recipes(config: Mapping[str, Any], where: str) -> None:
                 key=key,
                 remedy=f"Add `ce` to students.losses, or write {spelled} here",
             )
-        if "distilled" in recipes and set(losses) <= {"ce"}:
+        for name in {"distilled", "distilled_coded"} & {*recipes} if set(losses) <= {"ce"} else ():
             raise HakdError(
-                "`distilled` needs a loss with a teacher, and students.losses has none",
+                f"`{name}` needs a loss with a teacher, and students.losses has none",
                 where=where,
                 key=key,
-                remedy="Add `logits` to students.losses, or write `scratch` here",
+                remedy=f"Add `logits` to students.losses, or write `{name.replace('distilled', 'scratch')}` here",
             )

@@ -113,7 +113,23 @@ def test_jobs_of_training():
     # fisher: fine-tuned and scratch, hakd and uniform: distilled; two seeds each.
     assert jobs["students"].jobs == 8 and jobs["deep compression"].jobs == 4
     assert jobs["students"].images == pytest.approx(8 * 1000 * (0.6 + (0.6 + 1 / 3)) / 2)
-    study["run"]["methods"] = ["race"]
+    study["students"]["recipes"]["fisher"] = ["scratch_b"]
+    study["run"] |= {"levels": [0.6], "methods": ["fisher"]}
+    again = {job.what: job for job in training_jobs(study, "small", 1000)}
+    pruned = again["pruning"].images * 2 / (1 + 0.6)  # at full width
+    assert again["students"].images == pytest.approx((8 * 1000 + pruned) * 0.6)
+    study["students"]["recipes"]["fisher"] = ["scratch_coded", "tuned/ce", "tuned_coded/ce"]
+    coded = {job.what: job for job in training_jobs(study, "small", 1000)}
+    assert (coded["students"].jobs, coded["coding of students"].jobs) == (
+        2 * 2,
+        2 * 2,
+    )  # the tuned ones count once
+    assert coded["students"].images == pytest.approx(8 * 1000 * 0.6)
+    assert coded["coding of students"].images == pytest.approx(2 * 1000 * 0.6)
+    study["deep_compression"]["student_density"] = 0.5
+    (sparse,) = [job for job in training_jobs(study, "small", 1000) if job.what == "coding of students"]
+    assert sparse.images == pytest.approx((3 * 2 + 2) * 1000 * 0.6)
+    study["run"] |= {"levels": [0.6, 0.8], "methods": ["race"]}
     race = {job.what: job for job in training_jobs(study, "small", 1000)}["race"]
     assert race.jobs == (8 + 4 + 2) * 2  # contestants of each rung, at two levels
     per_level = (8 * 100 + 4 * 200 + 2 * 400) * 64  # images

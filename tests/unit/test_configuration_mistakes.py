@@ -80,6 +80,8 @@ CONTRASTS = {
     "{a: hakd, b: hakd/distilled}": r"0: a series against itself\. Name two different series$",
     "{a: hakd, b: uniform}, {a: uniform/distilled, b: hakd}": r"1: the same as analysis\.contrasts\.0\. Name each ",
     "{a: hakd, b: uniform, name: x}, {a: hakd, b: round16, name: x}": r"1\.name: the name 'x' a second time\. ",
+    "{a: hakd, b: uniform, at: price}": r"0\.at: price is not accepted\. Use one of latency, size$",
+    "{a: hakd, b: uniform, at: size}, {a: uniform, b: hakd, at: size}": r"1: the same as analysis\.contrasts\.0\. ",
 }
 MISTAKES |= {
     f"analysis: {{contrasts: [{text}]}}": rf"analysis\.contrasts\.{words}"
@@ -186,7 +188,10 @@ def test_text_that_spells_a_number_is_one_where_a_number_is_wanted(write, text, 
 def test_contrasts_that_the_study_can_compute_pass(write):
     text = "analysis: {contrasts: [{a: hakd, b: fisher/tuned/ce}, {a: hakd/distilled/logits, b: fisher/distilled}]}"
     study = checked_study(read_configuration([write(text)]))
-    assert settings(study, "analysis/contrasts")[1] == {"a": "hakd/distilled/logits", "b": "fisher/distilled"}
+    declared = {"a": "hakd/distilled/logits", "b": "fisher/distilled", "at": "latency"}
+    assert settings(study, "analysis/contrasts")[1] == declared
+    both = "{a: hakd, b: fisher/tuned/ce, name: x}, {a: hakd, b: fisher/tuned/ce, at: size, name: x}"
+    checked_study(read_configuration([write(f"analysis: {{contrasts: [{both}]}}")]))
     assert ("deep_compression", None, "compressed", "ce") in series_of(study)
     fleet = "devices: {b: {}}\nfleets: {both: {devices: [local, b]}}\nrun: {devices: [local, b], fleets: [both]}\n"
     write(f"{fleet}analysis: {{contrasts: [{{a: fleet both, b: fisher/tuned/ce}}]}}")

@@ -220,11 +220,6 @@ def test_verdicts_hold_together_for_a_network_and_device():
 def test_a_contrast_never_vanishes():
     right, _ = simulated(SMALL)
     frame, scores = study(right, 5)
-    far = frame.assign(
-        latency_ms=frame["latency_ms"].where(frame["method"] == "hakd", frame["latency_ms"] * 9)
-    )
-    (row,) = contrasts(far, scores, PAIR).to_dict("records")
-    assert (row["reason"], row["verdict"]) == ("no latency is reached by both", "undecided")
     torn = frame.query("method == 'fisher' or (level == 0.5) == (seed == 0)")  # no seed has both levels
     row = contrasts(torn, scores, PAIR).iloc[0]
     assert (row["scope"], row["reason"]) == ("mean", "no seed has all networks") and np.isnan(
@@ -247,6 +242,58 @@ def test_a_contrast_never_vanishes():
     assert (row["reason"], row["verdict"]) == ("on no device together", "undecided")
     with pytest.raises(HakdError, match="joint: no such candidates"):
         contrasts(frame, scores, [{"a": "joint", "b": "hakd"}])
+
+
+@pytest.mark.parametrize("at", ["latency", "size"])
+def test_without_a_shared_cost_the_comparison_is_within_the_larger_budget(at):
+    right, _ = simulated(SMALL)
+    frame, scores = study(right, 5)
+    fisher = frame["method"] == "fisher"
+    far = frame["latency_ms"].where(~fisher, frame["latency_ms"] * 9)
+    column, less, most = {
+        "latency": ("latency_ms", "faster", "slowest"),
+        "size": ("size_bytes", "smaller", "largest"),
+    }[at]
+    frame = frame.assign(**{column: far})
+    (row,) = contrasts(frame, scores, [{**PAIR[0], "at": at}]).to_dict("records")
+    assert (row["scope"], row["at"], row["level_a"], row["level_b"]) == ("within", at, 0.5, 0.25)
+    assert row["reason"] == f"a is {less} throughout: its {most} network within b's {at}"
+    assert row[column] == far[fisher].min()
+    difference = right["hakd"][0][:, 0] - right["fisher"][1][:, 0]
+    spread = crossed_spread([difference], scores.sizes)
+    assert row["difference"] == pytest.approx(difference.sum(axis=1).mean() / scores.sizes.sum())
+    assert row["p_holm"] == pytest.approx(spread.p_value(row["difference"]))
+    assert row["high"] - row["difference"] == pytest.approx(spread.half_width())
+    assert row["verdict"] == (
+        {True: "a", False: "b"}[row["difference"] > 0] if row["p_holm"] < 0.05 else "undecided"
+    )
+    (back,) = contrasts(frame, scores, [{"a": "fisher", "b": "hakd", "at": at}]).to_dict("records")
+    assert back["reason"] == f"b is {less} throughout: its {most} network within a's {at}"
+    assert back["difference"] == pytest.approx(-row["difference"]) and back[column] == row[column]
+    alone = frame[frame["seed"] == 0]
+    (one,) = contrasts(alone, scores, [{**PAIR[0], "at": at}]).to_dict("records")
+    assert one["reason"] == f"{row['reason']}; one seed, or one image: no interval" and np.isnan(
+        one["p_holm"]
+    )
+    assert compare(frame.assign(latency_ms=far), "hakd", "fisher").empty
+
+
+def test_at_equal_size_lines_run_over_the_sizes_of_files():
+    right, _ = simulated(SMALL)
+    frame, scores = study(right, 5)
+    declared = [{**PAIR[0], "name": "both"}, {**PAIR[0], "name": "both", "at": "size"}]
+    sized = frame.assign(size_bytes=frame["latency_ms"] * 1000)
+    found = contrasts(sized, scores, declared)
+    latency, size = (found[found["at"] == at].reset_index(drop=True) for at in ("latency", "size"))
+    assert latency["size_bytes"].isna().all() and size["latency_ms"].isna().all()
+    np.testing.assert_allclose(size["size_bytes"], latency["latency_ms"] * 1000)
+    same = ["contrast", "scope", "level_a", "level_b", "difference", "low", "high", "p_value", "seeds"]
+    pd.testing.assert_frame_equal(latency[same], size[same])
+    assert size["p_holm"][0] == min(2 * size["p_value"][0], 1)  # tested together
+    slow = sized.assign(latency_ms=sized["latency_ms"].where(sized["method"] == "hakd", 99.0))
+    assert contrasts(slow, scores, declared)["scope"].tolist() == ["within", "mean", "at", "at"]
+    with pytest.raises(HakdError, match="size_bytes"):
+        contrasts(frame, scores, declared)
 
 
 def test_a_search_seed_with_its_trainings_is_one_unit():
@@ -366,16 +413,23 @@ def test_the_plot_says_what_the_table_says(tmp_path):
     frame = pd.concat([frame.assign(network=f"n{i}") for i in range(20)])
     far = frame["latency_ms"].where((frame["network"] != "n3") | (frame["method"] == "hakd"), 99.0)
     declared = [*PAIR, {"a": "fisher/tuned", "b": "hakd/tuned/ce", "name": "the other way"}]
+    declared.append({**PAIR[0], "at": "size"})
+    frame = frame.assign(size_bytes=1000 * frame["latency_ms"])
     table = contrasts(frame.assign(latency_ms=far), scores, declared)
     contrasts_figure(table, tmp_path / "c.pdf")
     pages = texts(tmp_path / "c.pdf")
-    assert len(pages) == 2 and "hakd - fisher" in pages[0] and "the other way" in pages[0]
+    assert (
+        len(pages) == 3
+        and "hakd - fisher, at equal size" in pages[2]
+        and "hakd - fisher" in pages[0]
+        and "the other way" in pages[0]
+    )
     assert (
         all(f"n{i} on pi" in pages[0] for i in range(20))
         and "n19 on pi" in pages[1]
         and "the other way" in pages[1]
     )
-    assert pages[0].count("no latency is reached by both") == 2
+    assert pages[0].count("n3 on pi *") == 2 and pages[0].count(" on pi *") == 2
     row = table.iloc[0]
     for value in ("difference", "low", "high"):
         assert f"{100 * row[value]:+.2f}" in pages[0]

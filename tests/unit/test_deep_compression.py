@@ -284,6 +284,15 @@ class TestCompress:
         assert made.metrics["val_accuracy_pruned"] == evaluate(teacher, data.validation)
         assert made.history == []
 
+    def test_nothing_is_pruned_or_trained_before_sharing_where_all_weights_stay(self, data, teacher):
+        module = copy.deepcopy(teacher)
+        settings = CompressionSettings(rounds=3, epochs=2, sharing_epochs=1)
+        made = compress(module, data, density=1, settings=settings, recipe=RECIPE, seed=0)
+        assert [row["phase"] for row in made.history] == ["centroids"]
+        assert made.metrics["density"] == 1 and made.metrics["train_images"] == len(data.train)
+        assert made.metrics["val_accuracy_pruned"] == evaluate(teacher, data.validation)
+        assert made.metrics["val_accuracy"] > evaluate(teacher, data.validation) - 0.05
+
     def test_refuses_other_types_before_training(self, data):
         with pytest.raises(HakdError, match=r"0\.weight: is torch\.float64"):
             compress(

@@ -37,10 +37,16 @@ def lr_key(rule: str) -> str:
         part for text in texts for part in re.findall(rf"^rule {rule}:\n(?:    .*\n|\n)+", text, re.MULTILINE)
     ]
     settings = dict(re.findall(r'(\w+)=setting\("([^"]+)"\)', text))
-    return settings.get("lr", f"{settings['recipe']}/lr").replace("/", ".")
+    return f"{settings['recipe']}/lr".replace("/", ".")
 
 
-def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mapping[str, Any]) -> None:
+def run(
+    rule: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    params: Mapping[str, Any],
+    start: str = "scratch",
+) -> None:
     """Run a rule's script on the digits and an untrained teacher."""
     spec = SPECS["densenet"]()
     prepare({"name": "digits"}, folder)
@@ -51,7 +57,8 @@ def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mappin
     write_checkpoint(folder / "teacher", architecture, weights, facts)
     write_trajectory(folder / "trajectory", [])
     given = ("train.npz", "validation.npz", "teacher", "trajectory")
-    files = {Path(name).stem: folder / name for name in given} | {"pruned": folder / "teacher"}
+    files = {Path(name).stem: folder / name for name in given}
+    files |= dict.fromkeys(("pruned", "trained"), folder / "teacher")
     made = dict.fromkeys(("checkpoint", "metrics", "compressed", "facts"), folder / "made")
     recipe = {"lr": 1e30, "batch_size": 32}
     network = {"family": "densenet", "depth": 16, "growth": 4, "input_size": 8}
@@ -63,7 +70,9 @@ def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mappin
         "widths": architecture.widths,
     }
     snakemake = SimpleNamespace(
-        wildcards=SimpleNamespace(network="n", seed="0", density="0.5", recipe="scratch", loss="ce"),
+        wildcards=SimpleNamespace(
+            network="n", seed="0", compressed="deep_compression/0.5", recipe=start, loss="ce"
+        ),
         input=SimpleNamespace(**files),
         output=SimpleNamespace(**made),
         params=Params(**common, **params),
@@ -80,8 +89,7 @@ def run(rule: str, folder: Path, monkeypatch: pytest.MonkeyPatch, params: Mappin
     [
         ("teacher", {}),
         ("student", {"loss": {}}),
-        ("tuned", {"lr": 1e30, "loss": {}}),
-        ("deep_compression", {"settings": {"rounds": 1, "epochs": 1}}),
+        ("deep_compression", {"density": 0.5, "settings": {"rounds": 1, "epochs": 1}}),
     ],
 )
 def test_a_diverging_rule_names_the_key_of_its_learning_rate(rule, params, tmp_path, monkeypatch):
@@ -101,3 +109,12 @@ def test_a_diverging_contestant_loses_its_lap_and_nothing_else(tmp_path, caplog)
     assert all((lap.weights[name] == start[name]).all() for name in start)
     assert f"{architecture.arch} loses its lap: training diverged" in caplog.text
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"), [("tuned", "students.tuned_lr"), ("scratch_b", "students.recipe.lr")]
+)
+def test_inherited_and_random_weights_name_the_key_of_theirs(recipe, key, tmp_path, monkeypatch):
+    with pytest.raises(HakdError, match="training diverged") as caught:
+        run("tuned", tmp_path, monkeypatch, {"lr": 1e30, "loss": {}}, recipe)
+    assert str(caught.value).endswith(f". Lower `{key}` in the configuration")

@@ -308,7 +308,7 @@ def test_every_method_and_recipe_has_a_look_of_its_own():
     looks = [style.look(method) for method in METHODS]
     assert len({look.marker for look in looks}) == len(METHODS)
     kinds = [style.kind_of(recipe, "ce") for recipe in RECIPES] + [style.kind_of("tuned", "at")]
-    assert {style.RECIPE_FILLS[kind] for kind in kinds} == {"full", "left", "bottom", "none"}
+    assert {style.RECIPE_FILLS[kind] for kind in kinds} == {"full", "left", "bottom", "top", "right", "none"}
     for method in METHODS:
         light = [
             c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4

@@ -8,11 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakd.records.errors import HakdError
+from hakd.records.files import write_json
 from hakd.study.branches import candidate_lists
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import BY_TABLES, expected_students
+from hakd.study.candidates import (
+    BY_TABLES,
+    Origin,
+    baseline_students,
+    baselines,
+    expected_students,
+    uncompressed_path,
+)
 from hakd.study.configuration import check_study
-from hakd.study.recipes import LOSSES, recipe_losses
+from hakd.study.recipes import CODED, LOSSES, recipe_losses
 from hakd.study.searches import search_of, searches
 from tests.unit.studies import CONFIG
 
@@ -47,6 +55,50 @@ def test_paired_searches_train_with_their_own_seed_alone():
         f"tuned-fisher-0.5-at-{n}.safetensors" for n in (0, 3)
     }
     assert any("/search3/tuned-" in path for path in tuned)
+
+
+def test_what_a_pruning_decides_on_has_its_seed_and_names_its_criterion(tmp_path):
+    config = study("paired")
+    config["run"]["methods"] = ["uniform", "l1"]
+    config["students"]["recipes"] |= {"uniform": ["scratch_b"], "l1": ["scratch_b"]}
+    write_json(tmp_path / "widths", "widths", {"methods": {"l1": {"arch": "0"}}})
+    found = [
+        one for one in expected_students(config, "n", "a") if (one.method, one.level) == ("uniform", 0.5)
+    ]
+    for search in searches(config):
+        found += baseline_students(config, Origin("n", 0.5, search), "l1", tmp_path / "widths")
+    assert {(one.method, one.seed, one.search_seed) for one in found} == {
+        (method, seed, seed) for method in ("uniform", "l1") for seed in (0, 3)
+    }
+    names = {one.checkpoint_path.split("/students/")[1].partition("/")[2] for one in found}
+    assert "scratch_b-fisher-0.5-ce-0.safetensors" in names
+    assert "search3/scratch_b-l1-0.5-ce-3.safetensors" in names
+
+
+def test_a_compressed_student_has_the_name_of_its_student():
+    config = study("paired", seeds=(0, 3))
+    plain, coded = ["tuned", "distilled", "scratch"], ["tuned_coded", "distilled_coded", "scratch_coded"]
+    files = []
+    for recipes in (plain, coded):
+        config["students"]["recipes"] |= {"hakd": recipes, "uniform": recipes}
+        config["run"]["methods"] = ["hakd", "uniform"]
+        files.append(expected_students(config, "n", "a"))
+    students, compressed = files
+    assert all(one.compressed and one.files[1].endswith(".onnx") for one in compressed)
+    assert not any(one.compressed for one in students)
+    assert [uncompressed_path(one.checkpoint_path) for one in compressed] == [
+        one.checkpoint_path for one in students
+    ]
+    assert [(one.loss, one.search_seed) for one in compressed] == [
+        (one.loss, one.search_seed) for one in students
+    ]
+    config["run"]["methods"] = ["deep_compression"]
+    config["deep_compression"]["densities"] = [1e-5]
+    paths = [one.checkpoint_path for one in baselines(config, "n")]
+    assert paths[1] == "results/n/deep_compression/1e-05-3.hakdc"
+    assert [uncompressed_path(path) for path in paths] == [
+        f"results/n/teacher/{seed}.safetensors" for seed in (0, 3)
+    ]
 
 
 def test_a_list_of_searches_crosses_all_training_seeds():
@@ -105,7 +157,17 @@ def test_budgets_that_contradict_each_other_are_refused(choosing, problem):
     st.lists(st.sampled_from(sorted(LOSSES)), min_size=1, unique=True),
     st.lists(
         st.sampled_from(
-            ["tuned", "scratch", "distilled", "tuned/ce", *(f"tuned/{one}" for one in DISTILLING)]
+            [
+                "tuned",
+                "scratch",
+                "scratch_b",
+                "tuned_coded",
+                "scratch_coded",
+                "distilled_coded/at",
+                "distilled",
+                "tuned/ce",
+                *(f"tuned/{one}" for one in DISTILLING),
+            ]
         ),
         min_size=1,
         unique=True,
@@ -114,8 +176,13 @@ def test_budgets_that_contradict_each_other_are_refused(choosing, problem):
 def test_no_student_is_made_twice_and_losses_mean_what_the_recipe_says(losses, recipes):
     found = recipe_losses({"losses": losses, "recipes": {"m": recipes}}, "m")
     assert len(set(found)) == len(found)
-    assert {loss for recipe, loss in found if recipe == "scratch"} <= {"ce"}
-    assert "ce" not in {loss for recipe, loss in found if recipe == "distilled"}
+    assert {loss for recipe, loss in found if recipe.startswith("scratch")} <= {"ce"}
+    assert "ce" not in {loss for recipe, loss in found if recipe.startswith("distilled")}
+    for coded, trained in CODED.items():
+        of = recipe_losses({"losses": losses, "recipes": {"m": [trained]}}, "m")
+        assert recipe_losses({"losses": losses, "recipes": {"m": [coded]}}, "m") == [
+            (coded, loss) for _, loss in of
+        ]
     if "tuned" in recipes:
         assert {loss for recipe, loss in found if recipe == "tuned"} >= set(losses)
 
@@ -129,4 +196,7 @@ def test_recipes_that_changed_their_meaning_are_refused_with_the_new_spelling():
     check_study(config)
     config["students"]["losses"] = ["ce"]
     with pytest.raises(HakdError, match=r"students\.recipes\.hakd: `distilled` needs a loss with a teacher"):
+        check_study(config)
+    config["students"]["recipes"]["hakd"] = ["distilled_coded"]
+    with pytest.raises(HakdError, match=r"`distilled_coded` needs a loss .* or write `scratch_coded` here"):
         check_study(config)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from hakd.data.split import _parts
 from hakd.evaluation.export import export, session
 from hakd.networks.families import build_graph, full_architecture, network_spec
 from hakd.networks.module import new_network, weights_of
@@ -26,6 +27,7 @@ from hakd.training.distil import (
     standardised,
 )
 from hakd.training.loop import TrainingRun, evaluate, fit
+from hakd.training.matched import steps_of
 from hakd.training.recipe import Recipe
 from hakd.training.states import KeptState
 from hakd.training.students import TrainingJob, train_candidate
@@ -46,6 +48,14 @@ def test_training_learns_and_reports_every_epoch():
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert evaluate(module, data.train) > before
     assert all(row["images"] == len(data.train) for row in rows)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(96, 32), (97, 32), (98, 32), (100, 64), (20, 64)])
+@pytest.mark.parametrize("images", [0, 1, 95, 96, 97, 98, 250, 1000])
+def test_steps_see_as_many_images_and_at_most_a_batch_more(count, batch, images):
+    epoch = [len(part) for part in _parts(torch.arange(count), batch)]
+    found = sum((epoch * (images // count + 1))[: steps_of(images, count, batch)])
+    assert images <= found <= images + batch
 
 
 @pytest.mark.parametrize("killed_in", [1, 2, 3])

@@ -94,7 +94,8 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     assert set(summary["method"]) == set(finished.config["run"]["methods"])
     fisher = summary[summary["method"] == "fisher"]
     assert set(zip(fisher["recipe"], fisher["loss"], strict=True)) == {
-        ("tuned", "ce"), ("tuned", "logits"), ("scratch", "ce"), ("distilled", "logits"), ("distilled", "at")
+        ("tuned", "ce"), ("tuned", "logits"), ("scratch", "ce"), ("scratch_b", "ce"), ("distilled", "logits"),
+        ("distilled", "at"), ("tuned_coded", "ce"),
     }  # fmt: skip
     assert (summary["latency_low_ms"] <= summary["latency_ms"]).all()
     assert summary["memory_bytes"].gt(0).all() and summary["predicted_ms"].gt(0).all()
@@ -109,7 +110,8 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     )
     for row in summary.itertuples():
         assert row.accuracy == pytest.approx(right[row.candidate])
-        compressed = row.method == "deep_compression"
+        compressed = row.checkpoint_path.endswith(".hakdc")
+        assert compressed == (row.recipe in ("compressed", "tuned_coded"))
         path = results / (row.checkpoint_path if compressed else row.onnx_path)
         assert row.size_bytes == path.stat().st_size
     budget = summary[summary["method"].isin(["uniform", "random", "fisher", "copycat", "random_order"])]
@@ -117,7 +119,17 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     assert (budget["macs"] <= 0.8 * teacher["macs"]).all()
     assert (summary["train_images"] > 0).all()
     students = summary[~summary["method"].isin(["teacher", "deep_compression"])]
-    assert students["train_images"].nunique() == 1  # the same number of training images for every recipe
+    usual = ~students["recipe"].isin(["scratch_b", "tuned_coded"])
+    (same,) = students.loc[usual, "train_images"].unique()  # for every other recipe
+    (coded,) = students[students["recipe"] == "tuned_coded"].itertuples()
+    assert coded.train_images == 2 * same  # an epoch each, of the student and of the centroids
+    (tuned,) = students.query("method == 'fisher' and recipe == 'tuned' and loss == 'ce'").itertuples()
+    assert coded.arch == tuned.arch and coded.size_bytes < tuned.size_bytes / 2
+    pruned = read_checkpoint(results / "results" / "tiny" / "fisher" / "0.8.safetensors").facts[
+        "prune_images"
+    ]
+    (more,) = students.loc[students["recipe"] == "scratch_b", "train_images"]
+    assert 0 < pruned <= more - same <= pruned + 64
 
 
 def test_the_audit_says_how_good_the_summarys_predictions_are(finished, summary):
@@ -137,12 +149,13 @@ def test_the_audit_says_how_good_the_summarys_predictions_are(finished, summary)
 
 def test_exported_networks_are_their_checkpoints(finished, summary):
     for row in summary.drop_duplicates("onnx_path").itertuples():
-        if row.method == "deep_compression":
+        if row.checkpoint_path.endswith(".hakdc"):
             weights, _ = read(finished.directory / row.checkpoint_path)
             facts = json.loads((finished.directory / row.checkpoint_path).with_suffix(".json").read_text())[
                 "facts"
             ]
-            assert sum(np.count_nonzero(w) for name, w in weights.items() if w.ndim > 1) <= 0.52 * row.params
+            left = sum(np.count_nonzero(w) for name, w in weights.items() if w.ndim > 1)
+            assert (left <= 0.52 * row.params) == (row.method == "deep_compression")
         else:
             facts = read_checkpoint(finished.directory / row.checkpoint_path).facts
         from hakd.records.probe import probe_images
@@ -200,7 +213,7 @@ def test_plots_have_their_pages(finished):
 
 def test_declared_contrasts_are_tested_and_every_candidate_has_a_place_on_the_front(finished, summary):
     results = finished.directory / "results"
-    (mean, at) = pd.read_csv(results / "contrasts.csv").to_dict("records")
+    (mean, at, within) = pd.read_csv(results / "contrasts.csv").to_dict("records")
     assert (mean["contrast"], mean["scope"], at["scope"]) == ("inherited weights", "mean", "at")
     tuned, scratch = (
         summary.query(f"method == 'fisher' and recipe == '{recipe}' and loss == 'ce'")["accuracy"].item()
@@ -208,6 +221,9 @@ def test_declared_contrasts_are_tested_and_every_candidate_has_a_place_on_the_fr
     )
     assert mean["difference"] == pytest.approx(tuned - scratch)
     assert mean["verdict"] == "undecided" and "one seed" in mean["reason"]
+    assert (within["at"], within["scope"]) == ("size", "within") and "a is smaller throughout" in within[
+        "reason"
+    ]
     places = pd.read_csv(results / "fronts.csv")
     assert len(places) == len(summary) and places["probability"].between(0, 1).all()
 
@@ -273,7 +289,7 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
             {"prune": 1, "baseline_widths": 1, "sweep": 0, "snap": 0},
         ),
         ({"prune__count": "params"}, {"prune": 2, "widths": 1, "baseline_widths": 2, "pareto": 1}),
-        ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 1, "candidates": 1, "pareto": 1}),
+        ({"run__seeds": [0, 1]}, {"teacher": 1, "deep_compression": 2, "candidates": 1, "pareto": 1}),
         ({"run__methods": ["teacher", "fisher", "joint"]}, {"candidates": 1, "benchmark": 1, "pareto": 1}),
         ({"run__methods": ["fisher", "joint", "knapsack"]}, {"snap": 1, "pareto": 1}),
         ({"choosing": {"budgets": [{"speedup": 1.1}, {"like": "fisher"}]}}, {"snap": 1, "pareto": 1}),
@@ -283,7 +299,7 @@ def test_one_value_of_one_device_reruns_that_device_alone(copied):
         ),
         ({"students__losses": ["ce", "logits", "at", "logits-std"]}, {"tuned": 0, "student": 1, "pareto": 1}),
         ({"students__alpha": 0.5}, {"tuned": 1, "student": 1, "pareto": 1}),
-        ({"students__epochs": 2}, {"student": 8, "tuned": 3, "pareto": 1}),
+        ({"students__epochs": 2}, {"student": 8, "tuned": 4, "pareto": 1}),
     ],
 )
 def test_an_added_value_is_never_silently_ignored(foreseen, change, rules):

@@ -1,4 +1,4 @@
-"""Compress a teacher by Deep Compression: prune, share, code."""
+"""Compress a teacher by Deep Compression (prune, share, code), or a student by the same codec."""
 
 import shutil
 
@@ -14,14 +14,14 @@ from hakd.training.recipe import Recipe
 from hakd.training.students import probe_logits
 
 
-def main(density, seed, settings, recipe, prepared, path_to_teacher, path_to_file, path_to_facts):
+def main(density, seed, student, settings, recipe, prepared, path_to_trained, path_to_file, path_to_facts):
     """Write the compressed file; its header holds what is needed to rebuild and check the network."""
-    teacher = read_network(path_to_teacher)
-    graph = build_graph(teacher.architecture)
-    data = prepared.load(teacher.architecture.spec.input_size)
+    trained = read_network(path_to_trained)
+    graph = build_graph(trained.architecture)
+    data = prepared.load(trained.architecture.spec.input_size)
     resume_directory = f"{path_to_file}.resume"
     compressed = compress(
-        network_with(graph, teacher.weights).to(data.train.device),
+        network_with(graph, trained.weights).to(data.train.device),
         data,
         density=density,
         settings=CompressionSettings.from_config(settings),
@@ -31,11 +31,16 @@ def main(density, seed, settings, recipe, prepared, path_to_teacher, path_to_fil
         resume_directory=resume_directory,
     )
     metrics = compressed.metrics
-    facts = {**metrics, "recipe": "compressed", "loss": "ce", "seed": seed, "data": data.train.name}
+    images, macs = metrics["train_images"], metrics["train_images"] * 3 * graph.macs()
+    facts = {"recipe": "compressed", "loss": "ce"}
+    if student:  # its own training counts, a teacher's is shared
+        own = trained.facts
+        facts = {**own, "recipe": f"{own['recipe']}_coded"}
+        images, macs = images + own["train_images"], macs + own["train_macs"]
+    facts |= {**metrics, "seed": seed, "data": data.train.name, "train_images": images, "train_macs": macs}
     facts |= {"density": density, "density_reached": metrics["density"]}
-    facts |= {"train_macs": metrics["train_images"] * 3 * graph.macs()}
     facts |= {"probe_logits": probe_logits(graph, compressed.state())}
-    write(path_to_file, compressed, teacher.architecture.to_dict())
+    write(path_to_file, compressed, trained.architecture.to_dict())
     read(path_to_file)  # what cannot be read back is no result
     write_json(path_to_facts, "compressed", {"facts": facts})  # beside the file: every byte of it counts
     shutil.rmtree(resume_directory, ignore_errors=True)
@@ -44,12 +49,13 @@ def main(density, seed, settings, recipe, prepared, path_to_teacher, path_to_fil
 if __name__ == "__main__":
     with reporting(snakemake.log, snakemake.threads):
         main(
-            float(snakemake.wildcards.density),
+            snakemake.params.density,
             int(snakemake.wildcards.seed),
+            snakemake.wildcards.compressed.startswith("students/"),
             snakemake.params.settings,
             snakemake.params.recipe,
             PreparedData(snakemake.input.train, snakemake.input.validation, snakemake.params.device),
-            snakemake.input.teacher,
+            snakemake.input.trained,
             snakemake.output.compressed,
             snakemake.output.facts,
         )
