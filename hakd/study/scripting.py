@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 
 from hakd.records.errors import HakdError
+from hakd.study.memory import keep_freed_memory
 from hakd.study.ownership import join_study
 from hakd.study.spelling import respell_in_study
 
@@ -40,8 +41,6 @@ def reporting(log: object, threads: int = 1) -> Iterator[None]:
     logger.addHandler(terminal)
     join_study()
     if "torch" in sys.modules:
-        from hakd.training.memory import keep_freed_memory
-
         sys.modules["torch"].set_num_threads(max(1, threads))
         keep_freed_memory()
     gc.freeze()  # imports last as long as the job: nothing in them is looked for again, at its end least of all

@@ -71,7 +71,7 @@ CONTRASTS = {
     "hakd - fisher": r"0: hakd - fisher is not accepted\. Give a mapping: `a` and `b`",
     "{a: hakd}": r"0\.b: is missing\. Give it: The series that it is compared with$",
     "{a: hkad, b: fisher/tuned/ce}": r"0\.a: unknown method 'hkad', or one that is not run\. Did you mean 'hakd'\? ",
-    "{a: joint, b: fisher/tuned/ce}": r"0\.a: unknown method 'joint', or .* \(or add it to `run\.methods`\)$",
+    "{a: knapsack, b: fisher/tuned/ce}": r"0\.a: unknown method 'knapsack', or .* \(or add it to `run\.methods`\)$",
     "{a: fisher, b: hakd}": r"0\.a: 'fisher' names several series\. .* fisher/tuned/logits, fisher/distilled/logits$",
     "{a: hakd/scratch, b: fisher/tuned/ce}": r"0\.a: 'hakd/scratch' names no series .* one of: hakd/distilled/logits$",
     "{a: hakd, b: fisher/distilled/at}": r"0\.b: 'fisher/distilled/at' names no series of the study\. ",

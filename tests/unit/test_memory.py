@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from hakd.training.memory import keep_freed_memory
+from hakd.study.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 for turn in range(12):
