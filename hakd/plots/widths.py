@@ -96,7 +96,7 @@ def _page(title: str, rows: Sequence[Row], full: Mapping[str, int]) -> Figure:
             at = (_LEFT + j * across, y)
             figure.add_artist(Rectangle(at, 0.97 * across, 0.92 * _PITCH, facecolor=face, edgecolor="none"))
             weight = "bold" if widths[group] % 8 == 0 else "normal"
-            text = {"fontsize": size, "fontweight": weight, "va": "center", "ha": "center"}
+            text: dict[str, Any] = {"fontsize": size, "fontweight": weight, "va": "center", "ha": "center"}
             figure.text(at[0] + across / 2, middle, str(widths[group]), **text)
         figure.text(_RIGHT + 0.005, middle, cost, fontsize=6.5, va="center")
     return figure
