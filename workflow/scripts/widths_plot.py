@@ -7,7 +7,7 @@ from hakd.records.tables import read_table
 from hakd.study.scripting import reporting
 
 
-def main(path_to_summary, networks, path_to_plot):
+def main(path_to_summary, path_to_plot):
     """Write the plot."""
     frame, _ = read_table(path_to_summary, "summary")
     chosen = frame[~frame["method"].isin(["teacher", "deep_compression"])]
