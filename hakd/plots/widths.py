@@ -30,12 +30,12 @@ def widths_figure(
     """Write a page (or more, where there are many networks) per network and device.
 
     Args:
-        frame: a `summary` table. Of several search seeds the smallest is shown.
-        networks: by arch, those whose widths were chosen; others (teachers) are left out.
+        frame: a `summary` table of networks whose widths were chosen. Of several search seeds the smallest is shown.
+        networks: by arch.
         full: widths of the unpruned network, by the network's name, in the order of its layers.
         path: the PDF to write.
     """
-    frame = on_their_devices(frame[frame["arch"].isin(list(networks))])
+    frame = on_their_devices(frame)
     frame = frame[frame["search_seed"].isna() | (frame["search_seed"] == frame["search_seed"].min())]
     frame = frame.assign(budget=several_budgets(frame))
     pages: list[Any] = []

@@ -4,7 +4,7 @@ import pandas as pd
 import pypdfium2
 
 from hakd.choosing.device_free import scaled
-from hakd.networks.families import full_architecture, full_widths
+from hakd.networks.families import full_widths
 from hakd.plots.widths import widths_figure
 from tests.unit.builders import SPECS
 from tests.unit.table_rows import SUMMARY_ROW
@@ -25,7 +25,6 @@ def test_each_choice_is_a_line_with_its_widths(tmp_path):
             "arch": quarter,
             "target_device": "elsewhere",
         },  # not for this device
-        {"method": "teacher", "level": 1.0, "arch": full_architecture(spec).arch},
     ]
     about = {"network": "net", "device": "pi", "target_device": None, "budget": None, "search_seed": 0}
     frame = pd.DataFrame([SUMMARY_ROW | about | row | {"candidate": str(i)} for i, row in enumerate(rows)])

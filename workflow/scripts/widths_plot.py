@@ -16,7 +16,7 @@ def main(path_to_summary, path_to_plot):
     }
     of = chosen.drop_duplicates("network").set_index("network")["arch"]
     full = {network: full_widths(found[arch].spec) for network, arch in of.items()}
-    widths_figure(frame, found, full, path_to_plot)
+    widths_figure(chosen, found, full, path_to_plot)
 
 
 if __name__ == "__main__":
