@@ -73,12 +73,12 @@ CONTRASTS = {
     "{a: hkad, b: fisher/tuned/ce}": r"0\.a: unknown method 'hkad', or one that is not run\. Did you mean 'hakd'\? ",
     "{a: knapsack, b: fisher/tuned/ce}": r"0\.a: unknown method 'knapsack', or .* \(or add it to `run\.methods`\)$",
     "{a: fisher, b: hakd}": r"0\.a: 'fisher' names several series\. .* fisher/tuned/logits, fisher/distilled/logits$",
-    "{a: hakd/scratch, b: fisher/tuned/ce}": r"0\.a: 'hakd/scratch' names no series .* one of: hakd/distilled/logits$",
+    "{a: hakd/scratch, b: fisher/tuned/ce}": r"0\.a: 'hakd/scratch' names no series .* one of: hakd/tuned/logits$",
     "{a: hakd, b: fisher/distilled/at}": r"0\.b: 'fisher/distilled/at' names no series of the study\. ",
-    "{a: hakd/distilled/logits/0, b: fisher/tuned/ce}": r"0\.a: .hakd/distilled/logits/0. names no series of ",
+    "{a: hakd/tuned/logits/0, b: fisher/tuned/ce}": r"0\.a: .hakd/tuned/logits/0. names no series of ",
     "{a: hakd@round16, b: fisher/tuned/ce}": r"0\.a: 'hakd@round16' names no series of the study\. ",
-    "{a: hakd, b: hakd/distilled}": r"0: a series against itself\. Name two different series$",
-    "{a: hakd, b: uniform}, {a: uniform/distilled, b: hakd}": r"1: the same as analysis\.contrasts\.0\. Name each ",
+    "{a: hakd, b: hakd/tuned}": r"0: a series against itself\. Name two different series$",
+    "{a: hakd, b: uniform}, {a: uniform/tuned, b: hakd}": r"1: the same as analysis\.contrasts\.0\. Name each ",
     "{a: hakd, b: uniform, name: x}, {a: hakd, b: round16, name: x}": r"1\.name: the name 'x' a second time\. ",
     "{a: hakd, b: uniform, at: price}": r"0\.at: price is not accepted\. Use one of latency, size$",
     "{a: hakd, b: uniform, at: size}, {a: uniform, b: hakd, at: size}": r"1: the same as analysis\.contrasts\.0\. ",
@@ -186,26 +186,26 @@ def test_text_that_spells_a_number_is_one_where_a_number_is_wanted(write, text, 
 
 
 def test_contrasts_that_the_study_can_compute_pass(write):
-    text = "analysis: {contrasts: [{a: hakd, b: fisher/tuned/ce}, {a: hakd/distilled/logits, b: fisher/distilled}]}"
+    text = "analysis: {contrasts: [{a: hakd, b: fisher/tuned/ce}, {a: hakd/tuned/logits, b: fisher/distilled}]}"
     study = checked_study(read_configuration([write(text)]))
-    declared = {"a": "hakd/distilled/logits", "b": "fisher/distilled", "at": "latency"}
+    declared = {"a": "hakd/tuned/logits", "b": "fisher/distilled", "at": "latency"}
     assert settings(study, "analysis/contrasts")[1] == declared
     both = "{a: hakd, b: fisher/tuned/ce, name: x}, {a: hakd, b: fisher/tuned/ce, at: size, name: x}"
     checked_study(read_configuration([write(f"analysis: {{contrasts: [{both}]}}")]))
     assert ("deep_compression", None, "compressed", "ce") in series_of(study)
     fleet = "devices: {b: {}}\nfleets: {both: {devices: [local, b]}}\nrun: {devices: [local, b], fleets: [both]}\n"
     write(f"{fleet}analysis: {{contrasts: [{{a: fleet both, b: fisher/tuned/ce}}]}}")
-    assert ("fleet both", None, "distilled", "logits") in series_of(
+    assert ("fleet both", None, "tuned", "logits") in series_of(
         checked_study(read_configuration(["my.yaml"]))
     )
 
 
 def test_a_budget_is_part_of_a_series(write):
     study = checked_study(read_configuration([write("run: {methods: [joint, fisher]}")]))
-    assert {one[:2] for one in series_of(study)} == {("joint", "fisher"), ("fisher", None)}
-    study["choosing"]["budgets"] = [{"like": "round16"}]
     assert {one[:2] for one in series_of(study)} == {("joint", "round16"), ("fisher", None)}
-    study["analysis"]["contrasts"] = [{"a": "joint@round16", "b": "fisher/tuned/ce"}]
+    study["choosing"]["budgets"] = [{"like": "hakd"}]
+    assert {one[:2] for one in series_of(study)} == {("joint", "hakd"), ("fisher", None)}
+    study["analysis"]["contrasts"] = [{"a": "joint@hakd", "b": "fisher/tuned/ce"}]
     check_contrasts(study, "my.yaml")
 
 
