@@ -98,7 +98,7 @@ def test_the_fleets_network_truly_keeps_every_budget_and_the_file_says_what_shar
     assert set(made["devices"]) == set(made["chosen_on"]) == {"comb", "slope"}
     for name, one in made["devices"].items():
         limit_ms = true_ms(full, name) / SPEEDUP
-        assert one["budget_ms"] == pytest.approx(limit_ms, rel=0.02)
+        assert one["budget_ms"] == pytest.approx(limit_ms, rel=0.03)
         assert true_ms(found, name) <= 1.005 * limit_ms and one["verified"] and one["ratio_high"] <= 1
         assert one["fresh_ms"] == pytest.approx(true_ms(found, name), rel=0.03)
         sharing = one["sharing"]
@@ -108,7 +108,7 @@ def test_the_fleets_network_truly_keeps_every_budget_and_the_file_says_what_shar
         assert sharing["cost_share"] == pytest.approx(made["lost_share"] - sharing["own_lost_share"])
         for other, ratio in sharing["own_elsewhere"].items():
             there = true_ms(own, other) / (true_ms(full, other) / SPEEDUP)
-            assert ratio == pytest.approx(there, rel=0.03)
+            assert ratio == pytest.approx(there, rel=0.02)
     # The two devices want different networks: at least one of them pays.
     assert max(one["sharing"]["cost_share"] for one in made["devices"].values()) > 0
 
