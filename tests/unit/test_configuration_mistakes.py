@@ -202,7 +202,7 @@ def test_contrasts_that_the_study_can_compute_pass(write):
 
 def test_a_budget_is_part_of_a_series(write):
     study = checked_study(read_configuration([write("run: {methods: [joint, fisher]}")]))
-    assert {one[:2] for one in series_of(study)} == {("joint", "round16"), ("fisher", None)}
+    assert {one[:2] for one in series_of(study)} == {("joint", "fisher"), ("fisher", None)}
     study["choosing"]["budgets"] = [{"like": "hakd"}]
     assert {one[:2] for one in series_of(study)} == {("joint", "hakd"), ("fisher", None)}
     study["analysis"]["contrasts"] = [{"a": "joint@hakd", "b": "fisher/tuned/ce"}]
