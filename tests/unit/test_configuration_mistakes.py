@@ -186,7 +186,9 @@ def test_text_that_spells_a_number_is_one_where_a_number_is_wanted(write, text, 
 
 
 def test_contrasts_that_the_study_can_compute_pass(write):
-    text = "analysis: {contrasts: [{a: hakd, b: fisher/tuned/ce}, {a: hakd/tuned/logits, b: fisher/distilled}]}"
+    text = (
+        "analysis: {contrasts: [{a: hakd, b: fisher/tuned/ce}, {a: hakd/tuned/logits, b: fisher/distilled}]}"
+    )
     study = checked_study(read_configuration([write(text)]))
     declared = {"a": "hakd/tuned/logits", "b": "fisher/distilled", "at": "latency"}
     assert settings(study, "analysis/contrasts")[1] == declared
