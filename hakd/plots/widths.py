@@ -44,7 +44,13 @@ def widths_figure(
         title = f"Widths of {network}, chosen for {device}"
         for start in range(0, len(rows), _LINES):
             pages.append(partial(_page, title, rows[start : start + _LINES], full[str(network)]))
-    style.save_pages(path, pages, "Widths")
+    style.save_pages(path, pages or [_empty], "Widths")
+
+
+def _empty() -> Figure:
+    figure = style.page()
+    style.heading(figure, "Widths", "No method of this study chooses widths")
+    return figure
 
 
 def _rows(part: pd.DataFrame, networks: Mapping[str, Architecture]) -> list[Row]:

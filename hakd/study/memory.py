@@ -10,9 +10,9 @@ _PAD_BYTES = 64 * 2**20
 def keep_freed_memory() -> bool:
     """Let this process keep the memory that it frees, for its next step.
 
-    glibc maps each large tensor anew and gives it back when it is freed, so every step of training faults in all its
-    pages again: some 7,000 of them for a MobileNet x 0.25 at 28 x 28 pixels and a batch of 64. Kept, steps are 1.2 to
-    1.4 times as fast there (`benchmarks.training_speed`). The process holds its largest step's memory until it ends.
+    glibc maps each large tensor and gives it back when it is freed, so every step of training faults in all its pages
+    again: some 7,000 of them for a MobileNet x 0.25 at 28 x 28 pixels and a batch of 64. Kept, steps are 1.1 to 1.4
+    times as fast there (docs/training.md). The process holds its largest step's memory until it ends.
 
     Returns:
         Whether it was set: false where the C library is not glibc.

@@ -34,5 +34,7 @@ def test_each_choice_is_a_line_with_its_widths(tmp_path):
     text = document[0].get_textpage().get_text_bounded()
     names = [line for line in text.split() if line.startswith(("fisher", "joint", "hakd", "teacher"))]
     assert sorted(names) == ["fisher", "joint@round16", "joint@speedup2"]
+    widths_figure(frame[:0], {}, {}, tmp_path / "none.pdf")
+    assert len(pypdfium2.PdfDocument(tmp_path / "none.pdf")) == 1
     for widths in (networks[quarter].widths, full_widths(spec)):
         assert all(str(width) in text.split() for width in widths.values())
