@@ -8,6 +8,7 @@ import pandas as pd
 
 from hakd.analysis.comparison import Difference, differences, shared_places
 from hakd.analysis.scores import Scores
+from hakd.analysis.series import NoCandidates
 from hakd.analysis.spread import Spread
 
 ALPHA = 0.05
@@ -40,6 +41,7 @@ COLUMNS = (
 
 
 APART = "on no device together"
+MISSING = "no candidates of {}"
 HEADLINES = ("mean", "within")  # scopes of the rows that have verdicts
 
 
@@ -62,8 +64,10 @@ def contrasts(frame: pd.DataFrame, scores: Scores, declared: Sequence[Mapping[st
         difference that a test at 0.05 finds with a probability of 80 %; `detectable_holm`: at 0.05 over the number of
         contrasts, which the smallest of their p-values has to pass.
 
+    A series without candidates makes one row, whose `reason` says so.
+
     Raises:
-        HakdError: as `compare`.
+        HakdError: as `compare`, but for that.
     """
     rows = [row for contrast in declared for row in _rows(frame, scores, contrast)]
     families: dict[tuple[str, str], list[tuple[dict[str, Any], Spread]]] = {}
@@ -85,11 +89,14 @@ def _rows(
     """Of one contrast, the mean first; with the spread of each difference."""
     a, b, at = contrast["a"], contrast["b"], contrast.get("at", "latency")
     about = {"contrast": contrast.get("name") or f"{a} - {b}", "a": a, "b": b, "at": at}
-    places = shared_places(frame, a, b)
+    try:
+        places, reason = shared_places(frame, a, b), APART  # fleets without a common device
+    except NoCandidates as error:  # a budget that nothing keeps
+        places, reason = [], MISSING.format(error.key)
     rows: list[tuple[dict[str, Any], Spread | None]] = []
-    if not places:  # fleets without a common device: no reason to lose what the others say
+    if not places:  # no reason to lose what the others say
         nothing = {"scope": "mean", "p_value": float("nan"), "verdict": "undecided"}
-        rows.append((about | nothing | {"reason": APART}, None))
+        rows.append((about | nothing | {"reason": reason}, None))
     for (network, device), parts in places:
         found = differences(*parts, scores=scores, at=at, within=True)
         found.sort(key=lambda one: one.place["scope"] not in HEADLINES)

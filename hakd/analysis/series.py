@@ -107,6 +107,10 @@ def on_their_devices(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(method=names)[own]
 
 
+class NoCandidates(HakdError):
+    """A series that has no candidates."""
+
+
 def select(frame: pd.DataFrame, spec: str) -> pd.DataFrame:
     """The rows of the one series that a specification names.
 
@@ -115,7 +119,8 @@ def select(frame: pd.DataFrame, spec: str) -> pd.DataFrame:
         spec: `method[@budget][/recipe[/loss]]`; a fleet's method is `fleet NAME`.
 
     Raises:
-        HakdError: none or several such series, or no specification.
+        NoCandidates: none such.
+        HakdError: several such series, or no specification.
     """
     parts = spec.split("/")
     if not 1 <= len(parts) <= 3:
@@ -132,7 +137,7 @@ def select(frame: pd.DataFrame, spec: str) -> pd.DataFrame:
         sorted(f"{series_name(k.method, None, k.budget)}/{k.recipe}/{k.loss}" for k in known.itertuples())
     )
     if series.empty:
-        raise HakdError("no such candidates", where="comparison", key=spec, remedy=f"There are: {names}")
+        raise NoCandidates("no such candidates", where="comparison", key=spec, remedy=f"There are: {names}")
     if len(series) > 1:
         raise HakdError("names several series", where="comparison", key=spec, remedy=f"Name one of: {names}")
     return chosen

@@ -152,10 +152,9 @@ def aggregate(frame: pd.DataFrame) -> pd.DataFrame:
     seeds (NaN with one seed), `accuracy_min` and `accuracy_max` the range of the seeds, `seeds` their number. Where
     search seeds are crossed with training seeds, a seed here is a search seed, with the mean over its trainings.
     `latency_ms` is the median over seeds of the latencies. All seeds are timed in the same
-    processes, so their noise is shared and does not average
-    out: the interval is from the median of the seeds' lower ends to the median of their upper ends, widened
-        to hold
-    every seed's own latency. Sizes, counts and `predicted_ms` are means; `trusted` means all seeds are.
+    processes, so their noise is shared and does not average out: the interval is from the median of the seeds' lower
+    ends to the median of their upper ends, widened to hold every seed's own latency. Sizes, counts and `predicted_ms`
+    are means; `trusted` means all seeds are.
 
     Raises:
         HakdError: a column missing, no rows, one seed twice, or seeds of one row that differ in data, engine

@@ -1,10 +1,13 @@
 """Widths chosen on tables of all tiles for latency budgets: `joint` and its baselines, each verified on fresh data."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from hakd.boards import Board
+from hakd.choosing.joint import NoneFits
 from hakd.records.arch import Architecture
 from hakd.records.budgets import choice_key
 from hakd.search.budget import Budget
@@ -13,6 +16,8 @@ from hakd.search.contestants import race_contestants
 from hakd.search.problem import ChoiceProblem
 from hakd.study.races import RACE
 from hakd.sweeping.timing import Measuring
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,30 @@ class TableMethods:
     groups: str = "all"
 
 
+@dataclass(frozen=True)
+class ByTables:
+    """What the methods chose.
+
+    Attributes:
+        methods: by `hakd.records.budgets.choice_key`: architecture, `method`, `budget` (its label), `choices` (a record
+            per group), `repair` (every try, predicted and fresh), `search_s` (seconds of the tables, of choosing and
+            verifying).
+        races: by label of the budget, what `hakd.search.contestants.race_contestants` makes, where `race` is asked for.
+        unkept: reasons by `choice_key`, where no widths in the tables keep a budget in ms or a speed-up.
+    """
+
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    races: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unkept: dict[str, str] = field(default_factory=dict)
+
+
 def choose_by_tables(
     board: Board,
     measuring: Measuring,
     asked: TableMethods,
     problem: ChoiceProblem,
     budgets: Sequence[Budget],
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+) -> ByTables:
     """Measure the tables once, then choose and verify by each method for each budget; find contestants of races.
 
     Args:
@@ -50,23 +72,23 @@ def choose_by_tables(
         problem: what is to be chosen.
         budgets: those that are asked for.
 
-    Returns:
-        {key (`hakd.records.budgets.choice_key`): architecture, `method`, `budget` (its label), `choices` (a record per
-        group), `repair` (every try, predicted and fresh), `search_s` (seconds of the tables, of choosing and
-        verifying)}, and {label of the budget: what `hakd.search.contestants.race_contestants` makes}, where `race` is
-        asked for.
-
     Raises:
-        HakdError: nothing in the tables keeps a budget in ms or a speed-up, or the device could not time them.
+        HakdError: nothing in the tables keeps any of the budgets, or the device could not time them.
     """
     timed = time_tables(board, measuring, problem, budgets)
     choosers = [Chooser(board, measuring, problem, budget, timed) for budget in budgets]
-    made = {
-        choice_key(method, chooser.budget.label, len(choosers) > 1): chooser.entry(method)
-        for method in asked.methods
-        if method != RACE
-        for chooser in choosers
-    }
-    racing = choosers if RACE in asked.methods else []
-    races = [race_contestants(chooser, asked.contestants, asked.groups) for chooser in racing]
-    return made, {race["budget"]: race for race in races}
+    found, first = ByTables(), None
+    for method, chooser in product(asked.methods, choosers):
+        key = choice_key(method, chooser.budget.label, len(budgets) > 1)
+        try:
+            if method == RACE:
+                race = race_contestants(chooser, asked.contestants, asked.groups)
+                found.races[race["budget"]] = race
+            else:
+                found.methods[key] = chooser.entry(method)
+        except NoneFits as error:
+            first, found.unkept[key] = first or error, error.problem
+            log.warning("%s at %g: %s. %s", key, problem.level, error.problem, error.remedy)
+    if first and not (found.methods or found.races):
+        raise first
+    return found

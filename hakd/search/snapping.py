@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hakd.choosing.snap import READINGS, snap_all
 from hakd.pruning.trajectory import regained_saliency
 from hakd.records.arch import Architecture
 from hakd.search.budget import Budget, budget_from
-from hakd.search.by_tables import TableMethods, choose_by_tables
+from hakd.search.by_tables import ByTables, TableMethods, choose_by_tables
 from hakd.search.certifying import certify_network
 from hakd.search.choice_records import snapped_records
 from hakd.search.fresh import fresh_timer
@@ -34,10 +34,12 @@ class Snapped:
             followed from it), `certificates` (records of `hakd.choosing.certificate`, from bursts of their own),
             `search_s` (seconds of sweeping, choosing and verifying; less where the store already held bursts).
         races: by label of the budget, what `hakd.search.contestants.race_contestants` makes; empty without `race`.
+        unkept: reasons by `choice_key`, where nothing in the tables keeps the budget.
     """
 
     methods: Mapping[str, dict[str, Any]]
-    races: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    races: Mapping[str, dict[str, Any]]
+    unkept: Mapping[str, str]
 
 
 def snap_network(
@@ -72,8 +74,8 @@ def snap_network(
         refuse_change(board, measured_on or {})
         made = {reading: _snap(board, measuring, problem, reading, twin) for reading in READINGS}
         wanted = _budgets(asked, pruned, made) if asked.methods else []
-        together, races = choose_by_tables(board, measuring, asked, problem, wanted) if wanted else ({}, {})
-        made |= together
+        together = choose_by_tables(board, measuring, asked, problem, wanted) if wanted else ByTables()
+        made |= together.methods
         budgets = {None: twin} | {budget.label: budget for budget in wanted}
         for entry in made.values():
             entry["search_s"] += sweep_s
@@ -81,9 +83,9 @@ def snap_network(
             budget = budgets[entry["budget"]]
             certificates = certify_network(board, measuring, pruned, chosen, choices, budget)
             entry["certificates"] = [certificate.to_dict() for certificate in certificates]
-    for race in races.values():
+    for race in together.races.values():
         race["search_s"] += sweep_s
-    return Snapped(made, races)
+    return Snapped(made, together.races, together.unkept)
 
 
 def _budgets(

@@ -4,7 +4,7 @@ Read by the rules at planning time: no heavy imports.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ _NAMED = 6  # rules whose time is given by name
 
 def success_words(config: Mapping[str, Any], since: float) -> str:
     """What to say at the end of a run that began at `since` (seconds since the epoch) and did all it was asked to."""
-    return _text([*_made(since), *_times(since), *_undecided(config), *_at_chance(config)])
+    return _text([*_made(since), *_times(since), *_unkept(config), *_undecided(config), *_at_chance(config)])
 
 
 def failure_words(config: Mapping[str, Any], since: float) -> str:
@@ -120,6 +120,32 @@ def _teacher(path: Path) -> tuple[float, float]:
         return 1.0, 0.0
 
 
+def _unkept(config: Mapping[str, Any]) -> list[str]:
+    """A line for each budget that no widths keep, and what to do."""
+    lines = []
+    for where, device, path in _snaps(config):
+        lines += [
+            f"  {where} {key}, {device}: {why}" for key, why in _content(path, "snap", "unkept", {}).items()
+        ]
+    if not lines:
+        return []
+    return [
+        "No widths keep these budgets; there are no networks for them:",
+        *lines,
+        "Raise the budget in `choosing.budgets`, or add a lower level to `run.levels`: narrower widths are timed then.",
+    ]
+
+
+def _snaps(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Path]]:
+    """Network and level in words, device, and path of each file of choices that is there."""
+    run = config["run"]
+    for device, search, network in itertools.product(run["devices"], searches(config), run["networks"]):
+        for level in map(level_text, run["levels"]):
+            path = Path(f"results/{network}/{search.folder}snap/{level}/{device}.json")
+            if path.exists():
+                yield f"{network} {level}", device, path
+
+
 def _undecided(config: Mapping[str, Any]) -> list[str]:
     """What devices that were too noisy left open, and what to do; empty: nothing."""
     lines = [line for device in config["run"]["devices"] for line in _undecided_on(config, device)]
@@ -137,19 +163,15 @@ def _undecided(config: Mapping[str, Any]) -> list[str]:
 def _undecided_on(config: Mapping[str, Any], device: str) -> list[str]:
     """A line for each kind of answer that a device did not give."""
     open_, verified, choices = set(), [], set()
-    for search, network in itertools.product(searches(config), config["run"]["networks"]):
-        for level in map(level_text, config["run"]["levels"]):
-            path = Path(f"results/{network}/{search.folder}snap/{level}/{device}.json")
-            if not path.exists():
-                continue
-            for method, entry in _content(path, "snap", "methods", {}).items():
-                if method in BY_CURVES:
-                    pruned = [one for one in entry["choices"] if one["width_from"] < one["full_width"]]
-                    told = {f"{network} {level} {one['group']}": one["trusted"] for one in pruned}
-                    choices |= set(told)
-                    open_ |= {name for name, known in told.items() if not known}
-                if not entry["repair"].get("verified", True):
-                    verified.append(f"{network} {level} {method}")
+    for where, _, path in (one for one in _snaps(config) if one[1] == device):
+        for method, entry in _content(path, "snap", "methods", {}).items():
+            if method in BY_CURVES:
+                pruned = [one for one in entry["choices"] if one["width_from"] < one["full_width"]]
+                told = {f"{where} {one['group']}": one["trusted"] for one in pruned}
+                choices |= set(told)
+                open_ |= {name for name, known in told.items() if not known}
+            if not entry["repair"].get("verified", True):
+                verified.append(f"{where} {method}")
     lines = []
     if open_:
         which = _short(", ".join(sorted(open_)))

@@ -65,19 +65,19 @@ class Case:
     def problem(self) -> ChoiceProblem:
         return ChoiceProblem(LEVEL, self.pruned, curves_from_table(self.table, LEVEL), self.trajectory)
 
-    def snap(self, methods=("joint",), **budget):
+    def snap(self, methods=("joint",), *budgets):
         return snap_network(
             "vdev",
             self.settings,
             self.store,
             self.problem,
-            TableMethods(methods, [budget] if budget else [], self.free),
+            TableMethods(methods, budgets, self.free),
             sweep_s=5.0,
-        ).methods
+        )
 
     @cached_property
     def made(self) -> dict:
-        return self.snap(("joint", "knapsack", "latency_greedy"))
+        return self.snap(("joint", "knapsack", "latency_greedy")).methods
 
     def true_block_us(self, widths, group: str) -> float:
         graph = engine_graph(Architecture(self.spec, dict(widths))).block(group)
@@ -149,7 +149,7 @@ def test_certificates_share_no_process_with_what_came_before(case):
 
 
 def test_only_what_is_asked_for_is_measured(case):
-    assert list(case.snap(())) == ["hakd", "hakd_free"]
+    assert list(case.snap(()).methods) == ["hakd", "hakd_free"]
 
 
 @pytest.mark.parametrize("budget", [{"speedup": 1.7}, {"like": "round16"}, {"latency_ms": None}])
@@ -158,7 +158,7 @@ def test_other_budgets_are_kept_as_the_truth_has_them(case, budget):
     limit = {"speedup": full_ms / 1.7, "like": other_ms, "latency_ms": 0.7 * full_ms}[next(iter(budget))]
     if "latency_ms" in budget:
         budget = {"latency_ms": limit}
-    found = case.snap(**budget)["joint"]
+    found = case.snap(("joint",), budget).methods["joint"]
     whole = found["certificates"][0]
     if whole["together"] and whole["processes"]:
         fastest = FASTEST if "latency_ms" in budget else 1.0
@@ -171,9 +171,14 @@ def test_other_budgets_are_kept_as_the_truth_has_them(case, budget):
         assert case.lost(found["widths"]) <= case.lost(case.free["round16"].widths) + 1e-9
 
 
-def test_a_budget_that_nothing_keeps_is_one_clear_error(case):
+def test_a_budget_that_nothing_keeps_has_no_network_and_is_an_error_where_it_is_the_only_one(case):
+    tight, kept = {"latency_ms": 1e-4}, {"like": "round16"}
+    made = case.snap(("joint", "race"), tight, kept)
+    assert list(made.methods) == ["hakd", "hakd_free", "joint@round16"] and list(made.races) == ["round16"]
+    assert list(made.unkept) == ["joint@0.0001ms", "race@0.0001ms"]
+    assert all("no widths of those timed keep the budget" in reason for reason in made.unkept.values())
     with pytest.raises(HakdError, match=r"no widths of those timed keep the budget.*Raise the budget"):
-        case.snap(latency_ms=1e-4)
+        case.snap(("joint",), tight)
 
 
 def test_without_noise_tables_hold_the_truth(tmp_path):

@@ -138,6 +138,13 @@ def test_the_last_words_name_what_a_noisy_device_left_open(tmp_path):
     assert "pi: 1 of 2 widths not decided for sure: net 0.5 b\n" in words
     assert "pi: could not be verified, what was there before stays: net 0.5 hakd\n" in words
     assert "pi: 1 of 2 end-to-end latencies" in words and "`-R sweep`" in words
+    assert "budget" not in words
+    write_json(
+        path, "snap", {"methods": methods, "unkept": {"joint@1ms": "none keep the budget (1 ms on pi)"}}
+    )
+    words = success_words(config, 0)
+    assert "  net 0.5 joint@1ms, pi: none keep the budget (1 ms on pi)\n" in words
+    assert "add a lower level to `run.levels`" in words and "1 of 2 widths" in words
     path.write_text("{damaged")
     assert "not decided" not in success_words(config, 0)
 

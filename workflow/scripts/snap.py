@@ -50,7 +50,7 @@ def main(
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
     inverted = [inversion for curve in curves.values() for inversion in inversions(curve)]
     content = {"level": level, "search_seed": search_seed, "device": name, "chosen_on": measured_on}
-    content |= {"methods": snapped.methods, RACE: snapped.races}
+    content |= {"methods": snapped.methods, RACE: snapped.races, "unkept": snapped.unkept}
     content["inversions"] = [inversion.to_dict() for inversion in inverted]
     write_json(path_to_snap, "snap", content)
 
