@@ -9,46 +9,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hakd.analysis.comparison import compare
+from hakd.analysis.series import on_their_devices, series_name
 from hakd.analysis.summary import aggregate, to_markdown
-from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.records.tables import read_table
-
-PAIRS = [
-    ("hakd/tuned", "fisher/tuned"),
-    ("hakd/tuned", "round16/tuned"),
-    ("hakd_free/tuned", "fisher/tuned"),
-    ("hakd_free/tuned", "round16/tuned"),
-    ("hakd_free/tuned", "hakd/tuned"),
-    ("round16/tuned", "fisher/tuned"),
-    ("hakd_free/distilled", "fisher/distilled"),
-    ("hakd_free/distilled", "round16/distilled"),
-    ("hakd_free/distilled", "uniform_aligned/distilled"),
-    ("hakd_free/distilled", "uniform/distilled"),
-    ("hakd_free/distilled", "random/distilled"),
-    ("joint/distilled", "fisher/distilled"),
-    ("joint/distilled", "hakd_free/distilled"),
-    ("joint/distilled", "round16/distilled"),
-    ("joint/distilled", "uniform_aligned/distilled"),
-    ("hakd/distilled", "fisher/distilled"),
-    ("hakd/distilled", "round16/distilled"),
-    ("hakd/distilled", "hakd/scratch"),
-    ("hakd/distilled", "hakd/tuned"),
-    ("fisher/distilled", "fisher/scratch"),
-    ("fisher/tuned", "fisher/scratch"),
-    ("round16/distilled", "uniform_aligned/distilled"),
-]
 
 
 def candidates(frame: pd.DataFrame) -> str:
     """All candidates, averaged over seeds, fastest first."""
-    table = aggregate(frame).sort_values(["network", "latency_ms"])
+    table = aggregate(on_their_devices(frame)).sort_values(["network", "device", "latency_ms"])
     half = (table["accuracy_high"] - table["accuracy_low"]) / 2
     shown = pd.DataFrame(
         {
             "network": table["network"],
-            "method": table["method"],
+            "device": table["device"],
+            "method": [series_name(row.method, None, row.budget) for row in table.itertuples()],
             "level": table["level"],
             "recipe": table["recipe"] + " " + table["loss"],
             "latency (us)": 1e3 * table["latency_ms"],
@@ -65,35 +40,28 @@ def candidates(frame: pd.DataFrame) -> str:
     return to_markdown(shown, formats | {"accuracy (%)": ".2f", "+-": ".2f", "MMACs": ".2f", "level": "g"})
 
 
-def comparisons(frame: pd.DataFrame, predictions: pd.DataFrame) -> str:
-    """Accuracy differences at equal measured latency, in points, with 95 % intervals over seeds and images."""
-    rows = []
-    for a, b in PAIRS:
-        try:
-            found = compare(frame, a, b, predictions=predictions)
-        except HakdError:
-            continue  # this study has no such candidates
-        rows += [{"a": a, "b": b, **row} for row in found.to_dict("records")]
-    if not rows:
-        return "none of the pairs shares a latency\n"
-    table = pd.DataFrame(rows)
-    for name in ("difference", "low", "high", "low_seeds", "high_seeds"):
-        table[name] *= 100
-    table["latency (us)"] = 1e3 * table["latency_ms"]
-    columns = [
-        "network",
-        "a",
-        "b",
-        "scope",
-        "latency (us)",
-        "difference",
-        "low",
-        "high",
-        "low_seeds",
-        "high_seeds",
-    ]
-    formats = dict.fromkeys(columns[5:], "+.2f")
-    return to_markdown(table[columns], formats | {"latency (us)": ".0f"})
+def contrasts(table: pd.DataFrame) -> str:
+    """The declared contrasts: differences of accuracy at equal measured latency or size, in points, and verdicts."""
+    table = table[table["scope"] != "at"]  # the means over shared latencies, and what shares none
+    shown = pd.DataFrame(
+        {
+            "contrast": table["contrast"],
+            "network": table["network"],
+            "device": table["device"],
+            "seeds": table["seeds"],
+            "a (%)": 100 * table["accuracy_a"],
+            "b (%)": 100 * table["accuracy_b"],
+            "difference": 100 * table["difference"],
+            "low": 100 * table["low"],
+            "high": 100 * table["high"],
+            "p (Holm)": table["p_holm"],
+            "detectable": 100 * table["detectable"],
+            "more accurate": table["verdict"],
+        }
+    )
+    signed = dict.fromkeys(("difference", "low", "high"), "+.2f")
+    plain = dict.fromkeys(("a (%)", "b (%)", "detectable"), ".2f")
+    return to_markdown(shown, signed | plain | {"p (Holm)": ".3f"})
 
 
 def predictions_of_latency(frame: pd.DataFrame) -> str:
@@ -151,11 +119,8 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="the results folder of a study")
     results = parser.parse_args().results
     frame, metadata = read_table(results / "summary.parquet", "summary")
-    parts = [
-        read_table(path, "predictions")[0] for path in sorted(results.glob("devices/*/predictions.parquet"))
-    ]
     print("## Candidates\n\n" + candidates(frame))
-    print("## At equal measured latency\n\n" + comparisons(frame, pd.concat(parts)))
+    print("## Contrasts\n\n" + contrasts(pd.read_csv(results / "contrasts.csv")))
     print("## Predicted latency\n\n" + predictions_of_latency(frame))
     print("## Sweeps and choices\n\n" + sweeps(results))
     for name, device in metadata["devices"].items():

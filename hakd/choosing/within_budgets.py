@@ -71,7 +71,7 @@ class Verified:
     compared: bool = True
 
     def to_dict(self, device: str, budget_ms: float) -> dict[str, Any]:
-        """What `choosing.budget` of one device became, as the file of its choice holds it.
+        """What the budget of one device became, as the file of its choice holds it.
 
         `shrinkage` is the last try's.
         `verified` is False where the device could not compare a choice, and the budget's own network is taken for that.
@@ -190,7 +190,7 @@ def _least_exceeding(steps: Sequence[Try], ended: str, compared: bool) -> Verifi
     if not steps:
         raise HakdError(
             "no choice could be timed against its budget",
-            key="choosing.budget",
+            key="choosing.budgets",
             remedy="See the failures that the device reported, or run again: what was measured is kept",
         )
     best = min(steps, key=lambda step: step.worst)

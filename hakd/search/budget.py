@@ -39,7 +39,7 @@ class Budget:
         if self.reference.arch not in measured_ms:
             raise HakdError(
                 "its reference could not be timed",
-                key="choosing.budget",
+                key="choosing.budgets",
                 remedy="See the failures that the device reported",
             )
         return self.share * measured_ms[self.reference.arch]
@@ -67,7 +67,7 @@ def budget_from(settings: Mapping[str, Any], known: Mapping[str, Architecture]) 
     if like not in known:
         raise HakdError(
             f"no widths by the method {like!r} to take the latency of",
-            key="choosing.budget.like",
+            key="choosing.budgets",
             remedy=f"Known: {', '.join(known)}",
         )
     return Budget(f"the latency of {like}", known[like], label=label)

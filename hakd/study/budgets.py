@@ -6,13 +6,10 @@ from typing import Any
 from hakd.records.budgets import budget_label
 from hakd.records.errors import HakdError
 
-DEFAULT = {"like": "fisher"}
-
 
 def budgets_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The budgets that `joint` and its like choose for: `choosing.budgets`, or the one of `choosing.budget`."""
-    choosing = config.get("choosing", {})
-    return [dict(entry) for entry in choosing.get("budgets") or [choosing.get("budget") or DEFAULT]]
+    """The budgets that `joint` and its like choose for (`choosing.budgets`)."""
+    return [dict(entry) for entry in config["choosing"]["budgets"]]
 
 
 def labels(config: Mapping[str, Any]) -> list[str]:
@@ -24,15 +21,8 @@ def check_budgets(config: Mapping[str, Any], where: str) -> None:
     """Refuse what the schema lets pass.
 
     Raises:
-        HakdError: both keys, or a budget twice.
+        HakdError: a budget twice.
     """
-    if {"budget", "budgets"} <= set(config.get("choosing", {})):
-        raise HakdError(
-            "`budget` and `budgets` are both given",
-            where=where,
-            key="choosing.budgets",
-            remedy="Write all of them below `budgets`",
-        )
     named = labels(config)
     if len(set(named)) < len(named):
         raise HakdError("duplicate value", where=where, key="choosing.budgets", remedy="Name each once")

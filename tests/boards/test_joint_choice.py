@@ -242,7 +242,5 @@ def test_the_benchmark_tells_latency_and_loss_of_every_method():
 
 def test_an_unknown_baseline_is_one_clear_error():
     spec = SPECS["densenet"]()
-    with pytest.raises(
-        HakdError, match=r"choosing.budget.like: no widths by the method 'joint'.*Known: fisher"
-    ):
+    with pytest.raises(HakdError, match=r"choosing.budgets: no widths by the method 'joint'.*Known: fisher"):
         budget_from({"like": "joint"}, {"fisher": full_architecture(spec)})

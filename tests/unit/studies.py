@@ -18,6 +18,7 @@ CONFIG = {
         "recipes": {"hakd": ["distilled", "tuned"], "fisher": ["scratch"]},
         "losses": ["ce", "logits", "at"],
     },
+    "choosing": {"budgets": [{"like": "fisher"}]},
     "deep_compression": {"densities": [0.1]},
 }
 

@@ -183,7 +183,7 @@ def test_a_device_that_cannot_compare_is_named_and_leaves_the_fallback_or_the_be
     asked.clear()
     if not answers:
         with pytest.raises(
-            HakdError, match=r"choosing\.budget: no choice could be timed against its budget\. See"
+            HakdError, match=r"choosing\.budgets: no choice could be timed against its budget\. See"
         ):
             within_budgets(solve, time_fresh, BUDGETS)
         return

@@ -122,7 +122,7 @@ def test_a_device_that_cannot_compare_leaves_the_fallback_or_the_best_so_far(ans
     asked.clear()
     if not answers:
         with pytest.raises(
-            HakdError, match=r"choosing\.budget: no choice could be timed against its budget\. See"
+            HakdError, match=r"choosing\.budgets: no choice could be timed against its budget\. See"
         ):
             within_budget(solve, time_fresh, 1.0)
         return

@@ -71,7 +71,7 @@ def test_what_the_schema_lets_pass_is_refused(path, value, words):
 def test_a_budget_is_one_of_three(root, budget, fits):
     schema = study_schema()
     config = yaml.safe_load((root / "config" / "config.yaml").read_text())
-    config["choosing"] = {"budget": budget}
+    config["choosing"] = {"budgets": [budget]}
     assert jsonschema.Draft202012Validator(schema).is_valid(config) is fits
 
 

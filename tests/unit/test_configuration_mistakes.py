@@ -61,7 +61,8 @@ MISTAKES = {
     "data: {name: mnist}": r"data\.name: mnist is not accepted\. Use one of digits, ",
     "data: {size: 5}": r"data\.size: digits has no such setting\. It knows ",
     "teacher: {recipe: {augment: maybe}}": r"teacher\.recipe\.augment: maybe is not accepted\. Give a true or false: ",
-    "choosing: {budget: {speedup: 2, latency_ms: 1}}": r"choosing\.budget: .* is not accepted\. Give keys, at most 1: ",
+    "choosing: {budgets: [{speedup: 2, latency_ms: 1}]}": r"choosing\.budgets\.0: .* not accepted\. Give keys, at ",
+    "choosing: {budget: {speedup: 2}}": r"choosing: unknown key 'budget'\. Did you mean 'budgets'",
     "fleets: {pis: {}}": r"fleets\.pis\.devices: is missing\. Give it: Two devices or more",
     "- run": r"is not a mapping\. ",
     "store: 5": r"store: 5 is not accepted\. Put it in quotes, which makes it text: Folder of the measurement",
@@ -204,7 +205,7 @@ def test_contrasts_that_the_study_can_compute_pass(write):
 
 def test_a_budget_is_part_of_a_series(write):
     study = checked_study(read_configuration([write("run: {methods: [joint, fisher]}")]))
-    assert {one[:2] for one in series_of(study)} == {("joint", "fisher"), ("fisher", None)}
+    assert {one[:2] for one in series_of(study)} == {("joint", "round16"), ("fisher", None)}
     study["choosing"]["budgets"] = [{"like": "hakd"}]
     assert {one[:2] for one in series_of(study)} == {("joint", "hakd"), ("fisher", None)}
     study["analysis"]["contrasts"] = [{"a": "joint@hakd", "b": "fisher/tuned/ce"}]

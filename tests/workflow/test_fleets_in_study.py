@@ -169,7 +169,7 @@ def test_other_members_or_budgets_rerun_the_fleet_and_another_order_does_not(sha
     rerun = {"both": FLEET, "comb": MEMBER, "slope": MEMBER, "": Counter(summary=1)}
     assert by_device(shared.plan(SUMMARY, config=config)) == rerun
     config = copy.deepcopy(shared.config)
-    config["choosing"] = {"budget": {"speedup": 2}}  # the fleet has a budget of its own; `joint` has not
+    config["choosing"] = {"budgets": [{"speedup": 2}]}  # the fleet has a budget of its own; `joint` has not
     planned = by_device(shared.plan(SUMMARY, config=config))
     assert planned["comb"]["snap"] == planned["slope"]["snap"] == 1 and "both" not in planned
     config = copy.deepcopy(shared.config)
