@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hakd.analysis.series import on_their_devices, series_name
+from hakd.analysis.series import on_their_devices, series_name, several_budgets
 from hakd.analysis.summary import aggregate, to_markdown
 from hakd.records.files import read_json
 from hakd.records.tables import read_table
@@ -18,6 +18,7 @@ from hakd.records.tables import read_table
 def candidates(frame: pd.DataFrame) -> str:
     """All candidates, averaged over seeds, fastest first."""
     table = aggregate(on_their_devices(frame)).sort_values(["network", "device", "latency_ms"])
+    table["budget"] = several_budgets(table)
     half = (table["accuracy_high"] - table["accuracy_low"]) / 2
     shown = pd.DataFrame(
         {
@@ -120,7 +121,8 @@ def main() -> None:
     results = parser.parse_args().results
     frame, metadata = read_table(results / "summary.parquet", "summary")
     print("## Candidates\n\n" + candidates(frame))
-    print("## Contrasts\n\n" + contrasts(pd.read_csv(results / "contrasts.csv")))
+    if (results / "contrasts.csv").exists():  # a study may declare none
+        print("## Contrasts\n\n" + contrasts(pd.read_csv(results / "contrasts.csv")))
     print("## Predicted latency\n\n" + predictions_of_latency(frame))
     print("## Sweeps and choices\n\n" + sweeps(results))
     for name, device in metadata["devices"].items():

@@ -6,8 +6,10 @@
     python -m benchmarks.recipes schedules FOLDER ...
     python -m benchmarks.recipes losses FOLDER ...
     python -m benchmarks.recipes table FOLDER ...
+    python -m benchmarks.recipes losses FOLDER ... --given inherited:0.05:linear:0.1
 
-Each step starts from the best of the one before. Networks pruned to LEVEL are trained with the images and settings of
+Each step starts from the best of the one before; with `--given` the losses start from a rate, schedule and warm-up that
+are known, from these weights alone. Networks pruned to LEVEL are trained with the images and settings of
 CONFIG, from inherited weights and from random ones, with three training seeds. One teacher and one pruning a network:
 differences between recipes are paired, what another pruning would have changed is not in the figures. Every training is
 a checkpoint in FOLDER/recipes: what is there is not done again.
@@ -86,6 +88,7 @@ class Study:
     networks: Sequence[str]
     seeds: Sequence[int]
     rate_seeds: int
+    given: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def path(self, way: Way) -> Path:
         """The checkpoint of a way."""
@@ -96,7 +99,7 @@ class Study:
         students = self.settings["students"]
         found = []
         seeds = self.seeds[: self.rate_seeds] if step == "rates" else self.seeds
-        for seed, network, start in itertools.product(seeds, self.networks, STARTS):
+        for seed, network, start in itertools.product(seeds, self.networks, self.given or STARTS):
             lr = students["tuned_lr"] if start == "inherited" else students["recipe"]["lr"]
             base = Way(step, network, start, lr, "cosine", 0.0, "ce", seed)
             base = dataclasses.replace(base, **fixed.get(start, {}))
@@ -151,6 +154,8 @@ class Study:
 
     def plan(self) -> dict[str, list[Way]]:
         """The trainings of each step, as far as the best of the steps before is known."""
+        if self.given:
+            return {"losses": self.ways("losses", **self.given)}
         rates = self.ways("rates")
         found = {"rates": rates}
         fixed: dict[str, dict[str, Any]] = {}
@@ -172,6 +177,12 @@ def best(scores: pd.DataFrame, keys: list[str]) -> tuple[Any, ...]:
     mean = scores.groupby(keys)["accuracy"].mean()
     found = mean.idxmax()
     return found if isinstance(found, tuple) else (found,)
+
+
+def given(text: str) -> tuple[str, dict[str, Any]]:
+    """A start with what is known of its recipe, from `START:LR:SCHEDULE:WARMUP`."""
+    start, lr, schedule, warmup = text.split(":")
+    return start, {"lr": float(lr), "schedule": schedule, "warmup": float(warmup)}
 
 
 def _train(study: Study, way: Way) -> None:
@@ -229,10 +240,18 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rate-seeds", type=int, default=3, help="so many of them for the rates")
+    parser.add_argument("--given", type=given, nargs="+", default=[], metavar="START:LR:SCHEDULE:WARMUP")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     settings = checked_study(read_configuration(arguments.config))
-    study = Study(arguments.folder, settings, arguments.networks, arguments.seeds, arguments.rate_seeds)
+    study = Study(
+        arguments.folder,
+        settings,
+        arguments.networks,
+        arguments.seeds,
+        arguments.rate_seeds,
+        dict(arguments.given),
+    )
     if arguments.step == "table":
         print(table(study))
     elif arguments.step == "rows":

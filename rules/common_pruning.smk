@@ -1,10 +1,8 @@
 # What the rules need that read prunings. No rules.
 from hakd.study.candidates import COPYCAT, PRUNINGS, baseline_students, pruned_baseline_path
+from hakd.study.configuration import reach_level
 from hakd.study.levels import source_state
 from hakd.study.searches import search_of
-
-# Tables hold widths narrower than the pruned ones too: this one knows what their channels are worth.
-LOWEST_TRAJECTORY = f"results/{{network}}/{{search}}fisher/{LEVELS[0]}.csv"
 
 
 wildcard_constraints:
@@ -26,6 +24,12 @@ def higher_state(wildcards):
     """The kept state that a level is pruned from; none for the one that starts from the teacher."""
     folder = f"results/{wildcards.network}/{wildcards.search}{wildcards.criterion}"
     return source_state(folder, wildcards.level, LEVELS)
+
+
+def deepest_trajectory(wildcards):
+    """Tables hold widths narrower than the pruned ones too: this one knows what their channels are worth."""
+    folder = f"results/{wildcards.network}/{wildcards.search}fisher"
+    return f"{folder}/{reach_level(config, wildcards.network)}.csv"
 
 
 def pruned_baseline(wildcards):

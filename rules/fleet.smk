@@ -2,7 +2,7 @@ checkpoint fleet:
     input:
         latency=fleet_tables,
         widths="results/{network}/{search}widths/{level}.json",
-        trajectory=LOWEST_TRAJECTORY,
+        trajectory=deepest_trajectory,
         snaps=fleet_snaps,
     output:
         "results/{network}/{search}fleet/{level}/{fleet}.json",

@@ -2,7 +2,7 @@ checkpoint snap:
     input:
         latency="results/{network}/{search}latency/{device}.parquet",
         widths="results/{network}/{search}widths/{level}.json",
-        trajectory=LOWEST_TRAJECTORY if BY_TABLES else "results/{network}/{search}fisher/{level}.csv",
+        trajectory=deepest_trajectory if BY_TABLES else "results/{network}/{search}fisher/{level}.csv",
     output:
         "results/{network}/{search}snap/{level}/{device}.json",
     log:

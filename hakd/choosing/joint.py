@@ -134,7 +134,7 @@ def choose(
     raise NoneFits(
         f"no widths of those timed keep the budget ({budgets}) with probability {probability:g}",
         key="budget",
-        remedy="Raise the budget, or prune further so that narrower widths are timed",
+        remedy="Raise the budget, or lower `choosing.reach` or `run.levels` so that narrower widths are timed",
     )
 
 

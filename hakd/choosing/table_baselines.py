@@ -90,7 +90,7 @@ def latency_greedy(
                 f"narrowing one group after the other ends at {upper:.4g} ms, the budget is {cost.budget_ms:g} ms",
                 where=cost.name,
                 key="budget",
-                remedy="Raise the budget, or prune further so that narrower widths are timed",
+                remedy="Raise the budget, or lower `choosing.reach` or `run.levels` so that narrower widths are timed",
             )
         widths[best[1]] = best[2]
         mean, upper = latency_of(cost, widths, probability)

@@ -17,8 +17,8 @@ from hakd.choosing.device_free import scaled
 from hakd.choosing.race import steps_at
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import criteria, expected_students, uncompressed_path
-from hakd.study.configuration import limits
+from hakd.study.candidates import by_tables, criteria, expected_students, uncompressed_path
+from hakd.study.configuration import limits, reach_level
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
 from hakd.study.races import RACE
@@ -68,11 +68,7 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
     teachers = len(searched | set(run["seeds"]))
     made = [Job("teacher", teachers, study["teacher"]["epochs"] * epoch)]
     if any(method not in ("teacher", "deep_compression") for method in run["methods"]):
-        jobs, lowest = len(run["levels"]) * len(criteria(study)) * len(searched), min(run["levels"])
-        images = (
-            _pruning_images(study, network, lowest) * (1 + lowest) / 2
-        )  # networks on the way are narrower
-        made.append(Job("pruning", jobs, images / len(run["levels"])))
+        made.append(_pruning(study, network, len(searched)))
     found: dict[tuple[str, str], float] = {}
     coded: dict[tuple[str, str], float] = {}
     for device, fleets in [(run["devices"][0], selected(study)), *((one, ()) for one in run["devices"][1:])]:
@@ -105,6 +101,20 @@ def _compression_epochs(study: Mapping[str, Any], density: float) -> int:
     settings = study["deep_compression"]["compression"]
     pruning: int = settings["rounds"] * settings["epochs"] if density < 1 else 0
     return pruning + settings["sharing_epochs"]
+
+
+def _pruning(study: Mapping[str, Any], network: str, searches: int) -> Job:
+    """Each criterion down to the lowest level, and Fisher's on to what tables need."""
+    levels = study["run"]["levels"]
+    lowest, on_tables = min(levels), by_tables(study) or selected(study)
+    deepest = float(reach_level(study, network)) if on_tables else lowest
+
+    def images(level: float) -> float:
+        return _pruning_images(study, network, level) * (1 + level) / 2  # networks on the way are narrower
+
+    jobs = (len(levels) * len(criteria(study)) + (deepest < lowest)) * searches
+    total = (len(criteria(study)) - 1) * images(lowest) + images(deepest)
+    return Job("pruning", jobs, searches * total / jobs)
 
 
 def _race(study: Mapping[str, Any], searches: int) -> Job:

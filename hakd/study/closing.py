@@ -132,7 +132,7 @@ def _unkept(config: Mapping[str, Any]) -> list[str]:
     return [
         "No widths keep these budgets; there are no networks for them:",
         *lines,
-        "Raise the budget in `choosing.budgets`, or add a lower level to `run.levels`: narrower widths are timed then.",
+        "Raise the budget in `choosing.budgets`, or lower `choosing.reach`: narrower widths are timed then.",
     ]
 
 

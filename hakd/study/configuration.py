@@ -17,6 +17,7 @@ from hakd.study.fleets import check_fleets
 from hakd.study.recipes import check_recipes
 
 WHERE = "configuration"
+ROOM = 1.2  # times what widths of one channel leave: other data have other counts
 DEVICE_FILES = (
     "pareto.pdf",
     "staircases.pdf",
@@ -89,13 +90,29 @@ def limits(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: pruning[key] for key in ("groups", "count") if key in pruning}
 
 
-def _check_reach(spec: NetworkSpec, level: float, pruning: Mapping[str, str], where: str) -> None:
-    """Refuse a level below what widths of one channel leave (counted for three input channels and two classes)."""
+def reach_level(config: Mapping[str, Any], network: str) -> str:
+    """The level down to which a network is pruned for what widths narrower than pruned would lose.
+
+    That is `choosing.reach` times the lowest level, or as far as pruning can go.
+    """
+    lowest = min(config["run"]["levels"])
+    spec = network_spec(network, config["networks"][network], channels=3, num_classes=2, where=WHERE)
+    deepest = max(config["choosing"]["reach"] * lowest, ROOM * _least_share(spec, limits(config), WHERE))
+    return level_text(min(deepest, lowest))
+
+
+def _least_share(spec: NetworkSpec, pruning: Mapping[str, str], where: str) -> float:
+    """What widths of one channel leave (counted for three input channels and two classes)."""
     try:
         allowed = prunable(spec, **pruning)
     except HakdError as error:
         raise HakdError(error.problem, where=where, key=error.key, remedy=error.remedy) from None
-    share = allowed.count(dict.fromkeys(allowed.full, 1)) / allowed.count({})
+    return allowed.count(dict.fromkeys(allowed.full, 1)) / allowed.count({})
+
+
+def _check_reach(spec: NetworkSpec, level: float, pruning: Mapping[str, str], where: str) -> None:
+    """Refuse a level below what widths of one channel leave."""
+    share = _least_share(spec, pruning, where)
     if level < share:
         left = f"with one channel a group {share:.3g} of its {WORDS[pruning.get('count', 'macs')]} are left"
         raise HakdError(

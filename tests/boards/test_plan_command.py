@@ -110,9 +110,13 @@ def test_jobs_of_training():
     study["run"] |= {"levels": [0.6, 0.8], "methods": [*study["run"]["methods"], "l1"]}
     more = {job.what: job for job in training_jobs(study, "small", 1000)}["pruning"]
     assert more.jobs == 4 and more.images == pytest.approx(jobs["pruning"].images / 2)
-    # fisher: fine-tuned and scratch, hakd and uniform: distilled; two seeds each.
+    study["run"]["methods"].append("joint")
+    deeper = {job.what: job for job in training_jobs(study, "small", 1000)}["pruning"]
+    assert deeper.jobs == 5 and 4 * more.images < deeper.jobs * deeper.images < 8 * more.images
+    study["run"]["methods"].remove("joint")
+    # fisher: with and without a teacher, hakd and uniform: with one; two seeds each.
     assert jobs["students"].jobs == 8 and jobs["deep compression"].jobs == 4
-    assert jobs["students"].images == pytest.approx(8 * 1000 * (0.6 + (0.6 + 1 / 3)) / 2)
+    assert jobs["students"].images == pytest.approx(8 * 1000 * (0.6 + 3 * (0.6 + 1 / 3)) / 4)
     study["students"]["recipes"]["fisher"] = ["scratch_b"]
     study["run"] |= {"levels": [0.6], "methods": ["fisher"]}
     again = {job.what: job for job in training_jobs(study, "small", 1000)}
@@ -134,7 +138,7 @@ def test_jobs_of_training():
     assert race.jobs == (8 + 4 + 2) * 2  # contestants of each rung, at two levels
     per_level = (8 * 100 + 4 * 200 + 2 * 400) * 64  # images
     assert race.jobs * race.images == pytest.approx(per_level * (0.6 + 0.8 + 2 / 3))
-    study["choosing"] = {"budgets": [{"like": "fisher"}, {"speedup": 2}]}
+    study["choosing"]["budgets"] = [{"like": "fisher"}, {"speedup": 2}]
     twice = {job.what: job for job in training_jobs(study, "small", 1000)}["race"]
     assert (twice.jobs, twice.images) == (2 * race.jobs, pytest.approx(race.images))
 

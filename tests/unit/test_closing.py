@@ -144,7 +144,7 @@ def test_the_last_words_name_what_a_noisy_device_left_open(tmp_path):
     )
     words = success_words(config, 0)
     assert "  net 0.5 joint@1ms, pi: none keep the budget (1 ms on pi)\n" in words
-    assert "add a lower level to `run.levels`" in words and "1 of 2 widths" in words
+    assert "lower `choosing.reach`" in words and "1 of 2 widths" in words
     path.write_text("{damaged")
     assert "not decided" not in success_words(config, 0)
 

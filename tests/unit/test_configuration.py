@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hakd.boards import Device
 from hakd.choosing.device_free import choose_device_free, copycat
-from hakd.networks.families import build_graph, full_widths
+from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.records.arch import Architecture, architecture_from, read_architecture, write_architecture
 from hakd.records.code import code_digest
 from hakd.records.errors import HakdError
@@ -21,8 +21,10 @@ from hakd.records.files import digest
 from hakd.staircase.curve_rows import curves_from_table
 from hakd.study import schema_docs
 from hakd.study.candidates import baselines, by_tables, students
-from hakd.study.configuration import canonical, check_study, config_digest, settings
-from hakd.study.schema import study_schema
+from hakd.study.configuration import canonical, check_study, config_digest, reach_level, settings
+from hakd.study.files import read_configuration
+from hakd.study.networks import spec_of
+from hakd.study.schema import checked_study, study_schema
 from hakd.sweeping.parts import engine_graph, neighbours
 from hakd.sweeping.timing import device_from, tile_points
 from tests.unit.builders import SPECS, narrowed
@@ -73,6 +75,17 @@ def test_a_budget_is_one_of_three(root, budget, fits):
     config = yaml.safe_load((root / "config" / "config.yaml").read_text())
     config["choosing"] = {"budgets": [budget]}
     assert jsonschema.Draft202012Validator(schema).is_valid(config) is fits
+
+
+def test_pruning_goes_on_for_narrower_widths_as_far_as_it_can():
+    study = checked_study(read_configuration())
+    assert reach_level(study, "mobilenet") == "0.2"
+    study["choosing"]["reach"] = 1
+    assert reach_level(study, "mobilenet") == "0.5"
+    study["choosing"]["reach"] = 1e-9
+    graph = build_graph(Architecture(spec := spec_of(study, "densenet"), dict.fromkeys(full_widths(spec), 1)))
+    left = graph.macs() / build_graph(full_architecture(spec)).macs()
+    assert left < float(reach_level(study, "densenet")) < 1.5 * left
 
 
 def test_methods_that_time_tables_come_in_one_order_and_belong_to_their_device():
