@@ -18,7 +18,7 @@ CONFIG = {
         "recipes": {"hakd": ["distilled", "tuned"], "fisher": ["scratch"]},
         "losses": ["ce", "logits", "at"],
     },
-    "choosing": {"budgets": [{"like": "fisher"}]},
+    "choosing": {"budgets": [{"like": "fisher"}], "reach": 0.4},
     "deep_compression": {"densities": [0.1]},
 }
 

@@ -39,7 +39,7 @@ CONFIG = {
         "nano": {},
         "away": {},
     },
-    "choosing": {"budgets": [{"like": "fisher"}]},
+    "choosing": {"budgets": [{"like": "fisher"}], "reach": 0.4},
     "fleets": {"pis": {"devices": ["pi5", "pi4"]}, "all": {"devices": ["pi4", "nano", "pi5"]}},
     "teacher": {"epochs": 1},
     "prune": {"channels": 1, "steps": 1, "batch_size": 1},
