@@ -24,7 +24,7 @@ SETTINGS = [
     "teacher={epochs: 1}",
     "prune={steps: 1, channels: 256, batch_size: 16}",
     "students={epochs: 1}",
-    "deep_compression={compression: {rounds: 1, epochs: 1, sharing_epochs: 1}}",
+    "deep_compression={recipe: {batch_size: 16}, compression: {rounds: 1, epochs: 1, sharing_epochs: 1}}",
     "store=results/measurements",
 ]
 
