@@ -47,7 +47,8 @@ class ByTables:
         methods: by `hakd.records.budgets.choice_key`: architecture, `method`, `budget` (its label), `choices` (a record
             per group), `repair` (every try, predicted and fresh), `search_s` (seconds of the tables, of choosing and
             verifying).
-        races: by label of the budget, what `hakd.search.contestants.race_contestants` makes, where `race` is asked for.
+        races: by label of the budget, what `hakd.search.contestants.race_contestants` makes, where `race` is asked for,
+            with the key that the winner's choice will have (`choice`).
         unkept: reasons by `choice_key`, where no widths in the tables keep a budget in ms or a speed-up.
     """
 
@@ -83,7 +84,7 @@ def choose_by_tables(
         try:
             if method == RACE:
                 race = race_contestants(chooser, asked.contestants, asked.groups)
-                found.races[race["budget"]] = race
+                found.races[race["budget"]] = race | {"choice": key}
             else:
                 found.methods[key] = chooser.entry(method)
         except NoneFits as error:

@@ -175,6 +175,7 @@ def test_a_budget_that_nothing_keeps_has_no_network_and_is_an_error_where_it_is_
     tight, kept = {"latency_ms": 1e-4}, {"like": "round16"}
     made = case.snap(("joint", "race"), tight, kept)
     assert list(made.methods) == ["hakd", "hakd_free", "joint@round16"] and list(made.races) == ["round16"]
+    assert made.races["round16"]["choice"] == "race@round16"  # though one race alone is left
     assert list(made.unkept) == ["joint@0.0001ms", "race@0.0001ms"]
     assert all("no widths of those timed keep the budget" in reason for reason in made.unkept.values())
     with pytest.raises(HakdError, match=r"no widths of those timed keep the budget.*Raise the budget"):

@@ -1,7 +1,6 @@
 """Score a rung of the races on the validation split; the better half goes on, after the last rung the best."""
 
 from hakd.choosing.race import Lap, rung_record, winner
-from hakd.records.budgets import choice_key
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.files import read_json, write_json
 from hakd.study.races import RACE, running
@@ -18,8 +17,7 @@ def main(rung, rungs, path_before, path_to_snap, lap_paths, path_to_race):
         label: rung_record(race, {arch: laps[arch] for arch in running(race)}, rung, rungs)
         for label, race in before.items()
     }
-    ended = races if rung == rungs else {}
-    methods = {choice_key(RACE, label, len(races) > 1): winner(race) for label, race in ended.items()}
+    methods = {race["choice"]: winner(race) for race in races.values()} if rung == rungs else {}
     write_json(path_to_race, RACE, {**about, "rung": rung, RACE: races, "methods": methods})
 
 

@@ -13,9 +13,10 @@ def main(race_paths, path_to_table):
     rows = []
     for path in race_paths:
         content = read_json(path, RACE)
-        about = {"network": next(iter(content["methods"].values()))["network"]["name"]}
-        about |= {key: content[key] for key in ("level", "search_seed", "device")}
-        rows += [about | row for race in content[RACE].values() for row in race_rows(race)]
+        about = {key: content[key] for key in ("level", "search_seed", "device")}
+        for race in content[RACE].values():
+            network = {"network": race["contestants"][0]["network"]["name"]}
+            rows += [network | about | row for row in race_rows(race)]
     with atomic(path_to_table) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
 
