@@ -7,7 +7,7 @@ from typing import Any
 
 from hakd.boards import Board
 from hakd.choosing.fleet import shared_candidates
-from hakd.choosing.joint import Joint, choose
+from hakd.choosing.joint import Joint, NoneFits, choose
 from hakd.choosing.table_baselines import knapsack, latency_greedy
 from hakd.choosing.tile_costs import PROBABILITY, Cost, Values
 from hakd.choosing.within_budgets import Verified, or_reference, within_budgets
@@ -95,6 +95,7 @@ class Chooser:
         budget_ms = budget.ms(tables.measured_ms)
         self.cost = Cost(board.device.name, tables.tiles, budget_ms, tables.overhead_ms)
         self._chosen: dict[str, Chosen] = {}
+        self._none: dict[str, NoneFits] = {}
 
     def entry(self, method: str) -> dict[str, Any]:
         """What a method chooses, verified, as its file holds it."""
@@ -125,9 +126,15 @@ class Chooser:
         Raises:
             HakdError: nothing in the tables keeps a budget in ms or a speed-up, or nothing could be timed against it.
         """
+        if method in self._none:  # `race` asks for what `joint` did not find: nothing is timed for it again
+            raise self._none[method]
         if method not in self._chosen:
             start = self.board.clock_s()
-            verified, answers = self._choose(method)
+            try:
+                verified, answers = self._choose(method)
+            except NoneFits as error:
+                self._none[method] = error
+                raise
             self._chosen[method] = Chosen(verified, answers, self.board.clock_s() - start)
             log.info("%s at %g for %s: %s", method, self.problem.level, self.budget.words, verified.reason)
         return self._chosen[method]
