@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -23,8 +24,10 @@ from hakd.commands import (
 )
 from hakd.commands.common import DEVICE, FINDING, FINE, INTERRUPTED, STATUS, USAGE
 from hakd.records.errors import HakdError
+from hakd.records.text import printable
 
 __all__ = ["FINDING", "FINE", "INTERRUPTED", "USAGE", "main", "parser"]
+_TRACEBACK = "HAKD_TRACEBACK"
 COMMANDS = (doctor, pin, plan, sweep, explain, staircase, hazards, export_table, import_table, recheck, store)
 
 
@@ -45,6 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINDING
+    except Exception as error:
+        if os.environ.get(_TRACEBACK):
+            raise
+        print(f"error: {_defect(error)}", file=sys.stderr)
+        return FINDING
+
+
+def _defect(error: Exception) -> str:
+    """One line for what is nobody's fault but ours: what happened, and the last place of ours where it did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}hakd{os.sep}" in frame.filename] or frames
+    place = f"{os.sep.join(ours[-1].filename.split(os.sep)[-3:])}, line {ours[-1].lineno}"
+    words = printable(f"{type(error).__name__}: {error}", 300)
+    return f"a defect of hakd at {place}: {words}. Please report it; {_TRACEBACK}=1 shows where it came from"
 
 
 def parser() -> argparse.ArgumentParser:

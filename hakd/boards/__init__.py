@@ -1,7 +1,7 @@
 """Boards: reach a device, time and weigh models on it, keep every burst in a store."""
 
 from hakd.boards.device import Device
-from hakd.boards.points import PROTOCOL, Burst, Point, Protocol
+from hakd.boards.points import PROTOCOL, Burst, Point, Protocol, Unmeasurable
 from hakd.boards.session import Board, open_board
 
-__all__ = ["PROTOCOL", "Board", "Burst", "Device", "Point", "Protocol", "open_board"]
+__all__ = ["PROTOCOL", "Board", "Burst", "Device", "Point", "Protocol", "Unmeasurable", "open_board"]

@@ -30,7 +30,7 @@ EMPTY_NCNN = b"7767517\n2 2\nInput input 0 1 in0\nReLU relu 1 1 in0 out0\n"
 
 
 class Prepared:
-    """A loaded model with its input in place: `call()` is one inference, `output()` a copy of what it made, NCHW."""
+    """A loaded model with its input in place: `call()` is one inference, `output()` its (first) output, NCHW."""
 
     def __init__(self, call, output):
         self.call, self.output = call, output
@@ -60,18 +60,35 @@ class OnnxRuntime:
         # Threads that sleep between two ops wake too late for ops of microseconds: two would be slower than one.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.threads > 1)))
         session = self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        source, target = only(session.get_inputs(), "inputs"), only(session.get_outputs(), "outputs")
-        first = session.run(None, {source.name: x})[0]
+        source = only(session.get_inputs(), "inputs")
         put = self.ort.OrtValue.ortvalue_from_numpy(x)
-        got = self.ort.OrtValue.ortvalue_from_shape_and_type(first.shape, first.dtype)
         binding = session.io_binding()
         binding.bind_ortvalue_input(source.name, put)
-        binding.bind_ortvalue_output(target.name, got)
+        made = []
+        for target, first in zip(session.get_outputs(), session.run(None, {source.name: x})):
+            made.append(self.ort.OrtValue.ortvalue_from_shape_and_type(first.shape, first.dtype))
+            binding.bind_ortvalue_output(target.name, made[-1])
 
-        def call(kept=(put, got)):  # the binding holds no reference to its values
+        def call(kept=(put, made)):  # the binding holds no reference to its values
             session.run_with_iobinding(binding)
 
-        return Prepared(call, lambda: got.numpy().copy())
+        return Prepared(call, lambda: made[0].numpy().copy())
+
+    def ops(self, model):
+        """How many nodes of each kind the graph has that the session runs, `domain:kind` for others than ONNX's own."""
+        options = self.ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        fd = os.memfd_create("hakd-graph")
+        try:
+            options.optimized_model_filepath = f"/proc/self/fd/{fd}"
+            self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            with open(fd, "rb", closefd=False) as stream:
+                stream.seek(0)
+                content = memoryview(stream.read())
+        finally:
+            os.close(fd)
+        return kinds_of(content)
 
 
 class LiteRT:
@@ -171,14 +188,54 @@ class OpenVino:
     def prepare(self, model, x):
         compiled = self.core.compile_model(self.core.read_model(model), "CPU", self.settings)
         only(compiled.inputs, "inputs")
-        only(compiled.outputs, "outputs")
         request = compiled.create_infer_request()
         request.set_input_tensor(self.openvino.Tensor(x, shared_memory=True))
 
         def call(kept=x):  # the tensor holds no reference to it
             request.infer(share_outputs=True)
 
-        return Prepared(call, lambda: request.get_output_tensor().data.copy())
+        return Prepared(call, lambda: request.get_output_tensor(0).data.copy())
+
+
+def fields(content):
+    """The fields of a protobuf message: (number, value), a number or the bytes of what lies inside."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = content[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(content):
+        tag = varint()
+        kind = tag & 7
+        if kind == 0:
+            yield tag >> 3, varint()
+        else:
+            size = varint() if kind == 2 else 8 if kind == 1 else 4
+            yield tag >> 3, content[at : at + size]
+            at += size
+
+
+def kinds_of(model):
+    """How many nodes of each kind an ONNX file has.
+
+    Fields: of a model 7, its graph; of that 1, a node; of that 4 and 7, its op and the op's domain.
+    """
+    found: dict = {}
+    for number, graph in fields(model):
+        for inner, node in fields(graph) if number == 7 else ():
+            if inner == 1:
+                about = {key: bytes(value).decode() for key, value in fields(node) if key in (4, 7)}
+                kind = ":".join(filter(None, (about.get(7), about.get(4, "?"))))
+                found[kind] = found.get(kind, 0) + 1
+    return found
 
 
 ENGINES = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "ncnn": Ncnn, "openvino": OpenVino}

@@ -2,12 +2,12 @@
 
 import base64
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hakd.boards import agent, engines, worker
-from hakd.boards.points import Point
+from hakd.boards.points import Point, Unmeasurable
 from hakd.records.errors import HakdError
 
 Packed = dict[str, Any]
@@ -36,7 +36,11 @@ def board_input(shape: Sequence[int]) -> Any:
 
 
 def pack_point(point: Point, check: bool = True) -> Packed:
-    """A point as the agent takes it: key, input shape, model and, to `check` it, its expected output if it has one."""
+    """A point as the agent takes it: key, input shape, model and, to `check` it, its expected output if it has one.
+
+    Raises:
+        Unmeasurable: it has no model or no finite output to compare with.
+    """
     model = point.model()
     packed: Packed = {
         "key": point.key,
@@ -50,12 +54,12 @@ def pack_point(point: Point, check: bool = True) -> Packed:
 
         expected = numpy.ascontiguousarray(point.reference(board_input(point.input_shape)), dtype="<f4")
         if not numpy.isfinite(expected).all():
-            raise HakdError(
-                "the reference output is not finite",
-                where=point.label,
-                remedy="Give a model whose outputs are finite",
-            )
-        packed["reference"] = {"shape": list(expected.shape), "data": pack(expected.tobytes())}
+            raise Unmeasurable("the reference output is not finite")
+        packed["reference"] = {
+            "shape": list(expected.shape),
+            "data": pack(expected.tobytes()),
+            "tolerance": point.tolerance,
+        }
     return packed
 
 
@@ -73,13 +77,18 @@ def chunks(points: Sequence[Point], most: int) -> Iterator[list[Point]]:
 
 
 def packed_chunks(
-    points: Sequence[Point], most: int, check: bool = True, tie: Packed | None = None
+    points: Sequence[Point],
+    most: int,
+    failures: MutableMapping[str, str],
+    check: bool = True,
+    tie: Packed | None = None,
 ) -> Iterator[list[Packed]]:
     """`chunks`, packed, within what one frame and one process can hold; a larger model goes alone.
 
     Args:
         points: each is packed when its chunk is due.
         most: points in a chunk.
+        failures: takes the reason, by key, of a point that is left out because it cannot be packed.
         check: the outputs.
         tie: goes with every chunk and ties their processes together. Without it a curve's models share a process
             whatever they take, since nothing else makes them comparable.
@@ -91,11 +100,23 @@ def packed_chunks(
     return _split(
         (
             (point.curve, item, (1, _frame_bytes(item, point), item["model_bytes"]))
-            for point, item in ((point, pack_point(point, check)) for point in points)
+            for point, item in _packed(points, check, failures)
         ),
         (most, FRAME_BYTES, room),
         breakable=2 + (tie is not None),
     )
+
+
+def _packed(
+    points: Iterable[Point], check: bool, failures: MutableMapping[str, str]
+) -> Iterator[tuple[Point, Packed]]:
+    for point in points:
+        try:
+            packed = pack_point(point, check)
+        except Unmeasurable as problem:
+            failures[point.key] = str(problem)
+        else:
+            yield point, packed
 
 
 def _frame_bytes(item: Packed, point: Point) -> int:

@@ -10,6 +10,10 @@ PROTOCOL = (
 )
 
 
+class Unmeasurable(Exception):
+    """A point that cannot be timed for a reason of its own, which this says; others can."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One model to time.
@@ -22,6 +26,9 @@ class Point:
         reference: expected output for the board's input, computed here; None when there is nothing to compare.
         input_shape: shape of the input, batch first.
         curve: points of one non-empty curve stay in one process, so that they can be compared with each other.
+        tolerance: of the output, as a fraction of its largest value; None: what float32 needs.
+
+    `model` and `reference` may raise `Unmeasurable`: then the point fails.
     """
 
     key: str
@@ -30,12 +37,16 @@ class Point:
     reference: Callable[[Any], Any] | None
     input_shape: tuple[int, ...]
     curve: str = ""
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         if not self.key or not self.key.isprintable() or len(self.key) > 200:
             raise ValueError(f"a point's key is 1 to 200 printable characters, not {self.key!r}")
         if not self.input_shape or any(size < 1 for size in self.input_shape):
             raise ValueError(f"{self.label}: bad input shape {self.input_shape}")
+
+
+DISCARDED_CALLS = 2  # that the worker makes before a burst
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,12 @@ class Protocol:
                 raise ValueError(f"protocol: {field.name} is a whole number, not {value!r}")
         if self.min_calls > self.max_calls:
             raise ValueError("protocol: min_calls exceeds max_calls")
+
+    def visit_s(self, call_s: float, loading_s: float = 0.01) -> float:
+        """Seconds that one visit of a point takes whose call takes so long: a burst, and its share of the start."""
+        calls = min(max(self.burst_ms / 1e3 / call_s, self.min_calls), self.max_calls)
+        warm_s = max(self.warmup_calls * call_s, self.warmup_ms / 1e3) + loading_s
+        return (DISCARDED_CALLS + calls) * call_s + warm_s / self.rounds
 
     def slots(self) -> set[tuple[int, int]]:
         """All (process slot, round) pairs that a complete point has."""

@@ -7,7 +7,7 @@ from hakd.boards.points import Burst, Protocol
 from hakd.boards.schema import check, refuse
 
 Record = dict[str, Any]
-KINDS = frozenset({"burst", "ready", "failed", "memory", "missing", "warm", "done", "beat"})
+KINDS = frozenset({"burst", "ready", "failed", "graph", "memory", "missing", "warm", "done", "beat"})
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Run:
             refuse(self.where, f"a {kind} of a point that was not asked for")
         if kind == "burst":
             return self._burst(message)
-        if kind == "memory":
-            if self.kind != "memory" or self.results:
-                refuse(self.where, "a memory figure that was not asked for")
+        if kind in ("graph", "memory"):
+            if self.kind != kind or self.results:
+                refuse(self.where, f"a {kind} figure that was not asked for")
             self.results += 1
-            return {"type": "memory", "process": self.process, **message}
+            return {"type": kind, "process": self.process, **message}
         if kind == "warm":
             self._once(kind, self.warm)
             self.warm = True

@@ -47,6 +47,11 @@ _FIELDS: Mapping[str, Mapping[str, Fits]] = {
     "missing": {"job": _int(), "detail": _is(str)},
     "warm": {"job": _int(), "tasks": _int(1)},
     "memory": {"job": _int(), "key": _is(str), "bytes": _int()},
+    "graph": {
+        "job": _int(),
+        "key": _is(str),
+        "ops": lambda value: isinstance(value, dict) and all(type(count) is int for count in value.values()),
+    },
     "burst": {
         "job": _int(),
         "key": _is(str),

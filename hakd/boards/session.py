@@ -10,7 +10,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from hakd.boards import agent, packing, schema
 from hakd.boards.alike import check_alike, known_as
@@ -18,7 +18,7 @@ from hakd.boards.connecting import Argv, connect, connect_again
 from hakd.boards.device import Device
 from hakd.boards.journal import Journal
 from hakd.boards.lost import LinkLost
-from hakd.boards.points import Burst, Point, Protocol
+from hakd.boards.points import Burst, Point, Protocol, Unmeasurable
 from hakd.boards.run import Run
 from hakd.boards.store import Store, fingerprint, identity
 from hakd.records.errors import HakdError
@@ -30,7 +30,8 @@ BAR_DELAY_S = 2.0
 LOGGED_BAR_S = 15.0  # where stderr is a file, a bar is a line at a time
 ATTEMPTS = 2  # a point that fails as often is left out
 _WEIGHING = Protocol(processes=1, rounds=1)
-Tick = Callable[[int], Any]
+Tick = Callable[..., Any]
+T = TypeVar("T")
 
 
 class Board:
@@ -59,6 +60,7 @@ class Board:
         self._begun: set[tuple[str, str]] = set()
         self._attempts: dict[str | None, int] = {}
         self._jobs = self._tries = self._past_noise = 0
+        self._shared: Tick | None = None
         self._link, hello = connect(device, argv)
         try:
             self.engine_version: str = hello["engine_version"]
@@ -138,9 +140,10 @@ class Board:
         self._forget(points, purpose)
         todo = [point for point in points if self._missing(point.key, purpose, protocol)]
         total = sum(len(self._store.missing(purpose, point.key, protocol)) for point in todo)
-        with _bar(f"{self.device.name}: {purpose}", total, progress) as tick:
-            tie = packing.pack_point(reference_point, self._checks) if reference_point and todo else None
-            for packed in packing.packed_chunks(todo, protocol.chunk_points, self._checks, tie):
+        with self._bar(purpose, total, progress) as tick:
+            tie = self._packed_tie(reference_point) if reference_point and todo else None
+            chunks = packing.packed_chunks(todo, protocol.chunk_points, self.failures, self._checks, tie)
+            for packed in chunks:
                 self._through(partial(self._measure_chunk, packed, protocol, purpose, tie, tick))
         self._journal.sync()
         found = {
@@ -157,14 +160,52 @@ class Board:
 
     def memory(self, points: Sequence[Point], progress: bool = True) -> dict[str, int]:
         """Peak resident set in bytes of a fresh process that loads and runs each point, beyond the empty engine."""
+        return self._alone("memory", points, lambda key: self._store.memory(key), progress)
+
+    def _alone(
+        self, kind: str, points: Sequence[Point], known: Callable[[str], T | None], progress: bool
+    ) -> dict[str, T]:
+        """Ask for one figure of each point that the store does not have, each in a process of its own."""
         points = packing.unique(points)
-        todo = [p for p in points if p.key not in self.failures and self._store.memory(p.key) is None]
-        with _bar(f"{self.device.name}: memory", len(todo), progress) as tick:
-            for packed in packing.packed_chunks(todo, _WEIGHING.chunk_points, self._checks):
-                self._through(partial(self._weigh_chunk, packed, tick))
+        todo = [p for p in points if p.key not in self.failures and known(p.key) is None]
+        with self._bar(kind, len(todo), progress) as tick:
+            chunks = packing.packed_chunks(todo, _WEIGHING.chunk_points, self.failures, self._checks)
+            for packed in chunks:
+                self._through(partial(self._alone_chunk, kind, packed, known, tick))
         self._journal.sync()
-        found = {point.key: self._store.memory(point.key) for point in points}
-        return {key: weight for key, weight in found.items() if weight is not None}
+        found = {point.key: known(point.key) for point in points}
+        return {key: figure for key, figure in found.items() if figure is not None}
+
+    def graphs(self, points: Sequence[Point]) -> dict[str, dict[str, int]]:
+        """How many ops of each kind the engine runs for each point, once optimised; onnxruntime alone tells."""
+        return self._alone("graph", points, lambda key: self._store.graph(key), True)
+
+    @contextlib.contextmanager
+    def one_bar(self, label: str) -> Iterator[None]:
+        """One progress bar for all that is measured in the block, which grows with what is asked for."""
+        with _bar(f"{self.device.name}: {label}", 0, True) as tick:
+            self._shared = tick
+            try:
+                yield
+            finally:
+                self._shared = None
+
+    @contextlib.contextmanager
+    def _bar(self, purpose: str, total: int, wanted: bool) -> Iterator[Tick]:
+        if self._shared is not None:
+            self._shared(total, more=True)
+            yield self._shared
+            return
+        with _bar(f"{self.device.name}: {purpose}", total, wanted and total > 0) as tick:
+            yield tick
+
+    def _packed_tie(self, point: Point) -> packing.Packed | None:
+        """The reference point, packed; None where it cannot be timed."""
+        try:
+            return packing.pack_point(point, self._checks)
+        except Unmeasurable as problem:
+            self.failures[point.key] = str(problem)
+            return None
 
     def _forget(self, points: Sequence[Point], purpose: str) -> None:
         """Where all is to be measured again: leave out what earlier sessions measured of these points for the like."""
@@ -238,12 +279,14 @@ class Board:
                 run = self._run("time", purpose, slot, rounds, protocol, tie, unchecked, tick)
                 checked |= run.checked
 
-    def _weigh_chunk(self, chunk: list[packing.Packed], tick: Tick) -> None:
-        """Weigh each point in a process of its own, again while it fails."""
+    def _alone_chunk(
+        self, kind: str, chunk: list[packing.Packed], known: Callable[[str], Any], tick: Tick
+    ) -> None:
+        """A process for each point, again while it fails."""
         self._load(chunk)
         for key in (point["key"] for point in chunk):
-            while self._store.memory(key) is None and key not in self.failures:
-                run = self._run("memory", "memory", 0, {key: []}, _WEIGHING, None, ())
+            while known(key) is None and key not in self.failures:
+                run = self._run(kind, kind, 0, {key: []}, _WEIGHING, None, ())
                 tick(run.results)
 
     def _load(self, packed: list[packing.Packed]) -> None:
@@ -390,8 +433,8 @@ def open_board(
 @contextlib.contextmanager
 def _bar(label: str, total: int, wanted: bool) -> Iterator[Tick]:
     """A progress bar for what takes longer than a moment; sparse where stderr is a file."""
-    if not wanted or not total:
-        yield lambda count: None
+    if not wanted:
+        yield lambda count, more=False: None
         return
     from tqdm import tqdm
 
@@ -399,4 +442,12 @@ def _bar(label: str, total: int, wanted: bool) -> Iterator[Tick]:
     with tqdm(
         total=total, desc=label, delay=BAR_DELAY_S, mininterval=every_s, file=sys.stderr, dynamic_ncols=True
     ) as bar:
-        yield bar.update
+
+        def tick(count: int, more: bool = False) -> None:
+            """So much is done, or is to be done as well."""
+            if more:
+                bar.total += count
+            else:
+                bar.update(count)
+
+        yield tick

@@ -46,6 +46,7 @@ class Store:
         self._later: dict[tuple[str, str], list[tuple[tuple[int, int], Burst]]] = {}  # whose place was taken
         self._reference: dict[str, list[Burst]] = {}
         self._memory: dict[str, int] = {}
+        self._graphs: dict[str, dict[str, int]] = {}
         self._forgotten: set[tuple[str, str, str]] = set()  # purpose, key, process
         for path in sorted(self.folder.glob("*.jsonl")):
             try:
@@ -79,6 +80,8 @@ class Store:
                         self._bursts.setdefault((purpose, key), {}).setdefault(place, burst)
             elif record["type"] == "memory":
                 self._memory.setdefault(record["key"], record["bytes"])
+            elif record["type"] == "graph":
+                self._graphs.setdefault(record["key"], record["ops"])
 
     def missing(self, purpose: str, key: str, protocol: Protocol) -> set[tuple[int, int]]:
         """(process slot, round) pairs that have no burst yet."""
@@ -104,6 +107,10 @@ class Store:
         return [
             burst for name in sorted(processes) for burst in self._reference.get(name, ()) if burst.key == key
         ]
+
+    def graph(self, key: str) -> dict[str, int] | None:
+        """How many ops of each kind the engine runs for a point, when that was asked."""
+        return self._graphs.get(key)
 
     def memory(self, key: str) -> int | None:
         """Peak resident set in bytes beyond the empty engine, when it was measured."""

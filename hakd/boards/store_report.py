@@ -20,7 +20,7 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.records.text import printable
 
-TYPES = ("session", "run", "burst", "memory", "warm", "check", "failure", "forget", "end")
+TYPES = ("session", "run", "burst", "graph", "memory", "warm", "check", "failure", "forget", "end")
 TWICE = "the first of two counts; two clients had no common lock (`lock_path`): delete the journal"
 MEASURED_AGAIN = "delete the journal: its points are measured again"
 _BURST = tuple(one.name for one in fields(Burst))

@@ -60,11 +60,11 @@ def unpack(text):
 
 
 def check_output(numpy, output, reference):
-    """Largest absolute difference from the reference; refuses shapes, NaN and errors above ATOL.
+    """Largest absolute difference from the reference; refuses shapes, NaN and errors above its tolerance.
 
-    ATOL is scaled by the largest reference value where that exceeds 1: float32 sums of large terms cancel.
+    That is scaled by the largest reference value where that exceeds 1: float32 sums of large terms cancel.
     """
-    if not numpy.isfinite(output).all():
+    if not numpy.isfinite(output.astype("f4")).all():
         raise ValueError("wrong output: not finite")
     if reference is None:
         return None
@@ -72,7 +72,7 @@ def check_output(numpy, output, reference):
     if output.shape != expected.shape:
         raise ValueError(f"wrong output: shape {output.shape}, expected {expected.shape}")
     error = float(numpy.abs(output - expected).max())
-    if not error <= ATOL * max(1.0, float(numpy.abs(expected).max())):
+    if not error <= (reference.get("tolerance") or ATOL) * max(1.0, float(numpy.abs(expected).max())):
         raise ValueError(f"wrong output: differs from the reference by up to {error:.3g}")
     return error
 
@@ -201,6 +201,8 @@ class Worker:
             self.say("probe", version=engine.version, numpy=self.numpy.__version__)
         elif self.job["kind"] == "memory":
             self.weigh(engine)
+        elif self.job["kind"] == "graph":
+            self.draw(engine)
         else:
             self.time(engine)
 
@@ -291,6 +293,17 @@ class Worker:
             self.say("failed", key=point["key"], reason=describe(problem))
         else:
             self.say("memory", key=point["key"], bytes=max(0, peak_bytes() - base))
+
+    def draw(self, engine):
+        """What the engine makes of one point's graph: how many ops of each kind it runs."""
+        point = self.job["points"][0]
+        self.at(0)
+        try:
+            ops = engine.ops(unpack(point["model"]))
+        except Exception as problem:
+            self.say("failed", key=point["key"], reason=describe(problem))
+        else:
+            self.say("graph", key=point["key"], ops=ops)
 
 
 def peak_bytes():

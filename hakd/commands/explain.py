@@ -10,6 +10,7 @@ from hakd.commands.common import (
     find_entry,
     from_,
     measuring_options,
+    positive,
     respelling,
     sizes,
 )
@@ -23,19 +24,22 @@ def add(commands: Commands) -> None:
         "say which widths of your own ONNX model lose time on a device, and which beside them do not",
         "Rank the width groups of an ONNX model by the time they lose on a device, with the next widths that are\n"
         "free or faster: the answer to `I pruned it and it got slower, why?`. Each group's decision block is cut\n"
-        "out of the model and timed around its present width. The engine has to take ONNX: onnxruntime, openvino,\n"
-        "or a virtual device.\n\n"
+        "out of the model and timed around its present width. First comes one set of wider widths for the whole\n"
+        "model, timed as a whole. The engine has to take ONNX: onnxruntime, openvino, or a virtual device.\n\n"
         "examples:\n"
         "  hakd explain pruned.onnx --device local\n"
         "  hakd explain pruned.onnx --device pi4.yaml --top 20\n"
-        "  hakd explain pruned.onnx --device pi4 --input 3,224,224 --json",
+        "  hakd explain pruned.onnx --device pi4 --input 3,224,224 --minutes 5 --json",
     )
-    parser.add_argument("model", metavar="MODEL", help="the ONNX file: one float32 input, image by image")
+    parser.add_argument("model", metavar="MODEL", help="the ONNX file, with one input")
     parser.add_argument("--device", required=True, metavar="DEVICE", help="where to time")
     parser.add_argument("--top", type=from_(1), default=10, metavar="N", help="groups to show (default: 10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object with everything")
     parser.add_argument(
         "--input", type=sizes, metavar="C,H,W", help="of an image, where the file leaves sizes open"
+    )
+    parser.add_argument(
+        "--minutes", type=positive, metavar="N", help="stop after so long, the likeliest losses first"
     )
     measuring_options(parser)
     parser.set_defaults(run=_run)
@@ -45,9 +49,17 @@ def _run(arguments: argparse.Namespace) -> int:
     from hakd.explaining.explain import ExplainRequest, explain
     from hakd.study.files import read_configuration
 
-    logging.getLogger("hakd.sweeping").setLevel(logging.INFO)
+    for room in ("hakd.sweeping", "hakd.explaining"):
+        logging.getLogger(room).setLevel(logging.INFO)
     entry = find_entry(arguments)
-    request = ExplainRequest(arguments.model, arguments.top, arguments.store, arguments.input, arguments.json)
+    request = ExplainRequest(
+        arguments.model,
+        arguments.top,
+        arguments.store,
+        arguments.input,
+        arguments.json,
+        arguments.minutes,
+    )
     with respelling(entry):
         explain(entry, read_configuration(arguments.config), request)
     return FINE

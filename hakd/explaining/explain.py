@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakd.explaining.report import report_groups, text, to_dict
+from hakd.boards import open_board
+from hakd.explaining.causes import causes
+from hakd.explaining.report import Told, report_groups, text, to_dict, with_causes
+from hakd.explaining.sets import Advised, advise
 from hakd.explaining.timing import check_engine, time_groups
 from hakd.importing.groups import take_apart
 from hakd.importing.model import load_model
-from hakd.records.errors import HakdError
 from hakd.study.devices import Entry
 from hakd.study.files import Configuration
 
@@ -24,6 +26,7 @@ class ExplainRequest:
         store: folder of the measurements; None: the configuration's.
         image: shape of an input without its batch, where the file leaves it open.
         as_json: for machines, everything.
+        minutes: to stop after; None: when all is decided, or further looks are not likely to help.
     """
 
     model: str
@@ -31,6 +34,7 @@ class ExplainRequest:
     store: str | None = None
     image: Sequence[int] | None = None
     as_json: bool = False
+    minutes: float | None = None
 
 
 def explain(
@@ -45,12 +49,17 @@ def explain(
     check_engine(entry.device)
     model = load_model(request.model, entry.device.batch, request.image)
     width_groups = take_apart(model, request.model)
-    timed = time_groups(width_groups, entry.device, entry.measuring, Path(request.store or config.store()))
-    reports = report_groups(width_groups.changeable, timed)
-    if all(report.latency_ms is None for report in reports):
-        where = f"device {entry.device.name}"
-        raise HakdError(reports[0].reason, where=where, remedy="Run `hakd doctor` on it")
-    if request.as_json:
-        say(json.dumps(to_dict(request.model, reports, width_groups.fixed, timed), indent=1))
-    else:
-        say("\n".join(text(request.model, reports, width_groups.fixed, timed, request.top)))
+    store = Path(request.store or config.store())
+    with open_board(entry.device, store) as board:
+        timed = time_groups(board, width_groups, entry.measuring, request.minutes)
+        reports = report_groups(width_groups.changeable, timed)
+        if timed.whole_ms is None:
+            advised = Advised(reason="the whole model was not timed")
+        elif timed.over:
+            advised = Advised(reason="the minutes were over")
+        else:
+            with board.one_bar("explain, whole"):
+                advised = advise(board, width_groups, timed.curves, entry.measuring)
+        reports = with_causes(reports, causes(board, width_groups, reports[: request.top]))
+    told = Told(request.model, model.remarks, reports, width_groups.fixed, timed, advised)
+    say(json.dumps(to_dict(told), indent=1) if request.as_json else "\n".join(text(told, request.top)))

@@ -5,12 +5,14 @@ its curve: above the straight line between the good widths on both sides. A widt
 nothing; the first one after a step loses nearly the whole step; on a slope nobody loses anything.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from hakd.explaining.sets import PLAIN, Advised, WidthSet
 from hakd.explaining.timing import TimedGroups, told
 from hakd.importing.groups import Group
 from hakd.records.text import counted
@@ -42,6 +44,7 @@ class GroupReport:
         trusted: whether anything can be said for sure, all that is said of the model holding together.
         reason: how well the curve is known, or why nothing was timed.
         curve: what was timed, if anything was.
+        cause: a good width, and what the engine runs otherwise there; None where it cannot tell.
     """
 
     group: Group
@@ -55,6 +58,33 @@ class GroupReport:
     wider: Other | None = None
     good: tuple[Other, ...] = ()
     trusted: bool = False
+    cause: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that is said of a model.
+
+    Attributes:
+        name: of the model.
+        remarks: what the person should know of the file.
+        reports: of the groups that can be changed.
+        fixed: those that cannot.
+        timed: what was timed.
+        advised: the set of widths for the whole model.
+    """
+
+    name: str
+    remarks: Sequence[str]
+    reports: Sequence[GroupReport]
+    fixed: Sequence[Group]
+    timed: TimedGroups
+    advised: Advised
+
+
+def with_causes(reports: Sequence[GroupReport], causes: Mapping[str, tuple[int, str]]) -> list[GroupReport]:
+    """The reports with what is different at a good width, by group name."""
+    return [replace(report, cause=causes.get(report.group.name)) for report in reports]
 
 
 def report_groups(groups: Sequence[Group], timed: TimedGroups) -> list[GroupReport]:
@@ -66,6 +96,8 @@ def report_groups(groups: Sequence[Group], timed: TimedGroups) -> list[GroupRepo
 def _report(group: Group, timed: TimedGroups) -> GroupReport:
     curve = timed.curves.get(group.name)
     if curve is None or group.width not in curve.widths:
+        if group.name in timed.left:
+            return GroupReport(group, timed.left[group.name])
         failures = timed.about["failures"]
         reason = failures.get(f"{group.name} = {group.width}", "nothing was timed")
         return GroupReport(group, f"not timed: {reason}")
@@ -143,32 +175,32 @@ def _hull(curve: Curve) -> list[tuple[int, float]]:
 # --- words
 
 
-def text(
-    name: str,
-    reports: Sequence[GroupReport],
-    fixed: Sequence[Group],
-    timed: TimedGroups,
-    top: int | None = None,
-) -> list[str]:
-    """The report, a line each: a summary, groups by lost time, untrusted ones, and what cannot be changed."""
-    about = timed.about
+def text(told: Told, top: int | None = None) -> list[str]:
+    """The report, a line each: a summary, the set for the whole, groups by lost time, and what is not known."""
+    about, reports, timed = told.timed.about, told.reports, told.timed
     trusted = [report for report in reports if report.trusted]
     losing = [report for report in trusted if report.lost_us]
     shown = trusted[:top]
     engine = (
         f"{about['engine']} {about['engine_version']}, threads {about['threads']}, batch {about['batch']}"
     )
-    whole = "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole, "
+    whole = "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole (stand-in weights), "
     counts = f"{counted(len(reports), 'width')} examined, {len(trusted)} of them decided"
     lose = f"{counted(len(losing), 'width')} lose{'s' if len(losing) == 1 else ''}"
     total = _us(sum(report.lost_us or 0.0 for report in losing))
-    lines = [
-        f"{name} on {about['device']} ({engine}): {whole}{counts}",
-        f"{lose} {total} in all, each changed alone (blocks overlap: the sum is a guide)",
-    ]
+    lines = [f"{told.name} on {about['device']} ({engine}): {whole}{counts}"]
+    lines += [f"  note: {remark}" for remark in told.remarks]
+    if timed.whole_ms is None:
+        lines.append(
+            f"  the whole model was not timed: {about['failures'].get('the whole model', 'it failed')}"
+        )
+    lines += _advised(told.advised)
+    lines.append(f"{lose} {total} in all, each changed alone (blocks overlap: the sum is a guide)")
     places = len(str(len(shown)))
     for number, report in enumerate(shown, start=1):
         lines.append(f"  {number:>{places}}  {report.group.name}: {_about(report)}")
+        if report.cause is not None:
+            lines.append(f"  {'':>{places}}  why, beside {report.cause[0]}: {report.cause[1]}")
     if len(trusted) > len(shown):
         lines.append(f"  and {len(trusted) - len(shown)} more: --top {len(trusted)}")
     untrusted = [report for report in reports if not report.trusted]
@@ -177,7 +209,36 @@ def text(
         lines += [
             f"  {report.group.name}, {report.group.width} channels: {report.reason}" for report in untrusted
         ]
-    return lines + _fixed(fixed)
+    return lines + _fixed(told.fixed)
+
+
+def _advised(advised: Advised) -> list[str]:
+    """The set of widths for the whole model, to be copied."""
+    best, rounded = advised.best, advised.rounded
+    if best is None:
+        lines = [f"no other set of widths is advised: {advised.reason}"]
+    else:
+        lines = [
+            f"with these widths, none narrower, it takes {_us(1e3 * best.latency_ms)} as a whole, {_change(best)}:",
+            f"  {json.dumps(best.widths)}",
+        ]
+        if best == rounded:
+            lines.append(f"  that is: all rounded up to multiples of {PLAIN}")
+    if rounded is not None and rounded != best:
+        lines.append(f"  all rounded up to multiples of {PLAIN}, beside it: {_change(rounded)}")
+    return lines
+
+
+def _change(found: WidthSet) -> str:
+    """How much faster or slower, with its interval."""
+    if found.ratio is None:
+        return "not comparable"
+    ratio = found.ratio
+    word = "faster" if ratio.value < 1 else "slower"
+    low, high = sorted((abs(1 - ratio.low), abs(1 - ratio.high)))
+    if (ratio.low < 1) != (ratio.high < 1):
+        return f"{abs(1 - ratio.value):.1%} {word}, which is not sure ({ratio})"
+    return f"{abs(1 - ratio.value):.0%} {word} ({low:.1%} to {high:.1%})"
 
 
 def _about(report: GroupReport) -> str:
@@ -240,18 +301,28 @@ def _fixed(fixed: Sequence[Group]) -> list[str]:
 # --- for machines
 
 
-def to_dict(
-    name: str, reports: Sequence[GroupReport], fixed: Sequence[Group], timed: TimedGroups
-) -> Mapping[str, Any]:
+def to_dict(told: Told) -> Mapping[str, Any]:
     """Everything, with all timed widths of every group."""
+    timed = told.timed
     return {
-        "model": name,
+        "model": told.name,
         **timed.about,
+        "remarks": list(told.remarks),
         "model_us": None if timed.whole_ms is None else 1e3 * timed.whole_ms,
-        "lost_us": sum(report.lost_us or 0.0 for report in reports),
-        "groups": [_group_dict(report) for report in reports],
-        "not_examined": [{**_names(group), "reason": group.reason} for group in fixed],
+        "advised": _set_dict(told.advised.best),
+        "rounded": _set_dict(told.advised.rounded),
+        "not_advised": told.advised.reason,
+        "lost_us": sum(report.lost_us or 0.0 for report in told.reports),
+        "groups": [_group_dict(report) for report in told.reports],
+        "not_examined": [{**_names(group), "reason": group.reason} for group in told.fixed],
     }
+
+
+def _set_dict(found: WidthSet | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    ratio = {} if found.ratio is None else found.ratio.to_dict()
+    return {"widths": found.widths, "latency_us": 1e3 * found.latency_ms, **ratio}
 
 
 def _names(group: Group) -> dict[str, Any]:
@@ -271,6 +342,7 @@ def _group_dict(report: GroupReport) -> dict[str, Any]:
         "good": [asdict(other) for other in report.good],
         "trusted": report.trusted,
         "reason": report.reason,
+        "cause": report.cause and {"beside": report.cause[0], "difference": report.cause[1]},
         "tolerance": None if curve is None else curve.tolerance,
         "timed_us": {}
         if curve is None

@@ -1,12 +1,15 @@
 """Which widths of a user's model are timed, and the curves that come of it."""
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from hakd.boards import Board, Burst, Device, Point, open_board
-from hakd.explaining.blocks import block_point
+from hakd.boards import Board, Burst, Device, Point, Unmeasurable
+from hakd.boards.packing import pack_point
+from hakd.explaining.blocks import block_point, whole_point
+from hakd.explaining.plan import plan_of
 from hakd.importing.groups import Group, WidthGroups
 from hakd.networks.engine_model import ONNX_ENGINES
 from hakd.records.errors import HakdError
@@ -20,6 +23,9 @@ from hakd.sweeping.timing import collect
 
 _MODULI = (4, 8, 16, 32)  # what engines like; they order the search, what was timed decides
 _WIDEST = max(_MODULI)
+_BATCH = 4  # groups that are timed together where time is short
+_CURVES = 0.7  # of that time; the rest is for whole models
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,15 @@ class TimedGroups:
         curves: by group name.
         whole_ms: the whole model at its present widths, in milliseconds; None where that was not timed.
         about: the device, its engine, and the points that failed.
+        left: why groups were not begun, by name.
+        over: the time that was given is over.
     """
 
     curves: Mapping[str, Curve]
     whole_ms: float | None
     about: Mapping[str, Any]
+    left: Mapping[str, str] = field(default_factory=dict)
+    over: bool = False
 
 
 def ceiling(width: int) -> int:
@@ -99,9 +109,19 @@ def group_line(width_groups: WidthGroups, group: Group, mode: Mode, level: float
 
 
 def middle_block(lines: Sequence[Line], device: Device) -> Point:
-    """The block visited in every process: that of the middle group, in the order of the model."""
-    middle = lines[len(lines) // 2]
-    return middle.point(middle.width, device)
+    """The block visited in every process: that of the group in the middle, or the next that can be timed."""
+    middle = len(lines) // 2
+    order = sorted(range(len(lines)), key=lambda i: abs(i - middle))
+    points = [lines[i].point(lines[i].width, device) for i in order]
+    return next((point for point in points if _can_run(point)), points[0])
+
+
+def _can_run(point: Point) -> bool:
+    try:
+        pack_point(point)
+    except Unmeasurable:
+        return False
+    return True
 
 
 def check_engine(device: Device) -> None:
@@ -116,46 +136,83 @@ def check_engine(device: Device) -> None:
         raise HakdError(problem, where=f"device {device.name}", key="engine", remedy=remedy)
 
 
-def time_groups(width_groups: WidthGroups, device: Device, measuring: Measuring, store: Path) -> TimedGroups:
-    """Time the decision blocks of the groups that can be changed, around their present widths.
+def time_groups(
+    board: Board, width_groups: WidthGroups, measuring: Measuring, minutes: float | None = None
+) -> TimedGroups:
+    """Time the whole model and the decision blocks of the groups that can be changed, around their present widths.
+
+    Args:
+        board: open.
+        width_groups: of the model.
+        measuring: how.
+        minutes: stop when they are over; then the groups that are likeliest to lose time come first.
 
     Raises:
-        HakdError: an engine that takes no ONNX, a device that does not answer. What was measured stays in the store.
+        HakdError: a device that went away. What was measured stays in the store.
     """
-    check_engine(device)
-    lines = [
-        group_line(width_groups, group, AROUND, None, ceiling(group.width))
-        for group in width_groups.changeable
-    ]
-    reference = middle_block(lines, device)
-    with open_board(device, store) as board:
-        follow(board, lines, measuring, reference)
+    groups = width_groups.changeable
+    lines = [group_line(width_groups, group, AROUND, None, ceiling(group.width)) for group in groups]
+    reference = middle_block(lines, board.device)
+    start_s = board.clock_s()
+    end_s = math.inf if minutes is None else start_s + 60 * minutes
+    with board.one_bar("explain"):
         whole_ms = _whole_ms(board, width_groups, measuring, reference)
-        about = {
-            "device": device.name,
-            "engine": device.engine,
-            "engine_version": board.engine_version,
-            "threads": device.threads,
-            "batch": device.batch,
-            "failures": {
-                f"{line.group} = {channels}": board.failures[key]
-                for line in lines
-                for channels, key in line.keys.items()
-                if key in board.failures
-            },
-        }
+        plan = plan_of(width_groups, [start(g.width, ceiling(g.width)) for g in groups], whole_ms, measuring)
+        log.info("%s", plan.words(minutes))
+        if minutes is None:
+            follow(board, lines, measuring, reference)
+        else:
+            curves_end_s = start_s + _CURVES * 60 * minutes
+            _follow_until(curves_end_s, board, [lines[i] for i in plan.order], measuring, reference)
+    failures = {
+        f"{line.group} = {channels}": board.failures[key]
+        for line in lines
+        for channels, key in line.keys.items()
+        if key in board.failures
+    }
+    if (whole_key := _whole(width_groups).key) in board.failures:
+        failures["the whole model"] = board.failures[whole_key]
+    about = {
+        "device": board.device.name,
+        "engine": board.device.engine,
+        "engine_version": board.engine_version,
+        "threads": board.device.threads,
+        "batch": board.device.batch,
+        "failures": failures,
+    }
+    words = "" if minutes is None else f"not begun: the {minutes:g} minutes were over"
+    left = {line.group: words for line in lines if not line.keys}
     curves = {line.group: line.curve for line in lines if line.curve is not None}
-    return TimedGroups(curves, whole_ms, about)
+    return TimedGroups(curves, whole_ms, about, left, board.clock_s() >= end_s)
+
+
+def _follow_until(
+    end_s: float, board: Board, lines: Sequence[Line], measuring: Measuring, reference: Point
+) -> None:
+    """The first look at all curves, the likeliest losses first, then further looks at them, until the time is over."""
+
+    def in_time() -> bool:
+        return board.clock_s() < end_s
+
+    begun: list[Line] = []
+    for i in range(0, len(lines), _BATCH):
+        if begun and not in_time():
+            break
+        begun += lines[i : i + _BATCH]
+        follow(board, lines[i : i + _BATCH], measuring, reference, 1, in_time)
+    if in_time():
+        follow(board, begun, measuring, reference, None, in_time)
+
+
+def _whole(width_groups: WidthGroups) -> Point:
+    return whole_point(width_groups, {}, "the whole model")
 
 
 def _whole_ms(
     board: Board, width_groups: WidthGroups, measuring: Measuring, reference: Point
 ) -> float | None:
-    """The whole model in milliseconds, for comparison; None where it has several outputs or cannot be timed."""
-    whole = width_groups.whole()
-    if whole is None:
-        return None
-    point = block_point(width_groups, whole, whole.width)
+    """The whole model in milliseconds, for comparison; None where it cannot be timed."""
+    point = _whole(width_groups)
     bursts: dict[str, list[Burst]] = {}
     collect(bursts, board, [point], measuring, "explain", reference)
     if not bursts.get(point.key):

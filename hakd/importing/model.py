@@ -1,18 +1,26 @@
-"""A user's ONNX file, made ready to be taken apart: batch fixed, constants folded, every shape known."""
+"""A user's ONNX file, made ready to be taken apart: batch fixed, constants folded, every shape and type known."""
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from hakd.importing.batches import fixed_input, rebatch
+from hakd.importing.reading import array_of, read_proto
+from hakd.importing.remarks import weight_remarks
+from hakd.importing.tidying import ONNX_DOMAINS, bodies, captured, opset, tidied, with_sizes
 from hakd.records.errors import HakdError
 
-_PASSES = 4  # folding uncovers shapes, and shapes uncover constants; exporters need two
+_PASSES = 8  # folding uncovers shapes, and shapes uncover constants; exporters need two
+_SMALL = 1024  # values of a constant that shape inference is given; of larger ones it needs the shape alone
 _EXPORT = "Export it again with fixed sizes"
+_RUN_TIME = frozenset(
+    ("DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear")
+)  # engines do not fold them
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,13 @@ class Model:
     """The nodes that compute something, in order, with what they need.
 
     Attributes:
-        nodes: none of them a constant or an identity; their names are the file's (or, where it gives none, their
-            output's).
+        nodes: none of them a constant or an identity; their names are the file's, told apart (`tidying`).
         constants: value by name.
         shapes: of activations by name, batch first; a name is missing where the shape cannot be told.
+        kinds: element types of activations by name, as `onnx.TensorProto` numbers them.
         source: name of the one input.
-        outputs: names of the outputs.
+        outputs: names of the outputs that depend on the input.
+        remarks: what the person should know of the file, a sentence each.
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -35,10 +44,12 @@ class Model:
     outputs: tuple[str, ...]
     opsets: tuple[onnx.OperatorSetIdProto, ...]
     ir_version: int
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def activations(self, node: onnx.NodeProto) -> list[str]:
         """What goes into a node apart from constants, in order; a tensor that it takes twice is there twice."""
-        return [name for name in node.input if name and name not in self.constants]
+        return [name for name in (*node.input, *captured(node)) if name and name not in self.constants]
 
 
 def load_model(path: str | os.PathLike, batch: int = 1, image: Sequence[int] | None = None) -> Model:
@@ -50,47 +61,46 @@ def load_model(path: str | os.PathLike, batch: int = 1, image: Sequence[int] | N
         image: shape of an input without its batch, for files that leave it open.
 
     Raises:
-        HakdError: no ONNX, several inputs, an input that is not float32, or sizes that are left open.
+        HakdError: no ONNX, several inputs, an input that is no tensor of numbers, or sizes that are left open.
     """
-    try:
-        proto = onnx.load(os.fspath(path))
-    except OSError as error:
-        reason = getattr(error, "strerror", None) or "unreadable"
-        raise HakdError(f"cannot read ({reason})", where=path, remedy="Give another path") from None
-    except Exception:  # protobuf and onnx have many ways to say that it is none
-        proto = onnx.ModelProto()
-    if not proto.graph.node or not proto.opset_import:
-        raise HakdError("no ONNX model", where=path, remedy="Give a file that an exporter wrote")
-    source, old_batch = _fix_input(proto, path, batch, image)
+    proto, remarks = tidied(read_proto(path), path)
+    source, old_batch, sizes = _input(proto, path, image)
+    graph = proto.graph
+    constants = {tensor.name: array_of(tensor, path) for tensor in graph.initializer}
+    _take_constants(graph, constants)
+    graph.input[0].CopyFrom(fixed_input(graph.input[0], (old_batch or batch, *sizes)))
     if old_batch not in (0, batch):
-        _rebatch(proto.graph, old_batch, batch)
-    _name_nodes(proto.graph)
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-    outputs = [value.name for value in proto.graph.output]
-    shapes = _shapes(proto, path)
+        shapes, _ = _inferred(proto, constants, path)
+        rebatch(graph.node, constants, shapes, source, batch)
+        graph.input[0].CopyFrom(fixed_input(graph.input[0], (batch, *sizes)))
+        remarks.append(f"its batch of {old_batch} is replaced by the device's, {batch}")
+    outputs = [value.name for value in graph.output]
+    shapes, kinds = _inferred(proto, constants, path)
     for _ in range(_PASSES):
-        before = len(proto.graph.node)
-        outputs = _fold(proto.graph, constants, shapes, outputs, proto.opset_import)
-        shapes = _shapes(proto, path)
-        if len(proto.graph.node) == before:
+        before = [node.op_type for node in graph.node]
+        outputs = _fold(graph, constants, shapes, outputs, proto.opset_import)
+        shapes, kinds = _inferred(proto, constants, path)
+        if [node.op_type for node in graph.node] == before:
             break
+    _size_splits(graph, constants, shapes, opset(proto.opset_import))
     return Model(
-        tuple(proto.graph.node),
+        tuple(graph.node),
         constants,
         shapes,
         source,
-        tuple(outputs),
+        tuple(dict.fromkeys(name for name in outputs if name not in constants)),
         tuple(proto.opset_import),
         proto.ir_version,
+        kinds,
+        (*remarks, *weight_remarks(graph.node, constants)),
     )
 
 
-def _fix_input(
-    proto: onnx.ModelProto, path: object, batch: int, image: Sequence[int] | None
-) -> tuple[str, int]:
-    """Give the one input a fixed shape; its name, and the batch that the file says, 0 where it leaves that open."""
-    known = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in known]
+def _input(
+    proto: onnx.ModelProto, path: object, image: Sequence[int] | None
+) -> tuple[str, int, tuple[int, ...]]:
+    """The one input: its name, the batch that the file says (0 where it leaves that open), the sizes behind it."""
+    inputs = list(proto.graph.input)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise HakdError(
@@ -98,65 +108,102 @@ def _fix_input(
             where=path,
             remedy="Export it with one",
         )
-    kind = inputs[0].type.tensor_type
-    if kind.elem_type != TensorProto.FLOAT:
-        raise HakdError(
-            "the input is not float32", where=path, key=inputs[0].name, remedy="Export it in float32"
-        )
+    name, kind = inputs[0].name, inputs[0].type.tensor_type
+    numbers = kind.elem_type not in (TensorProto.UNDEFINED, TensorProto.STRING)
+    if not inputs[0].type.HasField("tensor_type") or not numbers:
+        remedy = "Export the part that takes an image"
+        raise HakdError("the input is no tensor of numbers", where=path, key=name, remedy=remedy)
+    if not kind.HasField("shape") or not kind.shape.dim:
+        words = "the input's rank is left open" if not kind.HasField("shape") else "the input is one number"
+        raise HakdError(words, where=path, key=name, remedy=_EXPORT)
     sizes = [axis.dim_value for axis in kind.shape.dim][1:]
     if image is not None:
         if len(sizes) != len(image) or any(a > 0 and a != b for a, b in zip(sizes, image, strict=True)):
             given = ",".join(map(str, image))
-            told = ",".join(str(size or "?") for size in sizes)
+            told = ",".join(str(size if size > 0 else "?") for size in sizes)
             problem = f"an input of {given} does not fit the model's {told}"
             raise HakdError(problem, where=path, key="--input", remedy="Give the sizes without the batch")
         sizes = list(image)
-    if not sizes or any(size < 1 for size in sizes):
+    if any(size < 1 for size in sizes):
         remedy = f"{_EXPORT}, or give them: --input 3,224,224"
-        raise HakdError("the input's sizes are left open", where=path, key=inputs[0].name, remedy=remedy)
-    old_batch = kind.shape.dim[0].dim_value
-    for axis, size in zip(kind.shape.dim, [batch, *sizes], strict=True):
-        axis.dim_value = size
-    return inputs[0].name, old_batch
+        raise HakdError("the input's sizes are left open", where=path, key=name, remedy=remedy)
+    return name, max(kind.shape.dim[0].dim_value, 0), tuple(sizes)
 
 
-def _rebatch(graph: onnx.GraphProto, old: int, new: int) -> None:
-    """Exporters write a fixed batch into the shapes of reshapes, where it comes first."""
-    arrays = {tensor.name: tensor for tensor in graph.initializer}
+def _take_constants(graph: onnx.GraphProto, constants: dict[str, np.ndarray]) -> None:
+    """Values of `Constant` nodes, which then are no nodes any more."""
+    kept = []
     for node in graph.node:
-        if node.op_type == "Constant":
-            arrays.update((node.output[0], found.t) for found in node.attribute if found.name == "value")
-    for name in dict.fromkeys(node.input[1] for node in graph.node if node.op_type == "Reshape"):
-        if name in arrays:
-            shape = numpy_helper.to_array(arrays[name]).copy()
-            if shape.ndim == 1 and shape.size > 1 and shape[0] == old:
-                shape[0] = new
-                arrays[name].CopyFrom(numpy_helper.from_array(shape, arrays[name].name))
+        value = _constant(node)
+        if value is None:
+            kept.append(node)
+        else:
+            constants[node.output[0]] = value
+    _set_nodes(graph, kept)
 
 
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    for node in graph.node:
-        node.name = node.name or (node.output[0] if node.output else node.op_type)
+def _constant(node: onnx.NodeProto) -> np.ndarray | None:
+    if node.op_type != "Constant" or node.domain not in ONNX_DOMAINS:
+        return None
+    for one in node.attribute:
+        if one.name == "value":
+            return numpy_helper.to_array(one.t)
+        if one.name in ("value_float", "value_floats", "value_int", "value_ints"):
+            kind = np.float32 if "float" in one.name else np.int64
+            return np.array(helper.get_attribute_value(one), kind)
+    return None
 
 
-def _shapes(proto: onnx.ModelProto, path: object) -> dict[str, tuple[int, ...]]:
-    """Every shape that can be inferred with this input; what the file says of them is not taken."""
-    graph = proto.graph
-    del graph.value_info[:]
+def _set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _inferred(
+    proto: onnx.ModelProto, constants: Mapping[str, np.ndarray], path: object
+) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Every shape and type that can be inferred with this input; what the file says of them is not taken."""
+    graph = onnx.GraphProto()
+    graph.CopyFrom(proto.graph)
+    del graph.value_info[:], graph.initializer[:]
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
+    for name, array in constants.items():
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        if array.size <= _SMALL:
+            graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        else:
+            graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+    for node in graph.node:
+        # Inference does not look into the sizes that this op is given.
+        if node.op_type == "MaxUnpool" and len(node.input) > 2 and node.input[2] in constants:
+            sizes = [int(size) for size in constants[node.input[2]]]
+            graph.value_info.append(helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, sizes))
+    light = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
     try:
-        found = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph
+        found = onnx.shape_inference.infer_shapes(light, strict_mode=True, data_prop=True).graph
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        remedy = "Check it with onnx.checker; a batch or a size may be written into a Reshape"
-        raise HakdError(f"its shapes do not fit together ({reason})", where=path, remedy=remedy) from None
-    shapes = {}
+        if all(_is_known(node, proto.opset_import) for node in graph.node):
+            reason = " ".join(str(error).split())[:200]
+            remedy = "See what that node takes: a size in the file may not fit this input or this batch"
+            raise HakdError(f"its shapes do not fit together ({reason})", where=path, remedy=remedy) from None
+        found = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+    shapes, kinds = {}, {}
     for value in (*found.input, *found.value_info, *found.output):
-        axes = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(axis.dim_value > 0 for axis in axes):
-            shapes[value.name] = tuple(axis.dim_value for axis in axes)
-    return shapes
+        tensor = value.type.tensor_type
+        if value.name in constants:
+            continue
+        if tensor.elem_type:
+            kinds[value.name] = tensor.elem_type
+        if tensor.HasField("shape") and all(axis.dim_value > 0 for axis in tensor.shape.dim):
+            shapes[value.name] = tuple(axis.dim_value for axis in tensor.shape.dim)
+    return shapes, kinds
+
+
+def _is_known(node: onnx.NodeProto, opsets: Sequence[onnx.OperatorSetIdProto]) -> bool:
+    """Whether ONNX defines the op."""
+    return node.domain in ONNX_DOMAINS and onnx.defs.has(node.op_type, opset(opsets), "")
 
 
 def _fold(
@@ -166,34 +213,73 @@ def _fold(
     outputs: Sequence[str],
     opsets: Sequence[onnx.OperatorSetIdProto],
 ) -> list[str]:
-    """Take constants, identities and what follows from constants and shapes out of the graph; the outputs' names."""
+    """Take identities, decided branches and what follows from constants and shapes out; the outputs' names."""
     same: dict[str, str] = {}
     kept = []
     for node in graph.node:
-        for i, name in enumerate(node.input):
-            node.input[i] = same.get(name, name)
-        if _passes_through(node, constants):
+        rename_inputs(node, same)
+        if _passes_through(node):
             same[node.output[0]] = node.input[0]
+            continue
+        if node.op_type == "If" and node.input[0] in constants:
+            kept += _branch_taken(node, constants)
             continue
         value = _value(node, constants, shapes, opsets)
         if value is None:
             kept.append(node)
         else:
             constants[node.output[0]] = value
-            graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
-    del graph.node[:]
-    graph.node.extend(kept)
+    _set_nodes(graph, kept)
     found = [same.get(name, name) for name in outputs]
     for value, name in zip(graph.output, found, strict=True):
         value.name = name
     return found
 
 
-def _passes_through(node: onnx.NodeProto, constants: Mapping[str, np.ndarray]) -> bool:
-    if node.op_type == "Dropout" and len([name for name in node.output if name]) == 1:
-        training = node.input[2] if len(node.input) > 2 else ""
-        return not training or (training in constants and not constants[training].any())
-    return node.op_type == "Identity" and node.domain in ("", "ai.onnx")
+def rename_inputs(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    """Give a node its inputs under other names, in the bodies that it has as well."""
+    for i, name in enumerate(node.input):
+        node.input[i] = names.get(name, name)
+    for body in bodies(node):
+        for part in body.node:
+            rename_inputs(part, names)
+        for value in body.output:
+            value.name = names.get(value.name, value.name)
+
+
+def _branch_taken(node: onnx.NodeProto, constants: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
+    """The nodes of the branch that a constant condition takes, under names of their own."""
+    wanted = "then_branch" if bool(np.all(constants[node.input[0]])) else "else_branch"
+    body = next(one.g for one in node.attribute if one.name == wanted)
+    stem = f"{node.output[0]}/"
+    inside = {name for part in body.node for name in part.output if name}
+    inside |= {tensor.name for tensor in body.initializer}
+    names = {name: stem + name for name in inside}
+    for tensor in body.initializer:
+        constants[names[tensor.name]] = numpy_helper.to_array(tensor)
+    found = []
+    for part in body.node:
+        rename_inputs(part, names)
+        for i, name in enumerate(part.output):
+            part.output[i] = names.get(name, name)
+        value = _constant(part)
+        if value is None:
+            found.append(part)
+        else:
+            constants[part.output[0]] = value
+    for value, made in zip(body.output, node.output, strict=True):
+        given = names.get(value.name, value.name)
+        found.append(helper.make_node("Identity", [given], [made], name=f"{node.name} {made}"))
+    return found
+
+
+def _passes_through(node: onnx.NodeProto) -> bool:
+    """Whether a node gives what it takes: an identity, a dropout in inference of which no mask is used."""
+    if node.domain not in ONNX_DOMAINS:
+        return False
+    return node.op_type == "Identity" or (
+        node.op_type == "Dropout" and len(node.output) == 1 and len(node.input) < 3
+    )
 
 
 def _value(
@@ -203,19 +289,23 @@ def _value(
     opsets: Sequence[onnx.OperatorSetIdProto],
 ) -> np.ndarray | None:
     """The value of a node that has one output which depends on no input of the model."""
-    if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
+    if node.domain not in ONNX_DOMAINS or len(node.output) != 1 or node.op_type in _RUN_TIME:
         return None
     if node.op_type == "Shape" and node.input[0] in shapes:
         bounds = {attribute.name: attribute.i for attribute in node.attribute}
         shape = shapes[node.input[0]]
         return np.array(shape[bounds.get("start", 0) : bounds.get("end", len(shape))], dtype=np.int64)
-    subgraphs = any(attribute.HasField("g") for attribute in node.attribute)
-    if subgraphs or not all(name in constants for name in node.input if name):
-        return None
-    if not node.input and node.op_type != "Constant":
-        return None  # random numbers
+    if node.op_type == "Size" and node.input[0] in shapes:
+        return np.array(np.prod(shapes[node.input[0]]), dtype=np.int64)
+    if bodies(node) or not node.input or not all(name in constants for name in node.input if name):
+        return None  # without inputs: random numbers
+    if node.op_type == "ConstantOfShape":
+        # Of one number, whatever its size: light models make all their weights so.
+        given = [numpy_helper.to_array(one.t) for one in node.attribute if one.name == "value"]
+        number = given[0].reshape(()) if given else np.zeros((), np.float32)
+        return np.broadcast_to(number, tuple(int(size) for size in constants[node.input[0]]))
     used = {name: constants[name] for name in node.input if name}
-    arrays = [numpy_helper.from_array(value, name) for name, value in used.items()]
+    arrays = [numpy_helper.from_array(np.asarray(value, order="C"), name) for name, value in used.items()]
     target = helper.make_empty_tensor_value_info(node.output[0])
     body = helper.make_graph([node], "constant", [], [target], arrays)
     try:
@@ -223,3 +313,22 @@ def _value(
     except Exception:
         return None  # an op that the evaluator lacks stays as it is
     return np.asarray(value) if isinstance(value, np.ndarray | np.generic) else None
+
+
+def _size_splits(
+    graph: onnx.GraphProto,
+    constants: dict[str, np.ndarray],
+    shapes: Mapping[str, tuple[int, ...]],
+    version: int,
+) -> None:
+    """Write the sizes of their parts into splits that leave them equal: a part may get another width."""
+    for node in graph.node:
+        given = (len(node.input) > 1 and node.input[1]) or any(one.name == "split" for one in node.attribute)
+        if node.op_type != "Split" or given or any(name not in shapes for name in node.output):
+            continue
+        axis = next((one.i for one in node.attribute if one.name == "axis"), 0)
+        sizes = with_sizes(node, [shapes[name][axis] for name in node.output], version)
+        if sizes is not None:
+            del node.input[1:]
+            node.input.append(f"sizes ({node.output[0]})")
+            constants[node.input[1]] = sizes

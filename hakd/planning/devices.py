@@ -95,9 +95,7 @@ class _Rate:
         if self.per_visit_s is not None:
             return self.per_visit_s
         call = OVERHEAD_S + macs / (self.gmacs * 1e9 * threads)
-        calls = min(max(protocol.burst_ms / 1e3 / call, protocol.min_calls), protocol.max_calls)
-        warm = max(protocol.warmup_calls * call, protocol.warmup_ms / 1e3) + LOADING_S
-        return (2 + calls) * call + warm / protocol.rounds
+        return protocol.visit_s(call, LOADING_S)
 
 
 def device_plans(study: Mapping[str, Any], store: Path, gmacs: float = GMACS) -> Iterator[DevicePlan]:

@@ -74,12 +74,27 @@ class Line:
         return found
 
 
-def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference: Point) -> Estimates:
+def follow(
+    board: Board,
+    lines: Sequence[Line],
+    measuring: Measuring,
+    reference: Point,
+    most: int | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Estimates:
     """Time the first widths of all curves, then what these ask for; time those again that are not precise enough.
 
     A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. The
     number of looks (`hakd.sweeping.looks`) and their length (`LENGTHS`) are fixed in advance. Every look adds fresh
-    processes to what is there.
+    processes to what is there. What was timed in the store comes first, so that a second call goes on.
+
+    Args:
+        board: open.
+        lines: the curves.
+        measuring: how.
+        reference: the point visited in every process.
+        most: looks; None: as many as a session may take.
+        go_on: asked before everything but the first widths of all curves: whether there is time for more.
     """
     bursts: dict[str, list[Burst]] = {}
     pending, found = list(lines), Estimates({}, None, {})
@@ -94,9 +109,10 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
             ]
             part = f"sweep:look{look}" + (f":extension{extension}" if extension else "")
             collect(bursts, board, points, timing, part, reference)
-            found = estimate(bursts)
+            if any(bursts.values()):
+                found = estimate(bursts)
             more = [_refresh(line, found, measuring, look) for line in pending]
-            if not any(more):
+            if not any(more) or not go_on():
                 break
             # The pruned width is timed again with its new neighbours, so that they share processes.
             wanted = [
@@ -107,7 +123,7 @@ def follow(board: Board, lines: Sequence[Line], measuring: Measuring, reference:
             line.precise = line.settled
         # One whose own width failed is nothing to look at again.
         pending = [line for line in pending if not line.precise and line.answers]
-        if not pending:
+        if not pending or look == most or not go_on():
             break
         log.info("look %d: %d of %d curves are not precise enough", look, len(pending), len(lines))
     for line in lines:

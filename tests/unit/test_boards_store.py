@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hakd.boards import Device, Point, Protocol, agent, packing, worker
+from hakd.boards import Device, Point, Protocol, Unmeasurable, agent, packing, worker
 from hakd.boards.journal import Journal, read
 from hakd.boards.points import PROTOCOL
 from hakd.boards.store import Store, fingerprint, identity
@@ -219,16 +219,16 @@ def test_chunks_are_split_further_by_what_a_frame_and_a_process_hold(monkeypatch
     blob = np.random.default_rng(0).bytes(1500)  # about 2000 when packed
     points = [Point(f"k{i}", "p", lambda: blob, None, (1,), "curve") for i in range(5)]
     monkeypatch.setattr(packing, "FRAME_BYTES", 5000)
-    assert [[one["key"] for one in chunk] for chunk in packing.packed_chunks(points, 64)] == [
+    assert [[one["key"] for one in chunk] for chunk in packing.packed_chunks(points, 64, {})] == [
         ["k0", "k1"],
         ["k2", "k3"],
         ["k4"],
     ]
     monkeypatch.setattr(packing, "PROCESS_BYTES", 4000)
     small = [sized(number, 1500) for number in range(5)]  # a few bytes when packed
-    assert [len(chunk) for chunk in packing.packed_chunks(small, 64)] == [2, 2, 1]
+    assert [len(chunk) for chunk in packing.packed_chunks(small, 64, {})] == [2, 2, 1]
     tie = packing.pack_point(sized(9, 2000))  # is in each of the processes
-    assert [len(chunk) for chunk in packing.packed_chunks(small, 64, tie=tie)] == [1] * 5
+    assert [len(chunk) for chunk in packing.packed_chunks(small, 64, {}, tie=tie)] == [1] * 5
 
 
 CURVES = st.lists(
@@ -246,7 +246,7 @@ def test_processes_hold_what_they_can_and_split_no_curve_that_fits(runs, most, r
     left = room - (tie_size or 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "PROCESS_BYTES", room)
-        found = list(packing.packed_chunks(points, most, tie=tie))
+        found = list(packing.packed_chunks(points, most, {}, tie=tie))
     of = {point.key: point for point in points}
     chunks = [[(of[item["key"]].curve, item["model_bytes"]) for item in chunk] for chunk in found]
     assert [item["key"] for chunk in found for item in chunk] == [point.key for point in points]
@@ -264,7 +264,7 @@ def test_processes_hold_what_they_can_and_split_no_curve_that_fits(runs, most, r
 def test_a_model_that_no_frame_can_carry_is_one_clear_error(monkeypatch):
     monkeypatch.setattr(packing.agent, "FRAME_LIMIT", 1 << 20)
     with pytest.raises(HakdError, match=r"point 0: its model of 3 MiB is too large to send.*smaller network"):
-        list(packing.packed_chunks([sized(0, 3 << 20)], 64))
+        list(packing.packed_chunks([sized(0, 3 << 20)], 64, {}))
 
 
 @given(st.binary(max_size=2000))
@@ -274,8 +274,11 @@ def test_packed_bytes_are_unpacked_by_the_worker(content):
 
 def test_a_reference_that_is_not_finite_is_refused():
     bad = Point("k", "bad point", lambda: b"", lambda x: x * np.nan, (1, 2))
-    with pytest.raises(HakdError, match="bad point: the reference output is not finite"):
+    with pytest.raises(Unmeasurable, match="the reference output is not finite"):
         packing.pack_point(bad)
+    failures: dict[str, str] = {}
+    (chunk,) = packing.packed_chunks([bad, sized(1, 10)], 64, failures)
+    assert [one["key"] for one in chunk] == ["k1"] and failures == {"k": "the reference output is not finite"}
 
 
 @pytest.mark.parametrize(

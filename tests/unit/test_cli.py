@@ -115,3 +115,19 @@ def test_whoever_reads_the_output_may_leave():
     command = f"{sys.executable} -m hakd pin local | true"
     done = subprocess.run(["bash", "-c", command], cwd=CHECKOUT, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_a_defect_of_our_own_is_one_line_with_its_place(monkeypatch, capsys):
+    def broken(arguments: object) -> int:
+        return {}["nothing"]
+
+    monkeypatch.setattr("hakd.commands.store._run", broken)
+    monkeypatch.delenv("HAKD_TRACEBACK", raising=False)
+    assert main(["store"]) == FINDING
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: a defect of hakd at \S+, line \d+: KeyError: 'nothing'\. Please report it; .*\n", said
+    )
+    monkeypatch.setenv("HAKD_TRACEBACK", "1")
+    with pytest.raises(KeyError):
+        main(["store"])

@@ -13,7 +13,7 @@ from torch import nn
 
 from hakd.boards.virtual import layers_of
 from hakd.cli import parser
-from hakd.explaining.blocks import block_of, block_point
+from hakd.explaining.blocks import block_of, block_point, whole_point
 from hakd.importing.groups import Group, WidthGroups, take_apart
 from hakd.importing.model import load_model
 from hakd.networks.families import build_graph, full_widths, width_groups
@@ -244,13 +244,32 @@ def test_names_of_layers_are_those_of_the_file(tmp_path):
 
 
 def test_what_cannot_be_changed_is_named_with_the_reason(tmp_path):
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mid, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 5, 1), nn.Conv2d(5, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.mid(torch.flip(self.stem(x), (1,))))
+
+    found = taken_apart(Turned(), tmp_path)
+    assert [one.name for one in found.groups] == ["stem", "mid"]
+    assert (found.changeable, found.fixed) == (found.groups[1:], found.groups[:1])
+    assert "Slice (/Slice) does not keep channels apart" in found.groups[0].reason
+
+
+def test_groups_of_a_convolution_and_a_shuffle_change_together(tmp_path):
     found = taken_apart(Shuffled(), tmp_path)
-    assert [one.name for one in found.groups] == ["stem", "narrow", "wide", "grouped"]
-    reasons = [one.reason for one in found.groups]
-    assert reasons[:2] == [None, None]
-    assert (found.changeable, found.fixed) == (found.groups[:2], found.groups[2:])
-    assert "grouped convolution /grouped/Conv (2 groups)" in reasons[2]
-    assert "grouped convolution /grouped/Conv (2 groups)" in reasons[3]
+    assert [(one.name, one.width, one.reason) for one in found.groups] == [
+        ("stem", 8, None), ("narrow", 5, None), ("wide[2 x 4]", 4, None), ("grouped[2 x 4]", 4, None),
+    ]  # fmt: skip
+    for one in found.groups:
+        model = onnx.load_from_string(block_of(found, one, one.width + 2).model())
+        groups = [a.i for n in model.graph.node for a in n.attribute if a.name == "group" and a.i > 1]
+        assert groups in ([], [2])
+        block_point(found, one, one.width + 2).reference(
+            np.ones((1, *found.model.shapes[one.section.source][1:]), np.float32)
+        )
 
 
 def test_widths_that_no_layer_makes_can_be_tied(tmp_path):
@@ -267,7 +286,7 @@ def test_widths_that_no_layer_makes_can_be_tied(tmp_path):
 
     found = taken_apart(Swapped(), tmp_path)
     assert [(one.name, one.width) for one in found.changeable] == [("mid", 5)]
-    assert "does not keep channels apart" in group(found, "stem").reason
+    assert "along another axis" in group(found, "stem").reason
 
 
 def test_a_width_of_which_two_outputs_are_made_is_not_examined(tmp_path):
@@ -283,7 +302,10 @@ def test_a_width_of_which_two_outputs_are_made_is_not_examined(tmp_path):
 
     found = taken_apart(Forked(), tmp_path)
     assert [one.reason for one in found.groups] == [None, "it leads to several outputs of the model"]
-    assert found.whole() is None
+    assert (
+        len(found.model.outputs) == 2
+        and len(onnx.load_from_string(whole_point(found, {}, "").model()).graph.output) == 2
+    )
 
 
 def test_the_batch_is_the_devices(tmp_path):
@@ -344,7 +366,7 @@ def _file(path: Path, kind: int = TensorProto.FLOAT, inputs: int = 1) -> Path:
         (lambda path: path, "cannot read"),
         (lambda path: path.write_bytes(b"no model") and path, "no ONNX model"),
         (lambda path: path.write_bytes(b"") or path, "no ONNX model"),
-        (lambda path: _file(path, TensorProto.FLOAT16), "x0: the input is not float32"),
+        (lambda path: _file(path, TensorProto.STRING), "x0: the input is no tensor of numbers"),
         (lambda path: _file(path, inputs=2), r"needs one input, this has 2 \(x0, x1\)"),
         (lambda path: _file(path), "no width of it can be changed .it has no hidden convolution"),
     ],

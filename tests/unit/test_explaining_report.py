@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from hakd.explaining.report import advice, lost_ms, report_groups, text, to_dict
+from hakd.explaining.causes import SAME, difference
+from hakd.explaining.report import Told, advice, lost_ms, report_groups, text, to_dict
+from hakd.explaining.sets import Advised, WidthSet, candidate_sets
 from hakd.explaining.timing import TimedGroups, ceiling, more, start
 from hakd.importing.groups import Group
 from hakd.staircase.curve import TOGETHER, Curve, tolerance
+from hakd.staircase.ratio import Ratio
 
 ABOUT = {
     "device": "pi4",
@@ -86,12 +89,19 @@ def test_no_advice_where_the_curve_is_not_trusted_or_nothing_was_timed():
     )
     found = report_groups(groups, timed)
     assert [one.group.name for one in found] == ["other", "conv", "lost"]
-    lines = text("m.onnx", found, [group(7, "odd", "Split (n) mixes")], timed)
+    fixed = [group(7, "odd", "Split (n) mixes")]
+    best = WidthSet({"conv": 96}, Ratio(0.8, 0.78, 0.82), 1.6)
+    everything = Told("m.onnx", ["half of it"], found, fixed, timed, Advised(best, WidthSet({}, None, 2.0)))
+    lines = text(everything)
     counts = "3 widths examined, 1 of them decided"
     unknown = "80 is -16.7% (-54.3% to +51.8%); residual p95 30.0%, tolerance 3.0%; "
     unknown += "11 of 11 widths known to +-35.0% only, 103.0 times the processes would do"
     assert lines == [
-        f"m.onnx on pi4 (onnxruntime 1, threads 1, batch 1): 2000.0 us as a whole, {counts}",
+        f"m.onnx on pi4 (onnxruntime 1, threads 1, batch 1): 2000.0 us as a whole (stand-in weights), {counts}",
+        "  note: half of it",
+        "with these widths, none narrower, it takes 1600.0 us as a whole, 20% faster (18.0% to 22.0%):",
+        '  {"conv": 96}',
+        "  all rounded up to multiples of 8, beside it: not comparable",
         "1 width loses 150.0 us in all, each changed alone (blocks overlap: the sum is a guide)",
         "  1  other: 150.0 us lost of its block's 960.0 us; 81 -> 96 is free (+15 channels), 80 is 17% faster",
         "not to be told, left as they are:",
@@ -101,17 +111,45 @@ def test_no_advice_where_the_curve_is_not_trusted_or_nothing_was_timed():
         "  odd (7): Split (n) mixes",
     ]
     assert timed.curves["conv"].compared(3, 4, TOGETHER).high == pytest.approx(0.8 / 0.96 * math.exp(2 * 0.3))
-    made = to_dict("m.onnx", found, [group(7, "odd", "Split (n) mixes")], timed)
+    made = to_dict(everything)
+    assert made["advised"] == {
+        "widths": {"conv": 96}, "latency_us": 1600, "ratio": 0.8, "ratio_low": 0.78, "ratio_high": 0.82,
+    }  # fmt: skip
     assert [one["lost_us"] for one in made["groups"]] == [pytest.approx(150), None, None]
     assert made["groups"][2]["timed_us"] == {} and made["not_examined"][0]["name"] == "odd"
 
 
 def test_one_width_is_not_spoken_of_as_several():
     timed = TimedGroups({"conv": curve(steps)}, 1.0, ABOUT)
-    lines = text("m.onnx", report_groups([group(81)], timed), [], timed)
-    assert lines[0].endswith("1 width examined, 1 of them decided") and lines[1].startswith("1 width loses ")
-    lines = text("m.onnx", report_groups([group(81), group(81)], timed), [], timed)
-    assert lines[0].endswith("2 widths examined, 2 of them decided") and lines[1].startswith("2 widths lose ")
+
+    def said(*groups: Group) -> list[str]:
+        none = Advised(reason="too large")
+        return text(Told("m.onnx", [], report_groups(groups, timed), [], timed, none))
+
+    lines = said(group(81))
+    assert lines[0].endswith("1 width examined, 1 of them decided") and lines[2].startswith("1 width loses ")
+    assert lines[1] == "no other set of widths is advised: too large"
+    lines = said(group(81), group(81))
+    assert lines[0].endswith("2 widths examined, 2 of them decided") and lines[2].startswith("2 widths lose ")
+
+
+def test_sets_for_the_whole_are_roundings_and_the_fastest_widths_of_each_block():
+    groups = [group(81, "a"), group(32, "b"), group(10, "c")]
+    curves = {"a": curve(comb, name="a"), "b": curve(steps, (16, 32, 33, 64), name="b")}
+    assert candidate_sets(groups, curves) == [
+        {"a": 84, "c": 12}, {"a": 88, "c": 16}, {"a": 96, "c": 16}, {"a": 96, "c": 32}, {"a": 84},
+    ]  # fmt: skip
+    assert candidate_sets([group(32, "b")], curves) == []
+
+
+def test_what_an_engine_runs_at_two_widths_is_told_in_words():
+    odd = {"com.microsoft:FusedConv": 2, "Conv": 1, "Reshape": 1}
+    even = {"com.microsoft.nchwc:Conv": 3, "com.microsoft.nchwc:ReorderOutput": 1, "Flatten": 1}
+    assert difference(odd, even, 23, 24) == (
+        "at 24 3 of its ops run in blocked layout (nchwc), at the other 0; 0 reorders of the layout at 23, 1 at 24; "
+        "kernels at 23 and at 24: Conv 1 and 0, FusedConv 2 and 0"
+    )
+    assert difference(odd, {**odd, "Reshape": 2}, 23, 24) == SAME
 
 
 def test_no_advice_of_unknown_noise_or_from_different_scales():

@@ -1,0 +1,106 @@
+"""A user's ONNX file, read; whatever is wrong with it is said as what it is."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from hakd.records.errors import HakdError
+
+_POINTER = b"version https://git-lfs"
+_SUFFIXES = {
+    ".pt": "PyTorch",
+    ".pth": "PyTorch",
+    ".tflite": "LiteRT",
+    ".pb": "TensorFlow",
+    ".h5": "Keras",
+    ".keras": "Keras",
+    ".mlmodel": "Core ML",
+    ".param": "ncnn",
+    ".xml": "OpenVINO",
+}
+
+
+def read_proto(path: str | os.PathLike) -> onnx.ModelProto:
+    """The model in a file, with the data that lies beside it.
+
+    Raises:
+        HakdError: no such file, no ONNX, a file that was cut off or not fetched, data that is missing.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+        raise HakdError(f"cannot read ({reason})", where=path, remedy="Give another path") from None
+    if content.startswith(_POINTER):
+        remedy = "Fetch the file itself: git lfs pull"
+        raise HakdError("a pointer of Git LFS, not the model", where=path, remedy=remedy)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(content)
+    except Exception:  # protobuf has several for what it cannot read
+        raise _no_model(path, content) from None
+    if not proto.graph.node or not proto.opset_import:
+        raise _no_model(path, content)
+    _load_beside(proto, path)
+    return proto
+
+
+def _no_model(path: str | os.PathLike, content: bytes) -> HakdError:
+    """Whatever is no model: one that begins like one was cut off."""
+    kind = _SUFFIXES.get(Path(path).suffix.lower())
+    if kind:
+        remedy = "Export the network to ONNX and give that file"
+        return HakdError(f"no ONNX model, by its name a file of {kind}", where=path, remedy=remedy)
+    # Field 1 of a model, its IR version, comes first in what every exporter writes.
+    if len(content) > 2 and content[0] == 0x08 and content[1] < 0x20:
+        words = f"cut off after {len(content)} bytes: it begins like an ONNX model and does not end like one"
+        return HakdError(words, where=path, remedy="Copy or download it again")
+    return HakdError("no ONNX model", where=path, remedy="Give a file that an exporter to ONNX wrote")
+
+
+def _load_beside(proto: onnx.ModelProto, path: str | os.PathLike) -> None:
+    """Put the data that lies in other files into the model."""
+    outside = [tensor for tensor in proto.graph.initializer if uses_external_data(tensor)]
+    for name in dict.fromkeys(ExternalDataInfo(tensor).location for tensor in outside):
+        if not Path(path).parent.joinpath(name).is_file():
+            words = f"its data lies in another file, {name}, which is not beside it"
+            raise HakdError(words, where=path, remedy="Copy that file into the same folder")
+    if not outside:
+        return
+    try:
+        onnx.load_external_data_for_model(proto, os.path.dirname(os.path.abspath(path)))
+    except Exception as error:  # a file that is too short, a path that leads out of the folder
+        words = f"the data beside it cannot be read ({' '.join(str(error).split())[:200]})"
+        raise HakdError(words, where=path, remedy="Copy both files again") from None
+
+
+def array_of(tensor: TensorProto, path: object) -> np.ndarray:
+    """The values of an initializer; zeros for floats of which the file has the shape alone.
+
+    Raises:
+        HakdError: numbers that decide on shapes, without data.
+    """
+    shape = tuple(tensor.dims)
+    has_data = any(
+        len(getattr(tensor, field.name)) for field, _ in tensor.ListFields() if field.name.endswith("_data")
+    )
+    if has_data or 0 in shape:
+        try:
+            return numpy_helper.to_array(tensor)
+        except ValueError as error:
+            words = f"its data does not fit its shape {list(shape)} ({error})"
+            raise HakdError(words, where=path, key=tensor.name, remedy="Export the model again") from None
+    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    if not is_float(kind):
+        words = "it has no data, and what a model does depends on it"
+        raise HakdError(words, where=path, key=tensor.name, remedy="Export the model with its constants")
+    return np.broadcast_to(np.zeros((), kind), shape)
+
+
+def is_float(kind: np.dtype) -> bool:
+    """Whether a type of values is a float, those of ONNX that numpy lacks with them."""
+    return kind.kind == "f" or "float" in kind.name
