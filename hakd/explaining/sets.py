@@ -118,7 +118,7 @@ class _Search:
     def _timed(self, sets: Sequence[Widths], purpose: str) -> tuple[list[Point], Mapping[str, list[Burst]]]:
         points = [self._point(widths) for widths in sets]
         protocol = self.measuring.end_to_end()
-        return points, self.board.measure(points, protocol, f"explain-{purpose}:{self.measuring.visits}")
+        return points, self.board.measure(points, protocol, f"explain:{purpose}:{self.measuring.visits}")
 
     def _latencies(self, sets: Sequence[Widths], purpose: str) -> list[float | None]:
         """Milliseconds of whole models, comparable among themselves."""

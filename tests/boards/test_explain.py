@@ -18,6 +18,7 @@ from hakd.explaining.timing import ceiling
 from hakd.importing.groups import WidthGroups
 from hakd.importing.model import load_model
 from hakd.staircase.curve import line_shape
+from tests.unit.onnx_nets import IMAGE, Net
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's older exporter
 MODEL = {"overhead_us": 3.0, "us_per_mmac": 12.0, "depthwise_us_per_mmac": 30.0, "tile_out": 16}
@@ -209,3 +210,34 @@ def test_on_this_machine(files, project, capsys):
     for one in told["groups"]:
         assert str(one["width"]) in one["timed_us"] and len(one["timed_us"]) >= 8
         assert all(us > 0 for us in one["timed_us"].values())
+        assert (one["cause"] is not None) == bool(one["lost_us"] and one["good"])
+    present = {one["name"]: one["width"] for one in told["groups"]}
+    advised = told["advised"] or {"widths": {}, "ratio_high": 0}
+    assert (told["advised"] is None) == (told["not_advised"] is not None) and advised["ratio_high"] < 1
+    assert all(width >= present[name] for name, width in advised["widths"].items())
+
+
+def test_what_cannot_be_timed_does_not_lose_the_rest(project, capsys):
+    """A plugin in the file: no plain engine runs the whole, and the blocks before it are timed."""
+    net = Net()
+    x = net.conv(net.conv("image", 3, 6, "one"), 6, 13, "two")
+    net.op("Plugin", net.conv(x, 13, 4, "three"), domain="TRT", name="plugin", out="found")
+    path = net.save(project, IMAGE, {"found": [1, 4]})
+    spelled = device(lock_path=str(project / "lock"), burst_ms=0.3, min_step=0.9)
+    words = ["explain", str(path), "--device", spelled, "--store", "store", "--rounds", "3"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "2 widths examined" in said and "the whole model was not timed: Fail: " in said
+    assert "no other set of widths is advised: the whole model was not timed" in said
+    assert "three (4): the sizes around Plugin (plugin) cannot be told" in said
+
+
+def test_minutes_that_are_over_leave_the_rest_with_that_reason(files, project, capsys):
+    spelled = device(transport="virtual", cost_model=COMB)
+    told = explained(capsys, files["pruned"], spelled, "--minutes", "0.000001")
+    begun = [one for one in told["groups"] if one["timed_us"]]
+    assert len(begun) == 4 and told["not_advised"] == "the minutes were over"
+    (left,) = (one for one in told["groups"] if not one["timed_us"])
+    assert left["reason"] == "not begun: the 1e-06 minutes were over"
+    assert {one["name"] for one in begun} >= {"/stage1/conv1/Conv", "/stage2/conv1/Conv"}
+    assert len(explained(capsys, files["pruned"], spelled, "--minutes", "9")["groups"][0]["timed_us"]) > 5

@@ -1,14 +1,21 @@
 """Small ONNX graphs written by hand, as no exporter of today writes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from hakd.boards.packing import board_input
+from hakd.explaining.blocks import block_point, whole_point
+from hakd.importing.groups import Group, WidthGroups, take_apart
+from hakd.importing.model import load_model
+
 Shapes = dict[str, Any]
+IMAGE, SCORES = {"image": [1, 3, 16, 16]}, {"scores": [1, 4]}
 
 
 class Net:
@@ -84,3 +91,27 @@ class Net:
             helper.make_model(graph, opset_imports=domains, ir_version=ir, **more).SerializeToString()
         )
         return path
+
+
+def checked(path: Path, batch: int = 1) -> WidthGroups:
+    """Taken apart; every block runs at other widths, and so does the whole model with all of them changed."""
+    found = take_apart(load_model(path, batch), path)
+    for group in found.changeable:
+        for width in (1, group.width, group.width + 3):
+            point = block_point(found, group, width)
+            made = point.reference(board_input(point.input_shape))
+            if found.model.kinds[group.section.target] == TensorProto.FLOAT:
+                assert made.shape == found.model.shapes[group.section.target] and made.dtype == np.float32
+            onnx.checker.check_model(onnx.load_from_string(point.model()))
+    run(found, {group: group.width + 5 for group in found.changeable})
+    return found
+
+
+def run(found: WidthGroups, widths: Mapping[Group, int]) -> list[np.ndarray]:
+    point = whole_point(found, widths, "whole")
+    session = onnxruntime.InferenceSession(point.model(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"input": board_input(point.input_shape)})
+
+
+def names(found: WidthGroups) -> list[tuple[str, int]]:
+    return [(group.name, group.width) for group in found.changeable]

@@ -123,11 +123,11 @@ def test_a_defect_of_our_own_is_one_line_with_its_place(monkeypatch, capsys):
 
     monkeypatch.setattr("hakd.commands.store._run", broken)
     monkeypatch.delenv("HAKD_TRACEBACK", raising=False)
-    assert main(["store"]) == FINDING
+    assert main(["store", "ls"]) == FINDING
     said = capsys.readouterr().err
     assert re.fullmatch(
         r"error: a defect of hakd at \S+, line \d+: KeyError: 'nothing'\. Please report it; .*\n", said
     )
     monkeypatch.setenv("HAKD_TRACEBACK", "1")
     with pytest.raises(KeyError):
-        main(["store"])
+        main(["store", "ls"])

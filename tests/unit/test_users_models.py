@@ -1,50 +1,23 @@
 """Models as people have them: files that no exporter of today writes, and what is said of each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hakd.boards import Unmeasurable
-from hakd.boards.packing import board_input, pack_point
+from hakd.boards.packing import pack_point
 from hakd.explaining.blocks import block_of, block_point, whole_point
 from hakd.explaining.stand_ins import rounded
-from hakd.importing.groups import WidthGroups, take_apart
+from hakd.importing.groups import take_apart
 from hakd.importing.model import load_model
-from hakd.records.errors import HakdError
-from tests.unit.onnx_nets import Net
+from tests.unit.onnx_nets import IMAGE, SCORES, Net, checked, names, run
 
-IMAGE, SCORES = {"image": [1, 3, 16, 16]}, {"scores": [1, 4]}
 MARKER = 0.12345678
 Made = Callable[[Path], Path]
-
-
-def checked(path: Path, batch: int = 1) -> WidthGroups:
-    """Taken apart; every block runs at other widths, and so does the whole model with all of them changed."""
-    found = take_apart(load_model(path, batch), path)
-    for group in found.changeable:
-        for width in (1, group.width, group.width + 3):
-            point = block_point(found, group, width)
-            made = point.reference(board_input(point.input_shape))
-            if found.model.kinds[group.section.target] == TensorProto.FLOAT:
-                assert made.shape == found.model.shapes[group.section.target] and made.dtype == np.float32
-            onnx.checker.check_model(onnx.load_from_string(point.model()))
-    run(found, {group: group.width + 5 for group in found.changeable})
-    return found
-
-
-def run(found: WidthGroups, widths: Mapping) -> list[np.ndarray]:
-    point = whole_point(found, widths, "whole")
-    session = onnxruntime.InferenceSession(point.model(), providers=["CPUExecutionProvider"])
-    return session.run(None, {"input": board_input(point.input_shape)})
-
-
-def names(found: WidthGroups) -> list[tuple[str, int]]:
-    return [(group.name, group.width) for group in found.changeable]
 
 
 # --- names are not identity
@@ -424,81 +397,3 @@ def test_recurrent_weights_do_not_leave_the_machine(tmp_path):
 )  # fmt: skip
 def test_numbers_of_formulas_stay_and_others_are_rounded(number, kept):
     assert rounded(number) == pytest.approx(kept, rel=1e-7)
-
-
-# --- remarks
-
-
-def test_denormal_and_mostly_zero_weights_are_spoken_of(tmp_path):
-    net = Net()
-    net.head(net.conv(net.conv("image", 3, 6, "one"), 6, 5, "two"), 5)
-    weight = numpy_helper.to_array(net.arrays[0])
-    net.arrays[0].CopyFrom(numpy_helper.from_array((weight * 1e-40).astype(np.float32), "one.weight"))
-    (said,) = load_model(net.save(tmp_path, IMAGE, SCORES)).remarks
-    assert "denormal numbers (below 1.2e-38): one.weight (100%)" in said
-    for tensor in net.arrays[:2]:
-        value = numpy_helper.to_array(tensor).copy()
-        value[1:] = 0
-        tensor.CopyFrom(numpy_helper.from_array(np.where(value, 1, 0).astype(np.float32), tensor.name))
-    (said,) = load_model(net.save(tmp_path, IMAGE, SCORES)).remarks
-    assert "% of its layers' weights are zeros" in said
-
-
-def test_a_file_in_training_mode_is_timed_as_in_inference(tmp_path):
-    net = Net()
-    x = net.conv("image", 3, 6, "one")
-    norm = [net.const(f"bn{i}", np.ones(6, np.float32)) for i in range(4)]
-    x = net.op("BatchNormalization", x, *norm, out=["n", "mean", "var"], training_mode=1)
-    x = net.op("Dropout", x, net.const("rate", 0.5, np.float32), net.const("training", True))
-    net.head(net.conv(x, 6, 5, "two"), 5)
-    found = checked(net.save(tmp_path, IMAGE, SCORES))
-    assert "exported in training mode" in found.model.remarks[0] and not found.fixed
-
-
-def test_quantised_layers_stay_as_they_are(tmp_path):
-    net = Net()
-    x = net.conv(net.conv("image", 3, 6, "one"), 6, 5, "two")
-    scale, zero = net.const("scale", 0.05, np.float32), net.const("zero", 0, np.int8)
-    x = net.op("DequantizeLinear", net.op("QuantizeLinear", x, scale, zero), scale, zero)
-    weight = net.op("DequantizeLinear", net.const("q", np.full((4, 5, 1, 1), 77, np.int8)), scale, zero)
-    net.op("Conv", x, weight, name="quantised", out="scores")
-    found = checked(net.save(tmp_path, IMAGE, {"scores": [1, 4, 16, 16]}))
-    kinds = [node.op_type for node in onnx.load_from_string(whole_point(found, {}, "").model()).graph.node]
-    assert kinds.count("DequantizeLinear") == 2 and names(found) == [("one", 6)]
-    assert "it is quantised (DequantizeLinear, QuantizeLinear)" in found.model.remarks[0]
-
-
-# --- files that are none
-
-
-def test_a_file_without_its_data_says_what_is_missing(tmp_path):
-    net = Net()
-    net.head(net.conv(net.conv("image", 3, 6, "one"), 6, 5, "two"), 5)
-    path = net.save(tmp_path, IMAGE, SCORES)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(HakdError, match=r"cut off after \d+ bytes.*download it again"):
-        load_model(path)
-    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(HakdError, match=r"a pointer of Git LFS, not the model\. .*git lfs pull"):
-        load_model(path)
-    onnx.save_model(
-        onnx.load_from_string(whole),
-        path,
-        save_as_external_data=True,
-        location="beside.data",
-        size_threshold=0,
-    )
-    assert len(take_apart(load_model(path), path).changeable) == 2
-    (tmp_path / "beside.data").unlink()
-    with pytest.raises(HakdError, match=r"beside\.data, which is not beside it.*Copy that file"):
-        load_model(path)
-
-
-def test_a_structure_without_data_is_enough(tmp_path):
-    net = Net()
-    net.head(net.conv(net.conv("image", 3, 6, "one"), 6, 5, "two"), 5)
-    for tensor in net.arrays:
-        tensor.ClearField("raw_data")
-    found = checked(net.save(tmp_path, IMAGE, SCORES))
-    assert names(found) == [("one", 6), ("two", 5)] and not found.model.remarks
