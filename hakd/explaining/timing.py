@@ -23,7 +23,7 @@ from hakd.sweeping.timing import collect
 
 _MODULI = (4, 8, 16, 32)  # what engines like; they order the search, what was timed decides
 _WIDEST = max(_MODULI)
-_BATCH = 4  # groups that are timed together where time is short
+_BATCH = 2  # groups that are timed together where time is short
 _CURVES = 0.7  # of that time; the rest is for whole models
 log = logging.getLogger(__name__)
 
