@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from hakd.boards import Point, Unmeasurable
 from hakd.explaining.stand_ins import hide_weights, role_of, stand_in_for
 from hakd.importing.groups import Group, WidthGroups
-from hakd.importing.model import Model, rename_inputs
+from hakd.importing.model import Model, rename_inputs, rename_inside
 from hakd.importing.signs import never_negative
-from hakd.importing.tidying import captured
+from hakd.importing.tidying import bodies, captured
 from hakd.importing.ties import ChannelTies
 from hakd.records.sections import Section
 
@@ -177,6 +177,8 @@ class Block:
         # What exporters write beside the computation would keep equal blocks apart.
         node.name, node.doc_string = f"n{len(self._names)}", ""
         del node.metadata_props[:]
+        for body in bodies(node):
+            rename_inside(body, f"b{len(self._names)}_")
         inside = {name: self._captured(index, name) for name in captured(node)}
         inputs = [self._input(index, place) for place in range(len(node.input))]
         rename_inputs(node, inside)

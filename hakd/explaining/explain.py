@@ -55,11 +55,13 @@ def explain(
         reports = report_groups(width_groups.changeable, timed)
         if timed.whole_ms is None:
             advised = Advised(reason="the whole model was not timed")
-        elif timed.over:
+        elif board.clock_s() >= timed.end_s:
             advised = Advised(reason="the minutes were over")
         else:
             with board.one_bar("explain, whole"):
-                advised = advise(board, width_groups, timed.curves, entry.measuring)
-        reports = with_causes(reports, causes(board, width_groups, reports[: request.top]))
+                seconds = timed.end_s - board.clock_s()
+                advised = advise(board, width_groups, timed.curves, entry.measuring, timed.whole_ms, seconds)
+        if board.clock_s() < timed.end_s:
+            reports = with_causes(reports, causes(board, width_groups, reports[: request.top]))
     told = Told(request.model, model.remarks, reports, width_groups.fixed, timed, advised)
     say(json.dumps(to_dict(told), indent=1) if request.as_json else "\n".join(text(told, request.top)))

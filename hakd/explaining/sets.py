@@ -22,6 +22,8 @@ MODULI = (4, 8, 16, 32)
 PLAIN = 8  # what people round up to
 _BYTES = 512 << 20  # of the whole models that one process holds
 _MIXED = 6  # groups, by MACs, whose width is varied in the best set
+_BUDGET_S = 240.0  # for all whole models that are timed
+_SHARE = 0.4  # of it for a step
 _GAIN = 0.005  # by which a variation has to be faster to be taken
 log = logging.getLogger(__name__)
 
@@ -77,22 +79,39 @@ def _fastest(width: int, curve: Curve | None) -> int:
 
 
 def advise(
-    board: Board, width_groups: WidthGroups, curves: Mapping[str, Curve], measuring: Measuring
+    board: Board,
+    width_groups: WidthGroups,
+    curves: Mapping[str, Curve],
+    measuring: Measuring,
+    whole_ms: float,
+    seconds: float,
 ) -> Advised:
     """Time whole models and choose.
+
+    Args:
+        board: open.
+        width_groups: of the model.
+        curves: what was timed of them, by group name.
+        measuring: how.
+        whole_ms: latency of the whole, which says how many of them can be timed.
+        seconds: that it may take; it never takes much more than some minutes.
 
     Raises:
         HakdError: a device that went away. What was measured stays in the store.
     """
-    return _Search(board, width_groups, measuring).run(curves)
+    return _Search(board, width_groups, measuring, whole_ms, min(seconds, _BUDGET_S)).run(curves)
 
 
 class _Search:
-    def __init__(self, board: Board, width_groups: WidthGroups, measuring: Measuring) -> None:
+    def __init__(
+        self, board: Board, width_groups: WidthGroups, measuring: Measuring, whole_ms: float, seconds: float
+    ) -> None:
         self.board, self.width_groups, self.measuring = board, width_groups, measuring
         self.groups = {group.name: group for group in width_groups.changeable}
         size = sum(value.nbytes for value in width_groups.model.constants.values())
-        self.room = _BYTES // max(size, 1)
+        visits = measuring.benchmark_processes * measuring.rounds
+        set_s = visits * measuring.end_to_end().visit_s(whole_ms / 1e3)
+        self.room = min(_BYTES // max(size, 1), int(_SHARE * seconds / set_s))
 
     def run(self, curves: Mapping[str, Curve]) -> Advised:
         """The best set, timed again."""
@@ -100,7 +119,9 @@ class _Search:
         if not candidates:
             return Advised(reason=f"all widths are multiples of {MODULI[-1]} and the fastest of their blocks")
         if self.room < 3:
-            return Advised(reason="the model is too large to be timed beside itself with other widths")
+            return Advised(
+                reason="the model is too large, or too slow for the time, to be timed with other widths"
+            )
         best = self._fastest_of([{}, *candidates][: self.room], "roundings")
         if best is None:
             return Advised(reason="the whole model cannot be timed")

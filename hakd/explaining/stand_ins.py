@@ -1,9 +1,9 @@
 """What is timed in place of a model's constants: its own values where they decide on shapes, stand-ins elsewhere.
 
-No value of a person's weights leaves this machine. A constant of whole numbers that says sizes, axes or places stays,
-and so does what a node takes as a setting. Of everything else the shape and the sign are kept. A single number stays if
-it is one that formulas are made of (a half, the 6 of a ReLU6, what is in a GELU), since engines fuse by it; any other
-is rounded to one digit.
+No value of a person's weights leaves this machine. Whole numbers that say sizes, axes or places stay, and so do up to
+eight of them elsewhere, and what a node takes as a setting. Of everything else the shape and the sign are kept. A
+single number stays if it is one that formulas are made of (a half, the 6 of a ReLU6, what is in a GELU), since engines
+fuse by it; any other is rounded to one digit.
 """
 
 import math
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from hakd.importing.reading import is_float
-from hakd.importing.tidying import bodies
+from hakd.importing.tidying import ONNX_DOMAINS, bodies, constant_of
 from hakd.importing.widths import LAYERS, NORMS, attribute
 from hakd.networks.onnx_model import stand_in
 
@@ -29,12 +29,28 @@ _SETTINGS = {
     "RoiAlign": (2,),
     "Upsample": (1,),
 }
+# Inputs that say sizes, axes or places in whole numbers.
+_PLACES = {
+    **dict.fromkeys(("ConstantOfShape",), (0,)),
+    **dict.fromkeys(
+        ("CumSum", "Expand", "Gather", "GatherElements", "GatherND", "Reshape", "ScatterElements", "ScatterND",
+         "Split", "Squeeze", "Tile", "TopK", "Trilu", "Unsqueeze"), (1,),
+    ),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), (4,)),
+    "MaxUnpool": (2,),
+    "OneHot": (0, 1),
+    "RoiAlign": (2,),
+    "Slice": (1, 2, 3, 4),
+}  # fmt: skip
+_FEW = 8  # whole numbers, as many as sizes have
+_WORD = 16  # characters of a mode
 # Ops whose inputs of whole numbers are weights or belong to weights, not sizes or places.
 _QUANTISED = frozenset((
     "ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul",
     "QuantizeLinear",
 ))  # fmt: skip
 _FORMULAS = (
+    *(1.6732632423543772, 1.0507009873554805),  # of a SELU
     *(math.sqrt(2), 1 / math.sqrt(2), math.sqrt(2 / math.pi), 0.044715, 1.702, math.pi, math.e, math.log(2)),
     *(number / 6 for number in range(1, 6)),
 )
@@ -45,13 +61,17 @@ def role_of(node: onnx.NodeProto, place: int, value: np.ndarray) -> str:
     """What a constant is to its node, which decides on its stand-in; empty where its own values are kept.
 
     `weightN`: N is the axis of a weight that its outputs lie along. `vector`: a bias or a scale. `variance`, never
-    negative. `number`: one, rounded. `integer`: of quantised weights. A `+` or `-` behind it: all have that sign.
+    negative. `number`: one, rounded. `integer`: whole numbers that are no places. `text`. A `+` or `-` behind it: all
+    have that sign.
     """
     if place in _SETTINGS.get(node.op_type, ()):
         return ""
+    if value.dtype.kind in "OSU":
+        return "text"
     if not is_float(value.dtype):
-        narrow = value.dtype.itemsize == 1 and value.dtype.kind in "iu"
-        return "integer" if narrow or node.op_type in _QUANTISED or value.dtype.kind not in "iub" else ""
+        if value.dtype.kind == "b" or (node.op_type not in _QUANTISED and _is_place(node, place, value)):
+            return ""
+        return "integer"
     if node.op_type == "BatchNormalization" and place == _VARIANCE:
         return "variance"
     if node.op_type in LAYERS and place == 1 and value.ndim > 1:
@@ -63,6 +83,13 @@ def role_of(node: onnx.NodeProto, place: int, value: np.ndarray) -> str:
     if value.size == 1 and node.op_type not in LAYERS:
         return "number"
     return ("weight0" if value.ndim > 1 and node.op_type not in LAYERS else "vector") + _sign(value)
+
+
+def _is_place(node: onnx.NodeProto, place: int, value: np.ndarray) -> bool:
+    """Whether whole numbers are sizes, axes or places: by the op that takes them, or because they are few."""
+    if value.dtype.kind not in "iu" or value.dtype.itemsize == 1:
+        return False
+    return place in _PLACES.get(node.op_type, ()) or node.op_type.startswith("Reduce") or value.size <= _FEW
 
 
 def _sign(value: np.ndarray) -> str:
@@ -84,6 +111,10 @@ def stand_in_for(value: np.ndarray, shape: Sequence[int], role: str) -> np.ndarr
     """
     if role == "number":
         return np.full(shape, rounded(float(value.reshape(-1)[0]))).astype(value.dtype)
+    if role == "text":
+        return np.full(shape, "0", dtype=object)
+    if role == "integer" and value.dtype.itemsize > 1 and value.dtype.kind in "iu":
+        return (stand_in(shape, "vector") > 0).astype(value.dtype)
     if role == "integer":
         pattern = stand_in(shape, "vector")
         signed = value.dtype.kind != "u" and "uint" not in value.dtype.name
@@ -112,23 +143,38 @@ def rounded(number: float) -> float:
 
 
 def hide_weights(node: onnx.NodeProto) -> None:
-    """Replace what a node holds in its attributes: lists of floats, tensors, and the constants of its bodies."""
+    """Replace what a node holds in its attributes and their bodies: numbers, tensors, long texts, names."""
+    own = node.domain in ONNX_DOMAINS
     for one in node.attribute:
+        if one.type == onnx.AttributeProto.FLOAT:
+            one.f = rounded(one.f)
         if one.floats and not (node.op_type == "Upsample" and one.name == "scales"):
             one.floats[:] = [rounded(number) for number in one.floats]
         if one.HasField("t"):
             one.t.CopyFrom(_hidden(one.t, node, -1))
+        for tensor in one.tensors:
+            tensor.CopyFrom(_hidden(tensor, node, -1))
+        # The modes of ONNX's own ops are short words; what others keep in texts may be anything.
+        if len(one.s) > _WORD:
+            one.s = b""
+        if one.strings and not (own and all(len(text) <= _WORD for text in one.strings)):
+            one.strings[:] = [b"0"] * len(one.strings)
     for body in bodies(node):
+        body.name, body.doc_string = "body", ""
         users = {name: (part, place) for part in body.node for place, name in enumerate(part.input)}
         for tensor in body.initializer:
             tensor.CopyFrom(_hidden(tensor, *users.get(tensor.name, (node, -1))))
         for part in body.node:
-            if part.op_type == "Constant" and part.output[0] in users:
-                for one in part.attribute:
-                    if one.HasField("t"):
-                        one.t.CopyFrom(_hidden(one.t, *users[part.output[0]]))
-            else:
+            part.name, part.doc_string = "", ""
+            del part.metadata_props[:]
+            value = constant_of(part)
+            if value is None:
                 hide_weights(part)
+            else:
+                told = numpy_helper.from_array(np.asarray(value, order="C"))
+                hidden = _hidden(told, *users.get(part.output[0], (node, -1)))
+                del part.attribute[:]
+                part.attribute.append(helper.make_attribute("value", hidden))
 
 
 def _hidden(tensor: TensorProto, node: onnx.NodeProto, place: int) -> TensorProto:

@@ -37,14 +37,14 @@ class TimedGroups:
         whole_ms: the whole model at its present widths, in milliseconds; None where that was not timed.
         about: the device, its engine, and the points that failed.
         left: why groups were not begun, by name.
-        over: the time that was given is over.
+        end_s: when the time that was given is over, by the board's clock.
     """
 
     curves: Mapping[str, Curve]
     whole_ms: float | None
     about: Mapping[str, Any]
     left: Mapping[str, str] = field(default_factory=dict)
-    over: bool = False
+    end_s: float = math.inf
 
 
 def ceiling(width: int) -> int:
@@ -183,7 +183,7 @@ def time_groups(
     words = "" if minutes is None else f"not begun: the {minutes:g} minutes were over"
     left = {line.group: words for line in lines if not line.keys}
     curves = {line.group: line.curve for line in lines if line.curve is not None}
-    return TimedGroups(curves, whole_ms, about, left, board.clock_s() >= end_s)
+    return TimedGroups(curves, whole_ms, about, left, end_s)
 
 
 def _follow_until(

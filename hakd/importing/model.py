@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from hakd.importing.batches import fixed_input, rebatch
 from hakd.importing.reading import array_of, read_proto
 from hakd.importing.remarks import weight_remarks
-from hakd.importing.tidying import ONNX_DOMAINS, bodies, captured, opset, tidied, with_sizes
+from hakd.importing.tidying import ONNX_DOMAINS, bodies, captured, constant_of, opset, tidied, with_sizes
 from hakd.records.errors import HakdError
 
 _PASSES = 8  # folding uncovers shapes, and shapes uncover constants; exporters need two
@@ -82,13 +82,15 @@ def load_model(path: str | os.PathLike, batch: int = 1, image: Sequence[int] | N
         shapes, kinds = _inferred(proto, constants, path)
         if [node.op_type for node in graph.node] == before:
             break
+    outputs = list(dict.fromkeys(name for name in outputs if name not in constants and name != source))
+    _set_nodes(graph, _needed(graph.node, outputs))
     _size_splits(graph, constants, shapes, opset(proto.opset_import))
     return Model(
         tuple(graph.node),
         constants,
         shapes,
         source,
-        tuple(dict.fromkeys(name for name in outputs if name not in constants)),
+        tuple(outputs),
         tuple(proto.opset_import),
         proto.ir_version,
         kinds,
@@ -134,24 +136,12 @@ def _take_constants(graph: onnx.GraphProto, constants: dict[str, np.ndarray]) ->
     """Values of `Constant` nodes, which then are no nodes any more."""
     kept = []
     for node in graph.node:
-        value = _constant(node)
+        value = constant_of(node)
         if value is None:
             kept.append(node)
         else:
             constants[node.output[0]] = value
     _set_nodes(graph, kept)
-
-
-def _constant(node: onnx.NodeProto) -> np.ndarray | None:
-    if node.op_type != "Constant" or node.domain not in ONNX_DOMAINS:
-        return None
-    for one in node.attribute:
-        if one.name == "value":
-            return numpy_helper.to_array(one.t)
-        if one.name in ("value_float", "value_floats", "value_int", "value_ints"):
-            kind = np.float32 if "float" in one.name else np.int64
-            return np.array(helper.get_attribute_value(one), kind)
-    return None
 
 
 def _set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
@@ -168,7 +158,12 @@ def _inferred(
     graph.CopyFrom(proto.graph)
     del graph.value_info[:], graph.initializer[:]
     for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    outputs = {value.name: value for value in graph.output if value.name != graph.input[0].name}
+    kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in outputs.values()]
+    del graph.output[:]
+    graph.output.extend(kept)
     for name, array in constants.items():
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         if array.size <= _SMALL:
@@ -180,6 +175,9 @@ def _inferred(
         if node.op_type == "MaxUnpool" and len(node.input) > 2 and node.input[2] in constants:
             sizes = [int(size) for size in constants[node.input[2]]]
             graph.value_info.append(helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, sizes))
+        elif node.op_type == "GroupNormalization":  # nor has it a rule for this one, which keeps the shape
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
     light = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
     try:
         found = onnx.shape_inference.infer_shapes(light, strict_mode=True, data_prop=True).graph
@@ -247,6 +245,24 @@ def rename_inputs(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
             value.name = names.get(value.name, value.name)
 
 
+def rename_inside(body: onnx.GraphProto, stem: str) -> None:
+    """Give what a body makes itself names that begin with a stem, in the bodies inside it as well."""
+    made = [value.name for value in body.input] + [tensor.name for tensor in body.initializer]
+    made += [name for part in body.node for name in part.output if name]
+    names = {name: f"{stem}{number}" for number, name in enumerate(made)}
+    for value in (*body.input, *body.output):
+        value.name = names.get(value.name, value.name)
+    for tensor in body.initializer:
+        tensor.name = names[tensor.name]
+    del body.value_info[:]
+    for number, part in enumerate(body.node):
+        for inner in bodies(part):
+            rename_inside(inner, f"{stem}{number}_")
+        rename_inputs(part, names)
+        for i, name in enumerate(part.output):
+            part.output[i] = names.get(name, name)
+
+
 def _branch_taken(node: onnx.NodeProto, constants: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
     """The nodes of the branch that a constant condition takes, under names of their own."""
     wanted = "then_branch" if bool(np.all(constants[node.input[0]])) else "else_branch"
@@ -262,7 +278,7 @@ def _branch_taken(node: onnx.NodeProto, constants: dict[str, np.ndarray]) -> lis
         rename_inputs(part, names)
         for i, name in enumerate(part.output):
             part.output[i] = names.get(name, name)
-        value = _constant(part)
+        value = constant_of(part)
         if value is None:
             found.append(part)
         else:
@@ -313,6 +329,16 @@ def _value(
     except Exception:
         return None  # an op that the evaluator lacks stays as it is
     return np.asarray(value) if isinstance(value, np.ndarray | np.generic) else None
+
+
+def _needed(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> list[onnx.NodeProto]:
+    """The nodes from which some output follows."""
+    wanted, found = set(outputs), []
+    for node in reversed(nodes):
+        if wanted & {*node.output}:
+            found.append(node)
+            wanted.update((*node.input, *captured(node)))
+    return found[::-1]
 
 
 def _size_splits(

@@ -1,12 +1,13 @@
 """A user's ONNX file, read; whatever is wrong with it is said as what it is."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 
 from hakd.records.errors import HakdError
 
@@ -64,7 +65,8 @@ def _no_model(path: str | os.PathLike, content: bytes) -> HakdError:
 
 def _load_beside(proto: onnx.ModelProto, path: str | os.PathLike) -> None:
     """Put the data that lies in other files into the model."""
-    outside = [tensor for tensor in proto.graph.initializer if uses_external_data(tensor)]
+    tensors = [tensor for graph in _graphs(proto.graph) for tensor in _tensors(graph)]
+    outside = [tensor for tensor in tensors if uses_external_data(tensor)]
     for name in dict.fromkeys(ExternalDataInfo(tensor).location for tensor in outside):
         if not Path(path).parent.joinpath(name).is_file():
             words = f"its data lies in another file, {name}, which is not beside it"
@@ -72,10 +74,30 @@ def _load_beside(proto: onnx.ModelProto, path: str | os.PathLike) -> None:
     if not outside:
         return
     try:
-        onnx.load_external_data_for_model(proto, os.path.dirname(os.path.abspath(path)))
+        for tensor in outside:
+            load_external_data_for_tensor(tensor, os.path.dirname(os.path.abspath(path)))
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
     except Exception as error:  # a file that is too short, a path that leads out of the folder
         words = f"the data beside it cannot be read ({' '.join(str(error).split())[:200]})"
         raise HakdError(words, where=path, remedy="Copy both files again") from None
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the bodies in it."""
+    yield graph
+    for node in graph.node:
+        for one in node.attribute:
+            for body in [*([one.g] if one.HasField("g") else []), *one.graphs]:
+                yield from _graphs(body)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for one in node.attribute:
+            yield from ([one.t] if one.HasField("t") else [])
+            yield from one.tensors
 
 
 def array_of(tensor: TensorProto, path: object) -> np.ndarray:

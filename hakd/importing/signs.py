@@ -40,8 +40,9 @@ def _is_positive(node: onnx.NodeProto, positive: Callable[[str], bool]) -> bool:
     names = [name for name in node.input if name]
     if node.op_type in _ALWAYS or (node.op_type == "Mul" and len(set(names)) == 1):
         return True
-    if node.op_type == "Clip" and (
-        attribute(node, "min", -1.0) >= 0 or (len(names) > 1 and positive(names[1]))
-    ):
-        return True
+    if node.op_type == "Clip":
+        least = node.input[1] if len(node.input) > 1 else ""
+        if attribute(node, "min", -1.0) >= 0 or (least and positive(least)):
+            return True
+        return positive(node.input[0]) and all(positive(name) for name in names)
     return node.op_type in _IF_ALL and all(positive(name) for name in names)

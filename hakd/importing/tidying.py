@@ -4,6 +4,7 @@ Nothing that is computed changes. What a person would want to know of a change i
 """
 
 from collections.abc import Iterable, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 import onnx
@@ -14,6 +15,10 @@ from hakd.records.errors import HakdError
 ONNX_DOMAINS = ("", "ai.onnx")
 _OLDEST = 7  # operator set that onnxruntime begins with
 _MODERN = 8  # to which older files are brought
+# Ops of which all outputs but the first may be left out.
+_OPTIONAL = frozenset((
+    "BatchNormalization", "Dropout", "GRU", "LSTM", "LayerNormalization", "MaxPool", "RNN",
+))  # fmt: skip
 _SLOPES = 1  # place of a PRelu's slopes
 
 
@@ -73,6 +78,21 @@ def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return found + [graph for attribute in node.attribute for graph in attribute.graphs]
 
 
+def constant_of(node: onnx.NodeProto) -> np.ndarray | None:
+    """The value of a `Constant` node of numbers; None of any other."""
+    if node.op_type != "Constant" or node.domain not in ONNX_DOMAINS:
+        return None
+    for one in node.attribute:
+        if one.name == "value":
+            return numpy_helper.to_array(one.t)
+        if one.name == "sparse_value":
+            return numpy_helper.to_array(_dense(one.sparse_tensor))
+        if one.name in ("value_float", "value_floats", "value_int", "value_ints"):
+            kind = np.float32 if "float" in one.name else np.int64
+            return np.array(helper.get_attribute_value(one), kind)
+    return None
+
+
 def _brought_forward(proto: onnx.ModelProto, version: int, path: object) -> onnx.ModelProto:
     try:
         inferred = shape_inference.infer_shapes(proto)
@@ -101,32 +121,37 @@ def _brought_forward(proto: onnx.ModelProto, version: int, path: object) -> onnx
 
 def _put_sparse(graph: onnx.GraphProto) -> None:
     """Sparse initializers become dense, as engines make them."""
-    for sparse in graph.sparse_initializer:
-        values, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
-        dense = np.zeros(tuple(sparse.dims), values.dtype)
-        where = np.ravel_multi_index(tuple(places.T), dense.shape) if places.ndim == 2 else places
-        dense.reshape(-1)[where] = values
-        graph.initializer.append(numpy_helper.from_array(dense, sparse.values.name))
+    graph.initializer.extend(_dense(sparse) for sparse in graph.sparse_initializer)
     del graph.sparse_initializer[:]
+    for node in graph.node:
+        for body in bodies(node):
+            _put_sparse(body)
+
+
+def _dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
+    values, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    dense = np.zeros(tuple(sparse.dims), values.dtype)
+    where = np.ravel_multi_index(tuple(places.T), dense.shape) if places.ndim == 2 else places
+    dense.reshape(-1)[where] = values
+    return numpy_helper.from_array(dense, sparse.values.name)
 
 
 def _sort(graph: onnx.GraphProto, path: object) -> None:
-    """Each node behind those that it needs, otherwise in the file's order."""
+    """Each node behind those that it needs; a file that has them so stays as it is."""
     made = {name for node in graph.node for name in node.output if name}
-    waiting, ready, ordered = list(graph.node), set[str](), []
-    while waiting:
-        later = []
-        for node in waiting:
-            needed = {name for name in (*node.input, *captured(node)) if name in made}
-            if needed <= ready:
-                ordered.append(node)
-                ready.update(node.output)
-            else:
-                later.append(node)
-        if len(later) == len(waiting):
-            words = f"its nodes wait for each other ({later[0].op_type} {later[0].name})"
-            raise HakdError(words, where=path, remedy="Export it again")
-        waiting = later
+    maker = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    before = {
+        index: {maker[name] for name in (*node.input, *captured(node)) if name in made}
+        for index, node in enumerate(graph.node)
+    }
+    if all(index > other for index, others in before.items() for other in others):
+        return
+    try:
+        ordered = [graph.node[index] for index in TopologicalSorter(before).static_order()]
+    except CycleError as error:
+        first = graph.node[error.args[1][0]]
+        words = f"its nodes wait for each other ({first.op_type} {first.name})"
+        raise HakdError(words, where=path, remedy="Export it again") from None
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
     graph.node.extend(kept)
@@ -166,7 +191,7 @@ def _drop_unused_outputs(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in (*node.input, *captured(node))}
     used |= {value.name for value in graph.output}
     for node in graph.node:
-        while len(node.output) > 1 and node.output[-1] not in used and node.op_type != "Split":
+        while node.op_type in _OPTIONAL and len(node.output) > 1 and node.output[-1] not in used:
             del node.output[-1]
 
 

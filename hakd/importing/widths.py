@@ -68,6 +68,7 @@ class _Tracer:
             "MaxUnpool": self._unpool,
             "LRN": self._windowed,
             "LayerNormalization": self._layer_norm,
+            "GroupNormalization": self._group_norm,
             **dict.fromkeys(UNARY | SOFTMAX, self._pass),
             **dict.fromkeys(POOLS, self._windowed),
             **dict.fromkeys(REDUCTIONS, self._reduce),
@@ -114,7 +115,8 @@ class _Tracer:
         if node.op_type in LAYERS and weight is not None and weight.ndim > 1:
             # It makes a width all the same, which is to be found among those that are not examined.
             axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
-            out = self.ties.make(node.output[0], weight.shape[axis], index)
+            groups = attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
+            out = self.ties.make(node.output[0], groups * weight.shape[axis], index)
             self.ties.fix(out, reason)
 
     def _along(self, name: str, axis: int) -> Channels | None:
@@ -226,7 +228,16 @@ class _Tracer:
         return True
 
     def _conv_transpose(self, index: int, node: onnx.NodeProto) -> bool:
-        return attribute(node, "group", 1) == 1 and self._layer(index, node, 1, self._layer_input(node))
+        groups, x, weight = attribute(node, "group", 1), self._layer_input(node), self._weight(node, 1)
+        if groups == 1:
+            return self._layer(index, node, 1, x)
+        if x is None or weight is None or weight.shape[1] != 1 or groups != self.ties.extent(x):
+            return False
+        self.ties.contents[index, "group"] = {0: x}  # depthwise, as bilinear upsampling is written
+        for place in range(1, len(node.input)):
+            if node.input[place]:
+                self._note(index, place, {0: x})
+        return self._windowed(index, node)
 
     def _gemm(self, index: int, node: onnx.NodeProto) -> bool:
         axis = 0 if attribute(node, "transB", 0) else 1
@@ -260,6 +271,20 @@ class _Tracer:
                 if node.input[place]:
                     self._note(index, place, {0: self.ties.of(node.input[0])})
         return True
+
+    def _group_norm(self, index: int, node: onnx.NodeProto) -> bool:
+        """Groups stay of equal size; scales are one a channel, or in the first version of the op one a group."""
+        source, x = node.input[0], self._layer_input(node)
+        groups = attribute(node, "num_groups", 1)
+        if x is None or self._axis(source) != 1:
+            return False
+        if self.ties.alike(source, groups, f"GroupNormalization ({node.name}) into {groups} parts") is None:
+            return False
+        for place in (1, 2):
+            scale = self._weight(node, place)
+            if scale is not None and scale.size == self.ties.extent(x):
+                self._note(index, place, {0: x})
+        return self._pass(index, node)
 
     def _prelu(self, index: int, node: onnx.NodeProto) -> bool:
         return self._weight(node, 1) is not None and self._elementwise(index, node)
