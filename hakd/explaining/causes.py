@@ -26,9 +26,9 @@ def causes(
     if device.engine != "onnxruntime" or device.transport == "virtual":
         return {}
     pairs = {
-        report.group.name: (report.group, report.good[-1].width)
+        report.group.name: (report.group, better[-1])
         for report in reports
-        if report.lost_us and report.good
+        if report.lost_us and (better := [other.width for other in report.good if other.ratio < 1])
     }
     points = {
         name: [block_point(width_groups, group, width) for width in (group.width, good)]

@@ -203,7 +203,11 @@ def text(told: Told, top: int | None = None) -> list[str]:
             lines.append(f"  {'':>{places}}  why, beside {report.cause[0]}: {report.cause[1]}")
     if len(trusted) > len(shown):
         lines.append(f"  and {len(trusted) - len(shown)} more: --top {len(trusted)}")
-    untrusted = [report for report in reports if not report.trusted]
+    untrusted = [report for report in reports if not report.trusted and report.group.name not in timed.left]
+    if timed.left:
+        named = ", ".join([*timed.left][:_HIDDEN])
+        rest = f" and {len(timed.left) - _HIDDEN} more" if len(timed.left) > _HIDDEN else ""
+        lines.append(f"{named}{rest}: {next(iter(timed.left.values()))}")
     if untrusted:
         lines.append("not to be told, left as they are:")
         lines += [

@@ -27,8 +27,8 @@ def weight_remarks(nodes: Iterable[onnx.NodeProto], constants: Mapping[str, np.n
         named = ", ".join(f"{name} ({denormal[name]:.0%})" for name in worst[:_SHOWN])
         rest = f" and {len(worst) - _SHOWN} more" if len(worst) > _SHOWN else ""
         remarks.append(
-            f"weights that are denormal numbers (below 1.2e-38): {named}{rest}. x86 CPUs compute with them many times "
-            "slower. The times here do not have that: stand-ins are timed. Set such weights to zero, or the session "
+            f"weights that are denormal numbers (below 1.2e-38): {named}{rest}. x86 CPUs can be many times slower "
+            "with them. The times here do not have that: stand-ins are timed. Set such weights to zero, or the session "
             "option `session.set_denormal_as_zero` of onnxruntime to 1"
         )
     layers = [constants[name] for name in weights if name in floats]
