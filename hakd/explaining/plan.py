@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import prod
 
 from hakd.importing.groups import Group, WidthGroups
+from hakd.importing.kinds import LAYERS
 from hakd.importing.model import Model
-from hakd.importing.widths import LAYERS
 from hakd.records.text import counted
 from hakd.study.measuring import Measuring
 from hakd.sweeping.following import LENGTHS

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from hakd.importing.kinds import LAYERS, NORMS, UNARY, is_grouped
 from hakd.importing.model import Model
-from hakd.importing.widths import LAYERS, NORMS, UNARY, is_grouped, trace
+from hakd.importing.widths import trace
 from hakd.records.errors import HakdError
 from hakd.records.sections import Section, Sections
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
+from hakd.importing.kinds import LAYERS, POOLS, RESHAPES, attribute
 from hakd.importing.model import Model
-from hakd.importing.widths import LAYERS, POOLS, RESHAPES, attribute
 
 _ALWAYS = frozenset((
     "Abs", "Exp", "HardSigmoid", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Relu", "Sigmoid", "Softmax", "Softplus",

@@ -10,32 +10,26 @@ and says so. Channels lie along axis 1, or where a transpose has put them.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from hakd.importing.batches import kept_axis
+from hakd.importing.kinds import (
+    BINARY,
+    GATES,
+    LAYERS,
+    NORMS,
+    POOLS,
+    REDUCTIONS,
+    RESHAPES,
+    SOFTMAX,
+    UNARY,
+    attribute,
+)
 from hakd.importing.model import Model
 from hakd.importing.ties import Channels, ChannelTies
 
-LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
-UNARY = frozenset((
-    "Abs", "Cast", "Ceil", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
-    "LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus",
-    "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
-))  # fmt: skip
-BINARY = frozenset(("Add", "Div", "Max", "Mean", "Min", "Mul", "Pow", "Sub", "Sum"))
-GATES = frozenset(("Div", "Mul", "Pow"))
-POOLS = frozenset(("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"))
-NORMS = frozenset(("BatchNormalization", "InstanceNormalization"))
-RESHAPES = frozenset(("Flatten", "Reshape", "Squeeze", "Unsqueeze"))
-REDUCTIONS = frozenset((
-    "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
-    "ReduceSumSquare",
-))  # fmt: skip
-SOFTMAX = frozenset(("LogSoftmax", "LpNormalization", "Softmax"))
 _OLD_SLICE = ("starts", "ends", "axes")  # attributes, inputs since
 
 
@@ -497,16 +491,3 @@ class _Tracer:
             return False
         self.ties.channels[made] = tuple(replace(run, times=run.times // pixels) for run in channels) * parts
         return True
-
-
-def is_grouped(node: onnx.NodeProto) -> bool:
-    """Whether a convolution is depthwise, or of groups otherwise."""
-    return node.op_type == "Conv" and attribute(node, "group", 1) != 1
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """An attribute's value, or the default where the node does not have it."""
-    for found in node.attribute:
-        if found.name == name:
-            return helper.get_attribute_value(found)
-    return default

@@ -380,7 +380,7 @@ def test_recurrent_weights_do_not_leave_the_machine(tmp_path):
     )
     x = net.op("MatMul", x, net.const("m", full(3, 8)))
     x = net.op("LayerNormalization", x, net.const("ln", full(8)), net.const("lb", full(8)), axis=-1)
-    x = net.op("Einsum", x, net.const("e", full(8, 4)), equation="abc,cd->abd")
+    x = net.op("Einsum", x, net.const("e", full(8, 4)), equation="sbi,io->sbo")
     small = net.const("q", np.full((4, 4), 77, np.int8)), net.const("qs", MARKER, np.float32)
     x = net.op("MatMul", x, net.op("DequantizeLinear", *small))
     net.op("Gemm", net.op("Reshape", x, net.sizes("rows", -1, 4)), net.const("g", full(4, 2)), out="scores")
