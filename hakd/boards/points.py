@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from hakd.boards.worker import DISCARDED_CALLS
+
 PROTOCOL = (
     2  # number of the timing protocol; part of every store key, raised when figures stop being comparable
 )
@@ -44,9 +46,6 @@ class Point:
             raise ValueError(f"a point's key is 1 to 200 printable characters, not {self.key!r}")
         if not self.input_shape or any(size < 1 for size in self.input_shape):
             raise ValueError(f"{self.label}: bad input shape {self.input_shape}")
-
-
-DISCARDED_CALLS = 2  # that the worker makes before a burst
 
 
 @dataclass(frozen=True)

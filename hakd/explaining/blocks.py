@@ -14,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from hakd.boards import Point, Unmeasurable
 from hakd.explaining.stand_ins import hide_weights, role_of, stand_in_for
 from hakd.importing.groups import Group, WidthGroups
+from hakd.importing.kinds import bodies
 from hakd.importing.model import Model, rename_inputs, rename_inside
 from hakd.importing.signs import never_negative
-from hakd.importing.tidying import bodies, captured
+from hakd.importing.tidying import captured
 from hakd.importing.ties import ChannelTies
 from hakd.records.sections import Section
 

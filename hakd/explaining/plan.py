@@ -14,6 +14,8 @@ from hakd.sweeping.following import LENGTHS
 GMACS = 2.0  # assumed where the whole model could not be timed: thousand million a second
 _ODDNESS = ((8, 1.0), (16, 0.5), (32, 0.25))  # how likely a width loses time that is no multiple of these
 _EVEN = 0.1
+SETS_S = 240.0  # for the whole models that are timed, about
+_SETS = (9, 40)  # of them, at least and at most
 _MORE = 1.5  # points that the curves ask for, over those that they begin with
 
 
@@ -66,7 +68,14 @@ def plan_of(
     )
     worth = [share * _oddness(group) for share, group in zip(shares, groups, strict=True)]
     order = sorted(range(len(groups)), key=lambda i: -worth[i])
-    return ExplainPlan(sum(map(len, starts)), (first_s, first_s * _MORE * sum(LENGTHS)), tuple(order))
+    sets_s = [min(count * set_s(measuring, call_s), SETS_S) for count in _SETS]
+    seconds = first_s + sets_s[0], first_s * _MORE * sum(LENGTHS) + sets_s[1]
+    return ExplainPlan(sum(map(len, starts)), seconds, tuple(order))
+
+
+def set_s(measuring: Measuring, call_s: float) -> float:
+    """Seconds that it takes to time the whole model at one set of widths, whose call takes `call_s`."""
+    return measuring.benchmark_processes * measuring.rounds * measuring.end_to_end().visit_s(call_s)
 
 
 def _oddness(group: Group) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from hakd.boards import Board, Burst, Point
 from hakd.explaining.blocks import whole_point
-from hakd.explaining.plan import macs_of
+from hakd.explaining.plan import SETS_S, macs_of, set_s
 from hakd.importing.groups import Group, WidthGroups
 from hakd.staircase.curve import Curve
 from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
@@ -22,7 +22,6 @@ MODULI = (4, 8, 16, 32)
 PLAIN = 8  # what people round up to
 _BYTES = 512 << 20  # of the whole models that one process holds
 _MIXED = 6  # groups, by MACs, whose width is varied in the best set
-_BUDGET_S = 240.0  # for all whole models that are timed
 _SHARE = 0.4  # of it for a step
 _GAIN = 0.005  # by which a variation has to be faster to be taken
 log = logging.getLogger(__name__)
@@ -99,7 +98,7 @@ def advise(
     Raises:
         HakdError: a device that went away. What was measured stays in the store.
     """
-    return _Search(board, width_groups, measuring, whole_ms, min(seconds, _BUDGET_S)).run(curves)
+    return _Search(board, width_groups, measuring, whole_ms, min(seconds, SETS_S)).run(curves)
 
 
 class _Search:
@@ -109,9 +108,8 @@ class _Search:
         self.board, self.width_groups, self.measuring = board, width_groups, measuring
         self.groups = {group.name: group for group in width_groups.changeable}
         size = sum(value.nbytes for value in width_groups.model.constants.values())
-        visits = measuring.benchmark_processes * measuring.rounds
-        set_s = visits * measuring.end_to_end().visit_s(whole_ms / 1e3)
-        self.room = min(_BYTES // max(size, 1), int(_SHARE * seconds / set_s))
+        fit = int(_SHARE * seconds / set_s(measuring, whole_ms / 1e3))
+        self.room = min(_BYTES // max(size, 1), fit)
 
     def run(self, curves: Mapping[str, Curve]) -> Advised:
         """The best set, timed again."""

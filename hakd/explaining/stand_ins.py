@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hakd.importing.kinds import LAYERS, NORMS, attribute
+from hakd.importing.kinds import LAYERS, NORMS, ONNX_DOMAINS, attribute, bodies
 from hakd.importing.reading import is_float
-from hakd.importing.tidying import ONNX_DOMAINS, bodies, constant_of
+from hakd.importing.tidying import constant_of
 from hakd.networks.onnx_model import stand_in
 
 _VARIANCE = 4  # place of the running variance among a batch norm's inputs, never negative

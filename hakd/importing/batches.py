@@ -7,8 +7,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from hakd.importing.kinds import RESHAPES
+
 _SIZES = {"Reshape": 1, "Expand": 1, "Resize": 3, "MaxUnpool": 2}  # place of the sizes that a node asks for
-_RESHAPES = frozenset(("Flatten", "Reshape", "Squeeze", "Unsqueeze"))
 _RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
 Shape = tuple[int, ...]
 
@@ -63,7 +64,7 @@ def _axis_behind(
         return (perm or list(range(len(before)))[::-1]).index(axis)
     if node.op_type in _RECURRENT:
         return {0: 2, 1: 1, 2: 1}.get(place) if axis == 1 else None
-    if node.op_type in _RESHAPES:
+    if node.op_type in RESHAPES:
         return kept_axis(before, axis, after)
     if len(before) == len(after) or axis == 0:
         return axis if axis < len(after) and after[axis] == batch else None

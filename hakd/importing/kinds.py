@@ -5,6 +5,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
+ONNX_DOMAINS = ("", "ai.onnx")
 LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 UNARY = frozenset((
     "Abs", "Cast", "Ceil", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
@@ -34,3 +35,9 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
         if found.name == name:
             return helper.get_attribute_value(found)
     return default
+
+
+def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs that a node has among its attributes."""
+    found = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return found + [graph for attribute in node.attribute for graph in attribute.graphs]

@@ -10,9 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from hakd.importing.batches import fixed_input, rebatch
+from hakd.importing.kinds import ONNX_DOMAINS, bodies
 from hakd.importing.reading import array_of, read_proto
 from hakd.importing.remarks import weight_remarks
-from hakd.importing.tidying import ONNX_DOMAINS, bodies, captured, constant_of, opset, tidied, with_sizes
+from hakd.importing.tidying import captured, constant_of, opset, tidied, with_sizes
 from hakd.records.errors import HakdError
 
 _PASSES = 8  # folding uncovers shapes, and shapes uncover constants; exporters need two

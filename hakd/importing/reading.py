@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 
+from hakd.importing.kinds import bodies
 from hakd.records.errors import HakdError
 
 _POINTER = b"version https://git-lfs"
@@ -87,9 +88,8 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and the bodies in it."""
     yield graph
     for node in graph.node:
-        for one in node.attribute:
-            for body in [*([one.g] if one.HasField("g") else []), *one.graphs]:
-                yield from _graphs(body)
+        for body in bodies(node):
+            yield from _graphs(body)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx
 
+from hakd.importing.kinds import LAYERS
 from hakd.importing.reading import is_float
 
 _DENORMAL = 0.01  # share of a layer's weights from which on they are spoken of
 _ZERO = 0.5  # share of all weights
 _SHOWN = 3
-_LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "ConvInteger", "MatMulInteger")
 
 
@@ -19,7 +19,7 @@ def weight_remarks(nodes: Iterable[onnx.NodeProto], constants: Mapping[str, np.n
     nodes = list(nodes)
     used = {name for node in nodes for name in node.input[1:]}
     floats = {name: value for name, value in constants.items() if name in used and is_float(value.dtype)}
-    weights = {node.input[1] for node in nodes if node.op_type in _LAYERS and len(node.input) > 1}
+    weights = {node.input[1] for node in nodes if node.op_type in LAYERS and len(node.input) > 1}
     remarks = []
     denormal = {name: share for name, value in floats.items() if (share := _denormal(value)) >= _DENORMAL}
     if denormal:

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import helper, inliner, numpy_helper, shape_inference, version_converter
 
+from hakd.importing.kinds import ONNX_DOMAINS, bodies
 from hakd.records.errors import HakdError
 
-ONNX_DOMAINS = ("", "ai.onnx")
 _OLDEST = 7  # operator set that onnxruntime begins with
 _MODERN = 8  # to which older files are brought
 # Ops of which all outputs but the first may be left out.
@@ -70,12 +70,6 @@ def captured(node: onnx.NodeProto) -> list[str]:
             inside.update(part.output)
         found.update((value.name, None) for value in body.output if value.name not in inside)
     return list(found)
-
-
-def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs that a node has among its attributes."""
-    found = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return found + [graph for attribute in node.attribute for graph in attribute.graphs]
 
 
 def constant_of(node: onnx.NodeProto) -> np.ndarray | None:

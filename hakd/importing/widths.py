@@ -20,6 +20,7 @@ from hakd.importing.kinds import (
     GATES,
     LAYERS,
     NORMS,
+    ONNX_DOMAINS,
     POOLS,
     REDUCTIONS,
     RESHAPES,
@@ -76,7 +77,7 @@ class _Tracer:
         shape = self._shape(self.model.source)
         self.ties.start(self.model.source, shape[min(1, len(shape) - 1)])
         for index, node in enumerate(self.model.nodes):
-            handler = self.handlers.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+            handler = self.handlers.get(node.op_type) if node.domain in ONNX_DOMAINS else None
             if not self._all_known(node) or handler is None or not handler(index, node):
                 self._opaque(index, node)
         for name in (self.model.source, *self.model.outputs):
