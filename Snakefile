@@ -33,12 +33,14 @@ note_start(workflow.overwrite_workdir, workflow.configfiles)
 
 
 include: "rules/common.smk"
+include: "rules/common_networks.smk"
 include: "rules/common_pruning.smk"
 include: "rules/common_race.smk"
 include: "rules/common_candidates.smk"
 include: "rules/common_boards.smk"
 include: "rules/common_fleets.smk"
 include: "rules/data.smk"
+include: "rules/network.smk"
 include: "rules/teacher.smk"
 include: "rules/prune.smk"
 include: "rules/widths.smk"

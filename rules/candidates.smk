@@ -52,6 +52,7 @@ rule baselines:
     conda:
         "../envs/study.yaml"
     params:
+        network=setting("networks/{network}"),
         methods=selection("run/methods"),
         densities=selection("deep_compression/densities"),
         seeds=selection("run/seeds"),

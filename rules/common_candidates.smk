@@ -37,7 +37,7 @@ def baseline_files(wildcards):
 
 def uncompressed(wildcards):
     """The network that a compressed file is made from."""
-    return uncompressed_path(f"results/{wildcards.network}/{wildcards.compressed}-{wildcards.seed}")
+    return uncompressed_path(config, f"results/{wildcards.network}/{wildcards.compressed}-{wildcards.seed}")
 
 
 def density(wildcards):

@@ -17,7 +17,12 @@ def search_seed(wildcards):
 
 def search_teacher(wildcards):
     """The teacher that a search prunes."""
-    return f"results/{wildcards.network}/teacher/{search_seed(wildcards)}.safetensors"
+    return teacher_path(config, wildcards.network, search_seed(wildcards))
+
+
+def is_asked(wildcards, input):
+    """Whether the study asks for a level, so that it must be reached. Not tracked, for it asks for `input` too."""
+    return wildcards.level in LEVELS
 
 
 def higher_state(wildcards):

@@ -16,6 +16,7 @@ rule prune:
     params:
         settings=setting("prune"),
         seed=search_seed,
+        asked=is_asked,
         device=training_device,
         code=code("prune"),
     script:

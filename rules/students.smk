@@ -2,7 +2,7 @@ rule student:
     input:
         train="results/data/train.npz",
         validation="results/data/validation.npz",
-        teacher="results/{network}/teacher/{seed}.safetensors",
+        teacher=teacher_of,
     output:
         checkpoint="results/{network}/students/{arch}/{recipe}-{loss}-{seed}.safetensors",
         metrics="results/{network}/students/{arch}/{recipe}-{loss}-{seed}.csv",

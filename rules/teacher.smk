@@ -2,6 +2,7 @@ rule teacher:
     input:
         train="results/data/train.npz",
         validation="results/data/validation.npz",
+        network=imported_network,
     output:
         checkpoint="results/{network}/teacher/{seed}.safetensors",
         metrics="results/{network}/teacher/{seed}.csv",
@@ -14,6 +15,7 @@ rule teacher:
         network=setting("networks/{network}"),
         epochs=setting("teacher/epochs"),
         recipe=setting("teacher/recipe"),
+        tuned_lr=teacher_lr,
         device=training_device,
         code=code("teacher"),
     script:

@@ -69,23 +69,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]) -> None:
     """Write one of the other tools' shapes, and say what is not in it."""
-    from hakd.explaining.own_rows import own_name
     from hakd.latency_tables.exports import FORMATS, write_export
-    from hakd.latency_tables.parts import parts_of, spec_from
-    from hakd.records.errors import HakdError
+    from hakd.latency_tables.parts import parts_of, spec_of_table
     from hakd.study.files import read_configuration
-    from hakd.study.networks import network_of
 
-    own = own_name(frame)
-    if own is not None:
-        problem = (
-            f"{arguments.format} adds up layers, and the table of {own} has no tiles, only decision blocks"
-        )
-        remedy = "Write csv or json"
-        raise HakdError(problem, where=arguments.table, key="--format", remedy=remedy)
     kind = "tile" if arguments.format == "ofa" else arguments.of
-    spec = spec_from(about, arguments.table)
-    spec = spec or network_of(read_configuration(arguments.config), str(frame["network"].iloc[0]))
+    spec = spec_of_table(frame, about, arguments.table, read_configuration(arguments.config))
     rows = frame[frame["kind"] == kind]
     trusted = rows if arguments.untrusted else rows[rows["trusted"]]
     batch = about.get("batch", 1)

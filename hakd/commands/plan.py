@@ -44,10 +44,12 @@ def _run(arguments: argparse.Namespace) -> int:
         not_counted,
     )
     from hakd.study.files import read_configuration
+    from hakd.study.networks import import_networks
     from hakd.study.schema import checked_study
 
     config = read_configuration(arguments.config)
     study = checked_study(config)
+    import_networks(config, study)
     store = Path(arguments.store or config.store())
     plans = list(device_plans(study, store, arguments.gmacs or GMACS))
     training = None if arguments.no_training else _training(study)

@@ -2,9 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hakd.commands.common import (
     FINE,
@@ -18,6 +16,9 @@ from hakd.commands.common import (
     sizes,
 )
 from hakd.records.errors import HakdError
+
+if TYPE_CHECKING:
+    from hakd.latency_tables.build import TableRequest
 
 CHANNELS = 1024  # of an image: hyperspectral ones have some hundred
 
@@ -114,57 +115,38 @@ def _network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from hakd.latency_tables.build import make_table
     from hakd.study.files import read_configuration
 
     logging.getLogger("hakd.sweeping").setLevel(logging.INFO)
     entry = find_entry(arguments)
-    time_network = _own(arguments) if ":" in arguments.network else _known(arguments)
+    request = _request(arguments)
     with respelling(entry):
-        time_network(entry, read_configuration(arguments.config))
+        make_table(entry, read_configuration(arguments.config), request)
     return FINE
 
 
-def _known(arguments: argparse.Namespace) -> Callable[..., None]:
-    """A network of the configuration or of a family."""
-    from hakd.latency_tables.build import TableRequest, make_table
+def _request(arguments: argparse.Namespace) -> "TableRequest":
+    from hakd.latency_tables.build import TableRequest
 
-    if arguments.input is not None:
+    own = ":" in arguments.network
+    if arguments.input is not None and not own:
         remedy = "Leave it out: `input_size` of the network's settings and --channels say it"
         raise HakdError("belongs to package.module:function", key="--input", remedy=remedy)
+    for key, given in (("--channels", arguments.channels), ("--classes", arguments.classes)):
+        if own and given is not None:
+            remedy = "Leave it out: the function says what the network is, and --input what an image is"
+            raise HakdError("goes with networks of the configuration only", key=key, remedy=remedy)
     if arguments.prior and arguments.mode == "exhaustive":
         remedy = "Leave it out, or use --mode map or targets"
         raise HakdError("has nothing to say where every width is timed", key="--prior", remedy=remedy)
-    request = TableRequest(
-        **_shared(arguments),
+    shared = ("network", "mode", "out", "store", "groups", "again")  # called as the options are
+    return TableRequest(
+        **{name: getattr(arguments, name) for name in shared},
         levels=arguments.level,
         widths=arguments.widths,
         channels=arguments.channels,
         classes=arguments.classes,
         priors=arguments.prior,
+        image=arguments.input,
     )
-    return partial(make_table, request=request)
-
-
-def _own(arguments: argparse.Namespace) -> Callable[..., None]:
-    """A network of the user's own function: it is timed as it is built."""
-    from hakd.explaining.own_network import IMAGE, OwnRequest, own_table
-
-    other = {
-        "--mode targets": arguments.mode == "targets",
-        "--level": arguments.level != [1.0],
-        "--widths": bool(arguments.widths),
-        "--channels": arguments.channels is not None,
-        "--classes": arguments.classes is not None,
-        "--prior": bool(arguments.prior),
-    }
-    for key, given in other.items():
-        if given:
-            remedy = "Leave it out: the function says what the network is, and --input what an image is"
-            raise HakdError("goes with networks of the configuration only", key=key, remedy=remedy)
-    request = OwnRequest(**_shared(arguments), image=arguments.input or IMAGE)
-    return partial(own_table, request=request)
-
-
-def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Fields of every request, which are called as the options are."""
-    return {name: getattr(arguments, name) for name in ("network", "mode", "out", "store", "groups", "again")}

@@ -99,4 +99,5 @@ def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str,
 
 
 # Channels and classes of the images of a data set, where they do not depend on its files.
+SIZES = {"digits": 8, "cluttered-digits": 32, "cifar10": 32, "fashion-mnist": 28}  # pixels along a side
 IMAGES = {"digits": (1, 10), "cluttered-digits": (1, 10), "cifar10": (3, 10), "fashion-mnist": (1, 10)}

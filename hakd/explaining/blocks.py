@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -11,14 +12,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hakd.boards import Point, Unmeasurable
+from hakd.boards import Device, Point, Unmeasurable
 from hakd.explaining.stand_ins import hide_weights, role_of, stand_in_for
+from hakd.importing.describing import read
 from hakd.importing.groups import Group, WidthGroups
 from hakd.importing.kinds import bodies
-from hakd.importing.model import Model, rename_inputs, rename_inside
+from hakd.importing.model import Model, model_from, rename_inputs, rename_inside
 from hakd.importing.signs import never_negative
 from hakd.importing.tidying import captured
 from hakd.importing.ties import ChannelTies
+from hakd.importing.writing import NotDescribed
+from hakd.networks.engine_model import ONNX_ENGINES, engine_model
+from hakd.networks.onnx_model import fold_weights
+from hakd.records.errors import HakdError
 from hakd.records.sections import Section
 
 # Ops that are not finite for every number.
@@ -254,23 +260,56 @@ def block_of(width_groups: WidthGroups, group: Group, channels: int) -> Block:
     return Block(width_groups.model, width_groups.ties, group.section, {group.number: channels})
 
 
-def block_point(width_groups: WidthGroups, group: Group, channels: int, curve: str = "") -> Point:
-    """The block of a group at a width, to be timed; its output is checked against onnxruntime on this machine."""
-    return _point(block_of(width_groups, group, channels), f"{group.name} = {channels}", curve)
+def block_point(
+    width_groups: WidthGroups, group: Group, channels: int, curve: str = "", device: Device | None = None
+) -> Point:
+    """The block of a group at a width, to be timed on a device, or (None) on one that takes ONNX.
+
+    Its output is checked against onnxruntime on this machine.
+    """
+    return _point(block_of(width_groups, group, channels), f"{group.name} = {channels}", curve, device)
 
 
-def whole_point(width_groups: WidthGroups, widths: Mapping[Group, int], label: str) -> Point:
-    """The whole model, with other widths where some are given, to be timed; not checked: its output may be anything."""
+def whole_point(
+    width_groups: WidthGroups, widths: Mapping[Group, int], label: str, device: Device | None = None
+) -> Point:
+    """The whole model, with other widths where some are given; as `block_point`, but not checked.
+
+    Its output may be anything.
+    """
     model, section = width_groups.model, width_groups.whole().section
     assert section is not None
     changed = {group.number: channels for group, channels in widths.items()}
     block = Block(model, width_groups.ties, section, changed, model.outputs)
-    return replace(_point(block, label, ""), reference=None)
+    return replace(_point(block, label, "", device), reference=None)
 
 
-def _point(block: Block, label: str, curve: str) -> Point:
+def _point(block: Block, label: str, curve: str, device: Device | None) -> Point:
     tolerance = _HALF if block.halves else None
-    return Point(block.key(), label, block.model, block.output, block.input_shape, curve, tolerance)
+    model = block.model
+    if device is not None and device.engine not in ONNX_ENGINES and device.transport != "virtual":
+        model = partial(in_form_of, device.engine, block)
+    return Point(block.key(), label, model, block.output, block.input_shape, curve, tolerance)
+
+
+def in_form_of(engine: str, block: Block) -> bytes:
+    """A block as an engine takes it that takes no ONNX, by way of the op-level description.
+
+    Raises:
+        Unmeasurable: the description or the engine lacks an op of it.
+    """
+    try:
+        model = model_from(onnx.load_from_string(block.model()), "the block", block.input_shape[0])
+        if len(model.outputs) != 1:
+            raise Unmeasurable(f"{engine}: several outputs")
+        described = read(model)
+        batch, channels, *size = block.input_shape
+        graph, weights = fold_weights(described.graph(channels, size), described.weights)
+        return engine_model(engine, graph, weights, batch)
+    except NotDescribed as error:
+        raise Unmeasurable(f"{engine}: there is no form of {error.op} for it") from None
+    except HakdError as error:
+        raise Unmeasurable(f"{engine}: {error.problem}") from None
 
 
 def _resized(value: np.ndarray, shape: Sequence[int]) -> np.ndarray:

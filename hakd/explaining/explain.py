@@ -9,7 +9,7 @@ from hakd.boards import open_board
 from hakd.explaining.causes import causes
 from hakd.explaining.report import Told, report_groups, text, to_dict, with_causes
 from hakd.explaining.sets import Advised, advise
-from hakd.explaining.timing import check_engine, time_groups
+from hakd.explaining.timing import time_groups
 from hakd.importing.groups import take_apart
 from hakd.importing.model import load_model
 from hakd.study.devices import Entry
@@ -43,10 +43,8 @@ def explain(
     """Time the width groups of a model on a device and say which lose time.
 
     Raises:
-        HakdError: a file that is no model or has no width to change, an engine that takes no ONNX, a device that does
-            not answer. What was measured stays in the store: the same command goes on.
+        HakdError: a file that is no model or has no width to change, a device that does not answer. What was measured stays in the store: the same command goes on.
     """
-    check_engine(entry.device)
     model = load_model(request.model, entry.device.batch, request.image)
     width_groups = take_apart(model, request.model)
     store = Path(request.store or config.store())

@@ -132,7 +132,9 @@ class _Search:
 
     def _point(self, widths: Widths) -> Point:
         changed = {self.groups[name]: width for name, width in widths.items()}
-        return replace(whole_point(self.width_groups, changed, "the whole model"), curve="whole")
+        return replace(
+            whole_point(self.width_groups, changed, "the whole model", self.board.device), curve="whole"
+        )
 
     def _timed(self, sets: Sequence[Widths], purpose: str) -> tuple[list[Point], Mapping[str, list[Burst]]]:
         points = [self._point(widths) for widths in sets]

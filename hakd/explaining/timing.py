@@ -11,8 +11,6 @@ from hakd.boards.packing import pack_point
 from hakd.explaining.blocks import block_point, whole_point
 from hakd.explaining.plan import plan_of
 from hakd.importing.groups import Group, WidthGroups
-from hakd.networks.engine_model import ONNX_ENGINES
-from hakd.records.errors import HakdError
 from hakd.staircase.curve import OPEN, TOGETHER, Curve, shape_from
 from hakd.staircase.estimate import estimate
 from hakd.staircase.plan import extend, targets
@@ -102,7 +100,7 @@ def group_line(width_groups: WidthGroups, group: Group, mode: Mode, level: float
     """A width group of a user's model, from one channel to `widest`."""
 
     def point(channels: int, device: Device) -> Point:
-        return block_point(width_groups, group, channels, curve=group.name)
+        return block_point(width_groups, group, channels, group.name, device)
 
     around = width_groups.neighbours(group)
     return Line(level, group.name, group.name, mode, group.width, widest, around, point)
@@ -122,18 +120,6 @@ def _can_run(point: Point) -> bool:
     except Unmeasurable:
         return False
     return True
-
-
-def check_engine(device: Device) -> None:
-    """Refuse a device whose engine takes no ONNX.
-
-    Raises:
-        HakdError: its engine has a format of its own.
-    """
-    if device.engine not in ONNX_ENGINES:
-        remedy = f"Set its engine to {' or '.join(ONNX_ENGINES)}"
-        problem = f"{device.engine} takes no ONNX, and a model of yours is nothing else"
-        raise HakdError(problem, where=f"device {device.name}", key="engine", remedy=remedy)
 
 
 def time_groups(
@@ -170,7 +156,7 @@ def time_groups(
         for channels, key in line.keys.items()
         if key in board.failures
     }
-    if (whole_key := _whole(width_groups).key) in board.failures:
+    if (whole_key := _whole(width_groups, board.device).key) in board.failures:
         failures["the whole model"] = board.failures[whole_key]
     about = {
         "device": board.device.name,
@@ -204,15 +190,15 @@ def _follow_until(
         follow(board, begun, measuring, reference, None, in_time)
 
 
-def _whole(width_groups: WidthGroups) -> Point:
-    return whole_point(width_groups, {}, "the whole model")
+def _whole(width_groups: WidthGroups, device: Device) -> Point:
+    return whole_point(width_groups, {}, "the whole model", device)
 
 
 def _whole_ms(
     board: Board, width_groups: WidthGroups, measuring: Measuring, reference: Point
 ) -> float | None:
     """The whole model in milliseconds, for comparison; None where it cannot be timed."""
-    point = _whole(width_groups)
+    point = _whole(width_groups, board.device)
     bursts: dict[str, list[Burst]] = {}
     collect(bursts, board, [point], measuring, "explain", reference)
     if not bursts.get(point.key):

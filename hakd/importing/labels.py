@@ -80,6 +80,8 @@ def _follow(ties: ChannelTies, graph: Graph, index: int, op: Op) -> None:
         ties.keep(op.inputs[0], op.output)
     else:
         ties.fix_between(op.inputs, {op.output: size}, f"{op.kind} ({op.name}) reorders channels")
+    if op.fixed:
+        ties.fix(ties.channels[op.output], op.fixed)
 
 
 def _groups(graph: Graph, ties: ChannelTies) -> Mapping[int, WidthGroup]:

@@ -53,21 +53,39 @@ class Model:
         return [name for name in (*node.input, *captured(node)) if name and name not in self.constants]
 
 
-def load_model(path: str | os.PathLike, batch: int = 1, image: Sequence[int] | None = None) -> Model:
+def load_model(
+    path: str | os.PathLike,
+    batch: int = 1,
+    image: Sequence[int] | None = None,
+    keep_dropout: bool = False,
+) -> Model:
     """Read a model.
 
     Args:
         path: the ONNX file.
         batch: the batch size to fix, whatever the file says.
         image: shape of an input without its batch, for files that leave it open.
+        keep_dropout: keep dropout layers; engines leave them out.
 
     Raises:
         HakdError: no ONNX, several inputs, an input that is no tensor of numbers, or sizes that are left open.
     """
-    proto, remarks = tidied(read_proto(path), path)
+    return model_from(read_proto(path), path, batch, image, keep_dropout)
+
+
+def model_from(
+    proto: onnx.ModelProto,
+    path: str | os.PathLike,
+    batch: int = 1,
+    image: Sequence[int] | None = None,
+    keep_dropout: bool = False,
+) -> Model:
+    """`load_model` of what was read already, which is used up; `path` is what messages call it."""
+    proto, remarks = tidied(proto, path)
     source, old_batch, sizes = _input(proto, path, image)
     graph = proto.graph
     constants = {tensor.name: array_of(tensor, path) for tensor in graph.initializer}
+    del graph.initializer[:]  # shape inference copies the graph
     _take_constants(graph, constants)
     graph.input[0].CopyFrom(fixed_input(graph.input[0], (old_batch or batch, *sizes)))
     if old_batch not in (0, batch):
@@ -79,7 +97,7 @@ def load_model(path: str | os.PathLike, batch: int = 1, image: Sequence[int] | N
     shapes, kinds = _inferred(proto, constants, path)
     for _ in range(_PASSES):
         before = [node.op_type for node in graph.node]
-        outputs = _fold(graph, constants, shapes, outputs, proto.opset_import)
+        outputs = _fold(graph, constants, shapes, outputs, proto.opset_import, keep_dropout)
         shapes, kinds = _inferred(proto, constants, path)
         if [node.op_type for node in graph.node] == before:
             break
@@ -157,7 +175,7 @@ def _inferred(
     """Every shape and type that can be inferred with this input; what the file says of them is not taken."""
     graph = onnx.GraphProto()
     graph.CopyFrom(proto.graph)
-    del graph.value_info[:], graph.initializer[:]
+    del graph.value_info[:]
     for value in graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
@@ -211,13 +229,14 @@ def _fold(
     shapes: Mapping[str, tuple[int, ...]],
     outputs: Sequence[str],
     opsets: Sequence[onnx.OperatorSetIdProto],
+    keep_dropout: bool,
 ) -> list[str]:
     """Take identities, decided branches and what follows from constants and shapes out; the outputs' names."""
     same: dict[str, str] = {}
     kept = []
     for node in graph.node:
         rename_inputs(node, same)
-        if _passes_through(node):
+        if _passes_through(node) and not (keep_dropout and node.op_type == "Dropout"):
             same[node.output[0]] = node.input[0]
             continue
         if node.op_type == "If" and node.input[0] in constants:

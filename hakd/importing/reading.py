@@ -13,6 +13,7 @@ from hakd.importing.kinds import bodies
 from hakd.records.errors import HakdError
 
 _POINTER = b"version https://git-lfs"
+_DATA = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _SUFFIXES = {
     ".pt": "PyTorch",
     ".pth": "PyTorch",
@@ -107,9 +108,7 @@ def array_of(tensor: TensorProto, path: object) -> np.ndarray:
         HakdError: numbers that decide on shapes, without data.
     """
     shape = tuple(tensor.dims)
-    has_data = any(
-        len(getattr(tensor, field.name)) for field, _ in tensor.ListFields() if field.name.endswith("_data")
-    )
+    has_data = tensor.HasField("raw_data") or any(len(getattr(tensor, name)) for name in _DATA)
     if has_data or 0 in shape:
         try:
             return numpy_helper.to_array(tensor)

@@ -11,7 +11,8 @@ from hakd.boards import open_board
 from hakd.choosing.device_free import scaled
 from hakd.latency_tables.priors import likely, prior_session
 from hakd.latency_tables.summary import summary
-from hakd.networks.families import full_widths
+from hakd.networks.families import full_widths, width_groups
+from hakd.networks.imported import FAMILY
 from hakd.records.arch import Architecture, NetworkSpec, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import check_place, read_json
@@ -57,6 +58,7 @@ class TableRequest(SweepRequest):
         widths: files of widths that a study chose, instead of levels.
         channels, classes: of the images; None: as the configuration's data set has them.
         priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
+        image: channels, height and width of an image for `package.module:function`.
     """
 
     levels: Sequence[float] = (1.0,)
@@ -64,6 +66,7 @@ class TableRequest(SweepRequest):
     channels: int | None = None
     classes: int | None = None
     priors: Sequence[str] = ()
+    image: Sequence[int] | None = None
 
 
 def make_table(
@@ -76,9 +79,9 @@ def make_table(
             does not answer. What was measured stays in the store: the same command goes on.
     """
     check_place(request.out, SUFFIXES, "a table")
-    spec = network_of(config, request.network, request.channels, request.classes)
+    spec = network_of(config, request.network, request.channels, request.classes, request.image)
     levels = _levels(spec, request)
-    check_groups(request, {group: {group} for group in full_widths(spec)}, spec.name)
+    groups = _chosen(spec, request)
     store = request.store or config.store()
     session = prior_session(request.priors, say) if request.priors else None
     frame, metadata = sweep(
@@ -87,7 +90,7 @@ def make_table(
         store,
         levels,
         mode=request.mode,
-        groups=request.groups,
+        groups=groups,
         opened=partial(open_board, again=request.again),
         guiding=session.guiding if session else None,
     )
@@ -95,24 +98,33 @@ def make_table(
     metadata |= {"network": spec.to_dict(), "batch": entry.device.batch}
     if session:
         metadata["prior"] = session.about()
-    write_swept(request, frame, metadata, store, likely(session, spec.name) if session else (), say)
+    notes = likely(session, spec.name) if session else _not_timed(spec)
+    write_swept(request, frame, metadata, store, notes, say)
 
 
-def check_groups(request: SweepRequest, spellings: Mapping[str, Collection[str]], where: str) -> None:
-    """Refuse a request for a width group that the network does not have.
-
-    Args:
-        request: whose groups to look at.
-        spellings: of each group that can be timed, by its name.
-        where: the network, for the message.
+def _chosen(spec: NetworkSpec, request: SweepRequest) -> list[str]:
+    """The width groups asked for, by their names or those of layers that make them; none: all.
 
     Raises:
         HakdError: no group is spelled like that.
     """
+    spellings = {
+        name: group.name
+        for group in width_groups(spec)
+        if group.reason is None
+        for name in (*group.makers, group.name)
+    }
     for group in request.groups:
-        if not any(group in spelled for spelled in spellings.values()):
-            remedy = did_you_mean(group, spellings)
-            raise HakdError(f"no such width group: {group!r}", where=where, key="groups", remedy=remedy)
+        if group not in spellings:
+            remedy = did_you_mean(group, full_widths(spec))
+            raise HakdError(f"no such width group: {group!r}", where=spec.name, key="groups", remedy=remedy)
+    return list(dict.fromkeys(spellings[group] for group in request.groups))
+
+
+def _not_timed(spec: NetworkSpec) -> list[str]:
+    """A line for each width of a network of the user's that cannot be changed."""
+    fixed = [group for group in width_groups(spec) if group.reason and spec.family == FAMILY]
+    return [f"  {group.name} ({group.width}) was not timed: {group.reason}" for group in fixed]
 
 
 def write_swept(

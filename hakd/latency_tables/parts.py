@@ -1,7 +1,7 @@
 """The parts of a network that a latency table's rows belong to, built again and checked by their shapes."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from hakd.ops.op import Op, Sides, sides
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.graph import Graph
+from hakd.study.files import Configuration
+from hakd.study.networks import network_of
 from hakd.sweeping.parts import engine_graph
 
 
@@ -91,6 +93,42 @@ def spec_from(about: Mapping[str, Any], where: object) -> NetworkSpec | None:
         remedy = "Ask for the table as hakd wrote it"
         raise HakdError(f"no network ({error})", where=where, key="network", remedy=remedy) from None
     return spec
+
+
+def spec_of_table(
+    frame: pd.DataFrame,
+    about: Mapping[str, Any],
+    where: object,
+    config: Configuration,
+    network: str | None = None,
+    image: Sequence[int] | None = None,
+) -> NetworkSpec:
+    """The network that a table describes, else the one that the configuration has by the name in its rows.
+
+    A table may come from elsewhere: no function that it names is called before the user names it as well.
+
+    Args:
+        frame, about, where: the table, its metadata and its path.
+        config: for a table that does not describe its network.
+        network, image: a function and the shape of an image, as the user gives them.
+
+    Raises:
+        HakdError: a network that is neither described nor known, or another one than the table is of.
+    """
+    name = str(frame["network"].iloc[0])
+    if network is not None and network != name:
+        remedy = "Leave it out: it is for tables that name a function and do not describe its network"
+        raise HakdError(f"the table is of {name}", where=where, key="--network", remedy=remedy)
+    spec = spec_from(about, where)
+    if spec is not None:
+        return spec
+    if ":" not in name:
+        return network_of(config, name)
+    if network is None:
+        problem = f"the table is of {name} and does not describe it, and a table calls no code by itself"
+        remedy = f"Give --network {name} and --input, or the .parquet or .json that it was made from"
+        raise HakdError(problem, where=where, key="--network", remedy=remedy)
+    return network_of(config, name, image=image)
 
 
 def parts_of(frame: pd.DataFrame, spec: NetworkSpec, where: object) -> Iterator[TablePart]:

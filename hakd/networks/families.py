@@ -1,18 +1,19 @@
 """The known families: from a network's settings to its specification, and from widths to its description."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 from hakd.importing.labels import WidthGroup, labelled
-from hakd.networks import densenet, mobilenet, mobilenetv2, resnet, vgg16, wrn
+from hakd.networks import densenet, imported, mobilenet, mobilenetv2, resnet, vgg16, wrn
 from hakd.networks.layers import STEMS
 from hakd.ops.op import TooSmall
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.graph import Graph
+from hakd.records.text import did_you_mean
 
 FAMILIES: dict[str, ModuleType] = {
     "mobilenet": mobilenet,
@@ -22,6 +23,9 @@ FAMILIES: dict[str, ModuleType] = {
     "vgg16": vgg16,
     "densenet": densenet,
 }
+_BUILDERS = {**FAMILIES, imported.FAMILY: imported}
+_FROZEN = "the configuration freezes it"
+INPUT_SIZE = 32  # pixels along a side, of a family
 _LARGEST = 1024  # pixels along a side that are tried for a remedy
 
 
@@ -35,7 +39,9 @@ def network_spec(
     """
     key = f"networks.{name}"
     options = dict(settings)
-    family, size = options.pop("family", name), options.pop("input_size", 32)
+    family, size = options.pop("family", name), options.pop("input_size", INPUT_SIZE)
+    options.pop("weights", None)
+    frozen = options.pop("frozen", [])
     if family not in FAMILIES:
         raise HakdError(
             f"unknown family {family!r}",
@@ -54,7 +60,7 @@ def network_spec(
     if options.get("stem", STEMS[0]) not in STEMS:
         remedy = f"Use {' or '.join(STEMS)}"
         raise HakdError(f"no stem {options['stem']!r}", where=where, key=f"{key}.stem", remedy=remedy)
-    spec = NetworkSpec(name, family, channels, size, num_classes, options)
+    spec = NetworkSpec(name, family, channels, size, num_classes, options | frozen_option(frozen))
     try:
         full_graph(spec)
     except TooSmall as error:
@@ -64,6 +70,11 @@ def network_spec(
         problem, _, remedy = str(error).partition(": ")
         raise HakdError(problem, where=where, key=key, remedy=remedy.capitalize()) from None
     return spec
+
+
+def frozen_option(names: Sequence[str]) -> dict[str, Any]:
+    """The option of a network whose layers of these names keep their widths; none without names."""
+    return {"frozen": sorted(names)} if names else {}
 
 
 def _smallest(spec: NetworkSpec) -> int:
@@ -85,9 +96,13 @@ def _checked(spec: NetworkSpec) -> Graph:
         ValueError: options that do not exist together.
     """
     height, width = spec.image
-    family = FAMILIES[spec.family]
+    family = _BUILDERS[spec.family]
     options = {**family.OPTIONS, **spec.options}
+    frozen = options.pop("frozen", ())
     graph: Graph = family.build(spec.input_channels, spec.image, spec.num_classes, **options)
+    graph = _frozen(graph, frozen, spec.name)
+    if family is imported:
+        return graph  # it was seen to take its images
     wasted = {
         op.tile
         for op in graph.ops
@@ -97,6 +112,36 @@ def _checked(spec: NetworkSpec) -> Graph:
         words = f"images of {height} x {width} pixels are too small for the strides of {spec.family}"
         raise TooSmall(words)
     return graph
+
+
+def _frozen(graph: Graph, names: Sequence[str], network: str) -> Graph:
+    """The graph with the widths of these layers fixed; a name stands for all layers below it too.
+
+    Raises:
+        HakdError: a name of no layer.
+    """
+    layers = [op.name for op in graph.ops if graph.parameter_axes(op)]
+    fixed = set[str]()
+    for name in names:
+        below = {layer for layer in layers if f"{layer}.".startswith(f"{name}.")}
+        if not below:
+            key = f"networks.{network}.frozen"
+            raise HakdError(
+                f"no layer {name!r}",
+                where="config",
+                key=key,
+                remedy=did_you_mean(name, _with_parents(layers)),
+            )
+        fixed |= below
+    ops = tuple(replace(op, fixed=_FROZEN) if op.name in fixed else op for op in graph.ops)
+    return replace(graph, ops=ops)
+
+
+def _with_parents(layers: Sequence[str]) -> list[str]:
+    """Names of layers and of what they are parts of, those of few parts first."""
+    parts = (layer.split(".") for layer in layers)
+    names = {".".join(one[: i + 1]) for one in parts for i in range(len(one))}
+    return sorted(names, key=lambda name: (name.count("."), name))
 
 
 def full_graph(spec: NetworkSpec) -> Graph:

@@ -24,11 +24,13 @@ class Network(nn.Module):
         self.graph = graph
         last_use = {name: op.name for op in graph.ops for name in op.inputs}
         self._calls: list[_Call] = []  # without the walk over the dots
+        self._layers: dict[str, nn.Module] = {}
         for op in graph.ops:
             call = KINDS[op.kind].torch(graph.placed(op))
             ended = [name for name in dict.fromkeys(op.inputs) if last_use[name] == op.name]
             self._calls.append((call, op.inputs, op.output, ended))
             if isinstance(call, nn.Module):
+                self._layers[op.name] = call
                 _attach(self, op.name.split("."), call)
         self.to(memory_format=torch.channels_last)  # a training step takes 0.7-0.8 of the time (benchmarks/)
 
@@ -60,7 +62,7 @@ class Network(nn.Module):
         self.to(memory_format=torch.channels_last)
         for op in self.graph.ops:
             if self.graph.parameter_axes(op):
-                _resize(self.get_submodule(op.name), self.graph.placed(op))
+                _resize(self._layers[op.name], self.graph.placed(op))
 
 
 def _resize(layer: nn.Module, at: Placed) -> None:
@@ -73,12 +75,13 @@ def _resize(layer: nn.Module, at: Placed) -> None:
 
 
 def _attach(parent: nn.Module, path: list[str], layer: nn.Module) -> None:
-    """Register `layer` under a dotted path, making the containers on the way."""
+    """Register `layer` under a dotted path, making the containers on the way.
+
+    Past `add_module`, which refuses what torch's own attributes are called; people's layers may be called so.
+    """
     for part in path[:-1]:
-        if not hasattr(parent, part):
-            parent.add_module(part, nn.Module())
-        parent = getattr(parent, part)
-    parent.add_module(path[-1], layer)
+        parent = parent._modules.setdefault(part, nn.Module())  # type: ignore[assignment]
+    parent._modules[path[-1]] = layer
 
 
 def new_network(graph: Graph, seed: int) -> Network:

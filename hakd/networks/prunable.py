@@ -13,6 +13,7 @@ from hakd.records.graph import Graph
 
 Count = Callable[[Mapping[str, int]], int]
 COUNTS: Mapping[str, Callable[[Graph], int]] = {"macs": Graph.macs, "params": Graph.params}
+ROOM = 1.2  # times what widths of one channel leave: other data have other counts
 WORDS = {"macs": "MACs", "params": "parameters"}
 
 
@@ -89,6 +90,39 @@ def prunable_groups(spec: NetworkSpec, which: str = "all") -> list[str]:
             remedy="Use all" if found else "Choose another network",
         )
     return chosen
+
+
+def least_share(spec: NetworkSpec, groups: str = "all", count: str = "macs") -> float:
+    """What widths of one channel leave of the count.
+
+    Raises:
+        HakdError: no group is left.
+    """
+    allowed = prunable(spec, groups, count)
+    return allowed.count(dict.fromkeys(allowed.full, 1)) / allowed.count({})
+
+
+def as_far_as_can_be(spec: NetworkSpec, level: float, groups: str = "all", count: str = "macs") -> float:
+    """A level, or where none so low can be reached the lowest, with room: other data have other counts."""
+    share = least_share(spec, groups, count)
+    return level if level >= share else min(1.0, ROOM * share)
+
+
+def check_reach(spec: NetworkSpec, level: float, groups: str = "all", count: str = "macs") -> None:
+    """Refuse a level below what widths of one channel leave.
+
+    Raises:
+        HakdError: it cannot be reached.
+    """
+    share = least_share(spec, groups, count)
+    if level < share:
+        left = f"with one channel a group {share:.3g} of its {WORDS[count]} are left"
+        raise HakdError(
+            f"{level:g} cannot be reached by {spec.name}: {left}",
+            where="config",
+            key="run.levels",
+            remedy="Use a higher level",
+        )
 
 
 def makers(graph: Graph) -> dict[str, list[Op]]:

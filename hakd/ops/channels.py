@@ -158,6 +158,36 @@ class Flatten(Kind):
         return [Layer("Flatten", {})]
 
 
+class Unflatten(Kind):
+    """A flat vector as an image of one pixel, e.g. the gate that linear layers make."""
+
+    name = "unflatten"
+    carries = True
+
+    def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
+        if ins[0].size or any(one.times != 1 for one in ins[0].channels):
+            raise ValueError(f"{op.name}: only channels of one value each become an image of one pixel")
+        return Tensor(ins[0].channels, (1, 1))
+
+    def torch(self, at: Placed) -> Callable[..., Any]:
+        return lambda x: x[:, :, None, None]
+
+    def onnx(self, at: Placed, inputs: Sequence[str], weights: Sequence[str]) -> list[Any]:
+        from onnx import helper
+
+        axes = f"{at.op.output}.axes"
+        return [
+            helper.make_node("Constant", [], [axes], axes, value_ints=[2, 3]),
+            helper.make_node("Unsqueeze", [inputs[0], axes], [at.op.output], at.op.name),
+        ]
+
+    def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
+        model.reshaped(ins[0], out)
+
+    def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
+        return [Layer("Reshape", {0: 1, 1: 1, 2: -1})]
+
+
 class Dropout(Kind):
     """In training each value is left out with probability `p`; otherwise nothing.
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from hakd.ops.activations import ACTIVATIONS, PRelu
 from hakd.ops.batch_norm import BatchNorm
-from hakd.ops.channels import Concat, Dropout, Flatten, Shuffle, Split
+from hakd.ops.channels import Concat, Dropout, Flatten, Shuffle, Split, Unflatten
 from hakd.ops.conv import Conv, ConvTranspose
 from hakd.ops.elementwise import Add, Mul
 from hakd.ops.linear import Linear
 from hakd.ops.op import Kind
+from hakd.ops.padding import Pad
 from hakd.ops.pools import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
 
 _ALL: tuple[Kind, ...] = (
@@ -28,6 +29,8 @@ _ALL: tuple[Kind, ...] = (
     Split(),
     Shuffle(),
     Flatten(),
+    Unflatten(),
+    Pad(),
     Dropout(),
 )
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

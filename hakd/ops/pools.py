@@ -138,7 +138,8 @@ class GlobalAvgPool(Kind):
 class AdaptiveAvgPool(Kind):
     """Means over windows that give an image of a size asked for. Attributes: size.
 
-    Engines take it where that size divides the image's: then all windows are alike.
+    Where that size divides the image's, all windows are alike. Else ONNX gets two products, with the means along each
+    side; LiteRT and ncnn lack it.
     """
 
     name = "adaptive_avg_pool"
@@ -154,11 +155,24 @@ class AdaptiveAvgPool(Kind):
         return lambda x: F.adaptive_avg_pool2d(x, size)
 
     def onnx(self, at: Placed, inputs: Sequence[str], weights: Sequence[str]) -> list[Any]:
-        from onnx import helper
+        from onnx import helper, numpy_helper
 
-        window = list(even_window(at))
-        given: dict[str, Any] = {"kernel_shape": window, "strides": window}
-        return [helper.make_node("AveragePool", list(inputs), [at.op.output], at.op.name, **given)]
+        if _is_even(at):
+            window = list(even_window(at))
+            given: dict[str, Any] = {"kernel_shape": window, "strides": window}
+            return [helper.make_node("AveragePool", list(inputs), [at.op.output], at.op.name, **given)]
+        out = at.op.output
+        down, across, made = f"{out}.down", f"{out}.across", f"{out}.rows"
+        means = [adaptive_means(*sides) for sides in zip(at.ins[0].size, at.out.size, strict=True)]
+        values = ((down, means[0]), (across, np.ascontiguousarray(means[1].T)))
+        return [
+            *(
+                helper.make_node("Constant", [], [name], name, value=numpy_helper.from_array(value))
+                for name, value in values
+            ),
+            helper.make_node("MatMul", [down, inputs[0]], [made], made),
+            helper.make_node("MatMul", [made, across], [out], at.op.name),
+        ]
 
     def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
         window = even_window(at)
@@ -176,10 +190,23 @@ def even_window(at: Placed) -> Sides:
         NoForm: windows of several sizes.
     """
     before, after = at.ins[0].size, at.out.size
-    if any(b % a for b, a in zip(before, after, strict=True)):
+    if not _is_even(at):
         words = f"windows of several sizes, {before[0]} x {before[1]} to {after[0]} x {after[1]} pixels"
         raise NoForm(at.op, words)
     return (before[0] // after[0], before[1] // after[1])
+
+
+def _is_even(at: Placed) -> bool:
+    return not any(b % a for b, a in zip(at.ins[0].size, at.out.size, strict=True))
+
+
+def adaptive_means(side: int, made: int) -> np.ndarray:
+    """The means of an adaptive pool along one side, (made, side): window i is floor(i s / m) to ceil((i + 1) s / m)."""
+    found = np.zeros((made, side), np.float32)
+    for i in range(made):
+        first, last = i * side // made, -(-(i + 1) * side // made)
+        found[i, first:last] = np.float32(1) / np.float32(last - first)
+    return found
 
 
 def counts_padding(op: Op) -> bool:

@@ -78,7 +78,7 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
             if one.recipe in CODED:
                 density = study["deep_compression"]["student_density"]
                 coded[path, target] = _compression_epochs(study, density) * epoch * one.level
-                path = uncompressed_path(path)
+                path = uncompressed_path(study, path)
             images = study["students"]["epochs"] * epoch
             if one.recipe == "scratch_b":
                 images += _pruning_images(study, network, one.level)

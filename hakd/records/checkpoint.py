@@ -74,6 +74,8 @@ def read_checkpoint(path: str | os.PathLike, spec: NetworkSpec | None = None) ->
 
 
 def _describe(spec: NetworkSpec) -> str:
-    options = " ".join(f"{key}={value}" for key, value in spec.options.items())
+    options = " ".join(
+        f"{key}={value}" if key != "ops" else f"of {len(value)} ops" for key, value in spec.options.items()
+    )
     size = "x".join(map(str, (spec.input_channels, *spec.image)))
     return f"{spec.family} {options} at {size}, {spec.num_classes} classes"

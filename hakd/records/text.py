@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 _FEW = 8  # names that are listed beside a suggestion
+_SHOWN = 24  # names in a message
 
 
 def printable(text: object, limit: int | None = None) -> str:
@@ -31,7 +32,8 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     """The remedy for a name that is not known: the one that is spelled nearly so, and all of a few known ones."""
     names = list(dict.fromkeys(map(str, known)))
     near = difflib.get_close_matches(str(name), names, 1)
-    listed = f"Known: {', '.join(names) or 'none'}"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    listed = f"Known: {', '.join(names[:_SHOWN]) or 'none'}{more}"
     if not near:
         return listed
     question = f"Did you mean {near[0]!r}?"

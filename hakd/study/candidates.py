@@ -10,6 +10,7 @@ from hakd.records.budgets import choice_key
 from hakd.records.files import read_json
 from hakd.study.budgets import labels
 from hakd.study.configuration import level_text
+from hakd.study.doors import is_pretrained, teacher_seed
 from hakd.study.levels import copied_level
 from hakd.study.races import RACE
 from hakd.study.recipes import CODED, OF_PRUNING, recipe_losses
@@ -73,12 +74,12 @@ class Candidate:
         return (self.checkpoint_path, self.onnx_path)
 
 
-def teacher_path(network: str, seed: int) -> str:
-    """Checkpoint of a teacher."""
-    return f"results/{network}/teacher/{seed}.safetensors"
+def teacher_path(config: Mapping[str, Any], network: str, seed: int) -> str:
+    """Checkpoint of the teacher of a seed."""
+    return f"results/{network}/teacher/{teacher_seed(config, network, seed)}.safetensors"
 
 
-def uncompressed_path(path: str) -> str:
+def uncompressed_path(config: Mapping[str, Any], path: str) -> str:
     """Checkpoint of the network that a compressed file is made from: the student of its folder, or the teacher.
 
     Args:
@@ -86,7 +87,7 @@ def uncompressed_path(path: str) -> str:
     """
     folder, _, name = path.removesuffix(COMPRESSED).rpartition("/")
     if folder.endswith("/deep_compression"):
-        return teacher_path(folder.split("/")[1], int(name.rpartition("-")[2]))
+        return teacher_path(config, folder.split("/")[1], int(name.rpartition("-")[2]))
     recipe, _, rest = name.partition("-")
     return f"{folder}/{CODED[recipe]}-{rest}.safetensors"
 
@@ -95,13 +96,11 @@ def baselines(config: Mapping[str, Any], network: str) -> list[Candidate]:
     """Teachers and compressed networks: chosen for no device."""
     found = []
     methods = config["run"]["methods"]
+    recipe = "pretrained" if is_pretrained(config, network) else "scratch"
     for seed in config["run"]["seeds"]:
-        if "teacher" in methods:
-            found.append(
-                Candidate(
-                    network, "teacher", "scratch", "ce", 1.0, None, seed, None, teacher_path(network, seed)
-                )
-            )
+        if "teacher" in methods and seed == teacher_seed(config, network, seed):
+            path = teacher_path(config, network, seed)
+            found.append(Candidate(network, "teacher", recipe, "ce", 1.0, None, seed, None, path))
         if "deep_compression" in methods:
             found += [
                 Candidate(

@@ -12,7 +12,9 @@ from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.records.text import counted
 from hakd.study.branches import trouble
+from hakd.study.candidates import teacher_path
 from hakd.study.configuration import level_text
+from hakd.study.doors import teacher_seed
 from hakd.study.fleets import waiting_for
 from hakd.study.logs import errors_since, seconds_by_rule
 from hakd.study.searches import searches
@@ -95,7 +97,9 @@ def _at_chance(config: Mapping[str, Any]) -> list[str]:
     lines = []
     for network in config["run"]["networks"]:
         for seed in config["run"]["seeds"]:
-            accuracy, chance = _teacher(Path(f"results/{network}/teacher/{seed}.safetensors"))
+            if seed != teacher_seed(config, network, seed):
+                continue
+            accuracy, chance = _teacher(Path(teacher_path(config, network, seed)))
             # Below twice the chance; with few classes, less than a tenth of the way from chance to all right.
             if accuracy < min(2 * chance, chance + 0.1 * (1 - chance)):
                 known = f"{accuracy:.1%} of the validation images right, guessing {chance:.1%}"

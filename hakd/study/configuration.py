@@ -6,18 +6,16 @@ from typing import Any
 
 from hakd.boards.device import Device
 from hakd.data.settings import complete
-from hakd.networks.families import network_spec
-from hakd.networks.prunable import WORDS, prunable
-from hakd.records.arch import NetworkSpec
+from hakd.networks.prunable import ROOM, check_reach, least_share
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.records.text import did_you_mean
 from hakd.study.budgets import check_budgets
+from hakd.study.doors import known_spec
 from hakd.study.fleets import check_fleets
 from hakd.study.recipes import check_recipes
 
 WHERE = "configuration"
-ROOM = 1.2  # times what widths of one channel leave: other data have other counts
 DEVICE_FILES = (
     "pareto.pdf",
     "staircases.pdf",
@@ -58,9 +56,12 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
     for name, settings_ in config["devices"].items():
         _check_device(name, settings_, where)
     for name, settings_ in config["networks"].items():
-        spec = network_spec(name, settings_, channels=3, num_classes=2, where=where)
-        if name in config["run"]["networks"]:
-            _check_reach(spec, min(config["run"]["levels"]), limits(config), where)
+        spec = known_spec(name, settings_, 3, 2, where)
+        if spec is not None and name in config["run"]["networks"]:
+            try:
+                check_reach(spec, min(config["run"]["levels"]), **limits(config))
+            except HakdError as error:
+                raise HakdError(error.problem, where=where, key=error.key, remedy=error.remedy) from None
         if name in RESERVED:
             raise HakdError(
                 "is a folder of the results", where=where, key=f"networks.{name}", remedy="Rename it"
@@ -93,34 +94,15 @@ def limits(config: Mapping[str, Any]) -> dict[str, str]:
 def reach_level(config: Mapping[str, Any], network: str) -> str:
     """The level down to which a network is pruned for what widths narrower than pruned would lose.
 
-    That is `choosing.reach` times the lowest level, or as far as pruning can go.
+    That is `choosing.reach` times the lowest level, or as far as pruning can go. How far that is with a network that is
+    yet to be imported is seen by the pruning itself.
     """
     lowest = min(config["run"]["levels"])
-    spec = network_spec(network, config["networks"][network], channels=3, num_classes=2, where=WHERE)
-    deepest = max(config["choosing"]["reach"] * lowest, ROOM * _least_share(spec, limits(config), WHERE))
+    spec = known_spec(network, config["networks"][network], 3, 2, WHERE)
+    deepest = config["choosing"]["reach"] * lowest
+    if spec is not None:
+        deepest = max(deepest, ROOM * least_share(spec, **limits(config)))
     return level_text(min(deepest, lowest))
-
-
-def _least_share(spec: NetworkSpec, pruning: Mapping[str, str], where: str) -> float:
-    """What widths of one channel leave (counted for three input channels and two classes)."""
-    try:
-        allowed = prunable(spec, **pruning)
-    except HakdError as error:
-        raise HakdError(error.problem, where=where, key=error.key, remedy=error.remedy) from None
-    return allowed.count(dict.fromkeys(allowed.full, 1)) / allowed.count({})
-
-
-def _check_reach(spec: NetworkSpec, level: float, pruning: Mapping[str, str], where: str) -> None:
-    """Refuse a level below what widths of one channel leave."""
-    share = _least_share(spec, pruning, where)
-    if level < share:
-        left = f"with one channel a group {share:.3g} of its {WORDS[pruning.get('count', 'macs')]} are left"
-        raise HakdError(
-            f"{level:g} cannot be reached by {spec.name}: {left}",
-            where=where,
-            key="run.levels",
-            remedy="Use a higher level",
-        )
 
 
 def canonical(value: Any) -> Any:

@@ -1,47 +1,102 @@
-"""Networks by the names that a configuration gives them."""
+"""Networks by the names that a configuration gives them, or by a function of the user's."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hakd.data.settings import IMAGES
-from hakd.networks.families import FAMILIES, network_spec
+from hakd.data.settings import IMAGES, SIZES
+from hakd.networks.families import FAMILIES
+from hakd.networks.imported import Images
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
 from hakd.records.text import did_you_mean
+from hakd.study.doors import folders_of, known_spec
 from hakd.study.files import Configuration
 from hakd.study.schema import check_entry
 
 OTHER_IMAGES = (3, 10)  # channels and classes where the data set's files decide them
+OTHER_SIZE = 224  # pixels along a side, likewise
+_KNOWN: dict[tuple[str, str, Images], NetworkSpec] = {}  # what was imported
 
 
 def network_of(
-    config: Configuration, name: str, channels: int | None = None, classes: int | None = None
+    config: Configuration,
+    name: str,
+    channels: int | None = None,
+    classes: int | None = None,
+    image: Sequence[int] | None = None,
 ) -> NetworkSpec:
-    """The network by its name in the configuration, or a family with its default options.
+    """The network by its name in the configuration, a family with its default options, or a function's.
 
     Args:
         config: of the study.
-        name: in `networks`, or a family's.
+        name: in `networks`, a family's, or `package.module:function`.
         channels, classes: of the images; None: as the configuration's data set has them.
+        image: channels, height and width for a function; None: three channels of 224 pixels along each side.
 
     Raises:
-        HakdError: neither, or settings that do not fit.
+        HakdError: none of them, settings that do not fit, or a network that cannot be imported.
     """
     registry, settings = config.registry("networks"), {}
+    folders = folders_of(path for path, _ in config.layers)
+    if ":" in name:
+        shape = image or (OTHER_IMAGES[0], OTHER_SIZE, OTHER_SIZE)
+        return _imported(name, {"module": name}, Images(shape[0], tuple(shape[1:]), None), folders)
     if name in registry:
         settings = check_entry("networks", name, registry[name], config, "networks.")
     elif name not in FAMILIES:
         remedy = did_you_mean(name, [*registry, *FAMILIES])
         raise HakdError(f"unknown network {name!r}", where=config.where, key="networks", remedy=remedy)
     data = config.content.get("data")
-    images = IMAGES.get(str(data.get("name") if isinstance(data, Mapping) else None), OTHER_IMAGES)
+    images, size = _images(data if isinstance(data, Mapping) else {})
+    given = (channels or images[0], classes or images[1])
     try:
-        return network_spec(name, settings, channels or images[0], classes or images[1], config.where)
+        spec = known_spec(name, settings, *given, config.where)
     except HakdError as error:
         raise config.blamed(error) from None
+    return spec or _imported(name, settings, Images(given[0], size, given[1]), folders)
 
 
-def spec_of(study: Mapping[str, Any], network: str) -> NetworkSpec:
-    """A network of a checked study, with the images of its data set where they are known."""
-    channels, classes = IMAGES.get(study["data"]["name"], OTHER_IMAGES)
-    return network_spec(network, study["networks"][network], channels, classes)
+def import_networks(config: Configuration, study: Mapping[str, Any]) -> None:
+    """Import what a study imports, so that `spec_of` knows it, from where its configuration is too.
+
+    Raises:
+        HakdError: a network that cannot be imported.
+    """
+    folders = folders_of(path for path, _ in config.layers)
+    for network in study["run"]["networks"]:
+        spec_of(study, network, folders)
+
+
+def spec_of(study: Mapping[str, Any], network: str, folders: Sequence[str] = ()) -> NetworkSpec:
+    """A network of a checked study, with the images of its data set where they are known.
+
+    Args:
+        study: as `checked_study` gives it.
+        network: one of its `networks`.
+        folders: where modules and files are looked for; those of a network that was imported before do not matter.
+
+    Raises:
+        HakdError: a network that cannot be imported.
+    """
+    settings = study["networks"][network]
+    (channels, classes), size = _images(study["data"])
+    spec = known_spec(network, settings, channels, classes, "config")
+    return spec or _imported(network, settings, Images(channels, size, classes), folders)
+
+
+def _images(data: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(channels, classes) and (height, width) of a data set, as far as they are known without its files."""
+    name = str(data.get("name"))
+    side = data.get("size", SIZES.get(name, OTHER_SIZE))
+    return IMAGES.get(name, OTHER_IMAGES), (side, side)
+
+
+def _imported(name: str, settings: Mapping[str, Any], images: Images, folders: Sequence[str]) -> NetworkSpec:
+    """Once in a process."""
+    from hakd.networks.doors import import_network
+
+    key = (name, json.dumps(settings), images)
+    if key not in _KNOWN:
+        _KNOWN[key] = import_network(name, settings, images, folders).spec
+    return _KNOWN[key]

@@ -14,6 +14,7 @@ from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
 from hakd.study.configuration import check_study
 from hakd.study.contrasts import check_contrasts
+from hakd.study.doors import check_doors, folders_of, with_input_sizes
 from hakd.study.files import Configuration
 from hakd.study.mistakes import refuse_first
 
@@ -45,9 +46,11 @@ def checked_study(config: Configuration) -> dict[str, Any]:
     schema = study_schema()
     content = completed(config.content, schema)
     refuse_first(content, schema, config, "")
+    content["networks"] = with_input_sizes(content["networks"])
     content["data"] = completed(content["data"], _data_schema(content["data"]["name"]))
     try:
         check_study(content, config.where)
+        check_doors(content["networks"], folders_of(name for name, _ in config.layers))
         check_contrasts(content, config.where)
     except HakdError as error:
         raise config.blamed(error) from None

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from hakd.records.files import atomic, file_digest
 from hakd.records.graph import Graph
 from hakd.records.probe import probe_images
 from hakd.training.distil import DistilSettings, distillation_loss
-from hakd.training.loop import Diverged, Loss, TrainingRun, cross_entropy, fit
+from hakd.training.loop import Diverged, Loss, TrainingRun, cross_entropy, evaluate, fit
 from hakd.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
         lr_key=job.lr_key,
         steps=job.steps,
     )
-    rows = fit(module, data, run)
+    rows = fit(module, data, run) or [_measured(module, data)]
     weights = weights_of(module)
     write_checkpoint(path, architecture, weights, _facts(graph, weights, data.train.name, rows, job))
     if job.metrics_path is not None:
@@ -111,6 +112,12 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
             table.writerows(rows)
     resume_path.unlink(missing_ok=True)  # only now: the result is safe
     return rows
+
+
+def _measured(module: torch.nn.Module, data: Any) -> dict[str, Any]:
+    """The metrics of weights that no epoch was spent on."""
+    row = {"epoch": 0, "lr": 0.0, "train_loss": math.nan, "val_accuracy": evaluate(module, data.validation)}
+    return row | {"images": 0, "seconds": 0.0}
 
 
 def train_lap(architecture: Architecture, data: Any, job: TrainingJob) -> None:

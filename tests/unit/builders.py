@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hakd.networks.families import network_spec
+from hakd.networks.families import build_graph, full_widths, network_spec
+from hakd.networks.module import network_with, weights_of
+from hakd.networks.slicing import slice_weights
+from hakd.pruning.fisher import mask_sites
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.probe import probe_images
 
@@ -98,3 +101,30 @@ class TensorData:
     def __init__(self, channels: int = 1, size: int = 8, classes: int = 10, count: int = 96) -> None:
         self.train = TensorSplit(count, channels, size, classes, 0)
         self.validation = TensorSplit(count // 2, channels, size, classes, 1)
+
+
+@torch.no_grad()
+def check_slicing(spec, module, seed):
+    """A network pruned to random widths gives what the whole one gives with masks."""
+    full = module.graph
+    rng = np.random.default_rng(seed)
+    keep = {
+        group: np.sort(rng.choice(width, int(rng.integers(1, width + 1)), replace=False))
+        for group, width in full_widths(spec).items()
+    }
+    small = build_graph(Architecture(spec, {group: len(kept) for group, kept in keep.items()}))
+    pruned = network_with(small, slice_weights(full, weights_of(module), keep)).eval()
+    sites = mask_sites(full)
+
+    def mask(tensor_name, value):
+        for group, segment, start in sites.get(tensor_name, []):
+            allowed = torch.zeros(segment.size)
+            allowed[keep[group]] = 1
+            value = value.clone()
+            value[:, start : start + segment.size] *= allowed.reshape(-1, *[1] * (value.dim() - 2))
+        return value
+
+    images = torch.randn(4, spec.input_channels, *spec.image, generator=torch.Generator().manual_seed(seed))
+    expected = module(images, mask)
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(pruned(images), expected, atol=1e-5 * max(1.0, scale), rtol=1e-5)

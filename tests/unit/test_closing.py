@@ -12,7 +12,8 @@ from hakd.records.files import write_json
 from hakd.study.closing import failure_words, success_words
 
 CONFIG = {"run": {"devices": ["pi", "local"], "networks": ["net"], "levels": [0.5], "seeds": [0, 1]}}
-ONE = {"run": {**CONFIG["run"], "devices": ["pi"]}}
+CONFIG["networks"] = {"net": {}}
+ONE = {**CONFIG, "run": {**CONFIG["run"], "devices": ["pi"]}}
 
 
 @pytest.fixture(autouse=True)

@@ -61,19 +61,20 @@ def run(
     files |= dict.fromkeys(("pruned", "trained"), folder / "teacher")
     made = dict.fromkeys(("checkpoint", "metrics", "compressed", "facts"), folder / "made")
     recipe = {"lr": 1e30, "batch_size": 32}
-    network = {"family": "densenet", "depth": 16, "growth": 4, "input_size": 8}
+    settings = {"family": "densenet", "depth": 16, "growth": 4, "input_size": 8}
     common = {
+        "tuned_lr": None,
         "recipe": recipe,
         "epochs": 2,
         "device": "cpu",
-        "network": network,
+        "network": settings,
         "widths": architecture.widths,
     }
     snakemake = SimpleNamespace(
         wildcards=SimpleNamespace(
             network="n", seed="0", compressed="deep_compression/0.5", recipe=start, loss="ce"
         ),
-        input=SimpleNamespace(**files),
+        input=SimpleNamespace(network=[], **files),
         output=SimpleNamespace(**made),
         params=Params(**common, **params),
         log="log",

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from hakd.networks.families import build_graph, full_architecture, full_widths, network_spec
 from hakd.networks.module import Network, network_with, new_network, weights_of
 from hakd.networks.onnx_model import fold_weights, stand_in_weights, to_onnx
-from hakd.networks.slicing import slice_weights
 from hakd.networks.stored import read_network
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.checkpoint import write_checkpoint
 from hakd.records.errors import HakdError
 from hakd.records.graph import fold_batch_norm
-from tests.unit.builders import SPECS, narrowed, shaken
+from tests.unit.builders import SPECS, check_slicing, narrowed, shaken
 
 CHAINS = ("mobilenet", "densenet", "vgg16")  # a width of a residual stage has whole blocks between its layers
 XS_WIDTHS = [32, 43, 85, 70, 150, 69, 188, 72, 122, 106, 96, 81, 75, 100]
@@ -80,30 +79,8 @@ def test_counts_agree_with_torch(name):
 def test_sliced_network_equals_the_masked_one(name, seed):
     """Physical pruning is what masks after batch norm and rectifier describe (eval mode, atol 1e-5)."""
     spec = SPECS[name]()
-    full = build_graph(full_architecture(spec))
-    module = shaken(new_network(full, seed), seed).eval()
-    rng = np.random.default_rng(seed)
-    keep = {
-        group: np.sort(rng.choice(width, int(rng.integers(1, width + 1)), replace=False))
-        for group, width in full_widths(spec).items()
-    }
-    small = build_graph(Architecture(spec, {group: len(kept) for group, kept in keep.items()}))
-    pruned = network_with(small, slice_weights(full, weights_of(module), keep)).eval()
-    from hakd.pruning.fisher import mask_sites
-
-    sites = mask_sites(full)
-
-    def mask(tensor_name, value):
-        for group, segment, start in sites.get(tensor_name, []):
-            allowed = torch.zeros(segment.size)
-            allowed[keep[group]] = 1
-            value = value.clone()
-            value[:, start : start + segment.size] *= allowed.reshape(-1, *[1] * (value.dim() - 2))
-        return value
-
-    images = torch.randn(4, 1, *spec.image, generator=torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        torch.testing.assert_close(pruned(images), module(images, mask), atol=1e-5, rtol=1e-5)
+    module = shaken(new_network(build_graph(full_architecture(spec)), seed), seed).eval()
+    check_slicing(spec, module, seed)
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -86,7 +86,7 @@ def test_a_compressed_student_has_the_name_of_its_student():
     students, compressed = files
     assert all(one.compressed and one.files[1].endswith(".onnx") for one in compressed)
     assert not any(one.compressed for one in students)
-    assert [uncompressed_path(one.checkpoint_path) for one in compressed] == [
+    assert [uncompressed_path(config, one.checkpoint_path) for one in compressed] == [
         one.checkpoint_path for one in students
     ]
     assert [(one.loss, one.search_seed) for one in compressed] == [
@@ -96,7 +96,7 @@ def test_a_compressed_student_has_the_name_of_its_student():
     config["deep_compression"]["densities"] = [1e-5]
     paths = [one.checkpoint_path for one in baselines(config, "n")]
     assert paths[1] == "results/n/deep_compression/1e-05-3.hakdc"
-    assert [uncompressed_path(path) for path in paths] == [
+    assert [uncompressed_path(config, path) for path in paths] == [
         f"results/n/teacher/{seed}.safetensors" for seed in (0, 3)
     ]
 

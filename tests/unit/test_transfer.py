@@ -183,7 +183,6 @@ def test_without_the_extra_one_line_names_it(monkeypatch):
     ("words", "message"),
     [
         (["mobilenet", "--mode", "exhaustive"], "--prior: has nothing to say where every width is timed"),
-        (["mine.nets:small"], "--prior: goes with networks of the configuration only"),
         (["mobilenet"], "no such file"),
     ],
 )

@@ -6,9 +6,10 @@ from hakd.study.descriptions import describe_all
 from hakd.study.scripting import reporting
 
 
-def main(network, methods, densities, seeds, path_to_list):
+def main(network, settings, methods, densities, seeds, path_to_list):
     """Write what their files say."""
     config = {"run": {"methods": methods, "seeds": seeds}, "deep_compression": {"densities": densities}}
+    config["networks"] = {network: settings}
     content = {"chosen_on": None, "candidates": describe_all(baselines(config, network), {})}
     write_json(path_to_list, "candidates", content)
 
@@ -17,6 +18,7 @@ if __name__ == "__main__":
     with reporting(snakemake.log):
         main(
             snakemake.wildcards.network,
+            snakemake.params.network,
             snakemake.params.methods,
             snakemake.params.densities,
             snakemake.params.seeds,

@@ -1,7 +1,9 @@
 """Prune the teacher of the search seed to a level, from the state of the nearest higher one."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from hakd.networks.prunable import as_far_as_can_be, check_reach
 from hakd.networks.stored import read_network
 from hakd.pruning.prune import PruneJob, PruneSettings, prune
 from hakd.pruning.trajectory import write_trajectory
@@ -11,9 +13,17 @@ from hakd.study.scripting import reporting
 from hakd.training.device import PreparedData
 
 
-def main(job, prepared, path_to_teacher, path_to_checkpoint, path_to_trajectory):
-    """Write the pruned network, the trajectory down to it, and the state that lower levels start from."""
+def main(job, asked, prepared, path_to_teacher, path_to_checkpoint, path_to_trajectory):
+    """Write the pruned network, the trajectory down to it, and the state that lower levels start from.
+
+    A level that nobody asked for, what tables need, is reached as far as can be.
+    """
     teacher = read_network(path_to_teacher)
+    limits = teacher.architecture.spec, job.settings.groups, job.settings.count
+    if asked:
+        check_reach(limits[0], job.level, *limits[1:])
+    else:
+        job = replace(job, level=as_far_as_can_be(limits[0], job.level, *limits[1:]))
     data = prepared.load(teacher.architecture.spec.input_size)
     pruned = prune(teacher.architecture, teacher.weights, data, job)
     write_checkpoint(path_to_checkpoint, pruned.architecture, pruned.weights, pruned.facts)
@@ -36,6 +46,7 @@ if __name__ == "__main__":
                 state_path=snakemake.output.state,
                 resume_path=f"{snakemake.output.state}.resume",
             ),
+            snakemake.params.asked,
             PreparedData(snakemake.input.train, snakemake.input.validation, snakemake.params.device),
             snakemake.input.teacher,
             snakemake.output.checkpoint,

@@ -1,0 +1,189 @@
+"""The rows and weights that a reader of an ONNX graph writes, and what it knows of each tensor meanwhile."""
+
+import re
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from hakd.importing.kinds import LAYERS
+from hakd.importing.model import Model
+from hakd.importing.rows import Row
+from hakd.ops.kinds import KINDS
+from hakd.ops.op import Op
+from hakd.ops.tensors import Segment, Tensor
+
+_WEIGHT = ".weight"
+_OWNERS = LAYERS | {"PRelu"}
+_ANY_RANK = ("flatten", "global_avg_pool")  # ops whose input has another rank than their output
+
+
+class NotDescribed(ValueError):
+    """A node that the description has no op for.
+
+    Attributes:
+        op: kind of the node, and what about it is not described.
+    """
+
+    def __init__(self, node: onnx.NodeProto, why: str = "") -> None:
+        self.op = f"{node.op_type}{f' ({why})' if why else ''}"
+        super().__init__(f"{node.op_type} ({node.name}){f': {why}' if why else ''}")
+
+
+class RowWriter:
+    """Writes rows for the nodes of a model.
+
+    Attributes:
+        model: that is read.
+        shapes: of its activations.
+        rows, weights: what was written.
+        tensors: what the rows make, by their names.
+        known: tensor of the model -> the row, or the input, that holds its values. Trailing axes of one pixel may
+            differ: `take` puts them right.
+        done: nodes that were read together with one before them, by what they make.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.shapes = model, dict(model.shapes)
+        self.rows: list[Row] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.weights: dict[str, np.ndarray] = {}
+        self.known: dict[str, str] = {model.source: "input"}
+        self.done: set[str] = set()
+        self._users: dict[str, list[onnx.NodeProto]] = {}
+        self._owners: dict[str, str] = {}  # layers by the name of their weights
+        for node in model.nodes:
+            for name in node.input:
+                self._users.setdefault(name, []).append(node)
+        shape = model.shapes.get(model.source, ())
+        if len(shape) not in (2, 4) or not model.nodes:
+            raise NotDescribed(
+                onnx.NodeProto(op_type="Input", name=model.source), f"its shape is {list(shape)}"
+            )
+        self.batch = shape[0]
+        self.tensors["input"] = Tensor((Segment(None, shape[1]),), tuple(shape[2:]))
+
+    def constant(self, node: onnx.NodeProto, place: int) -> np.ndarray | None:
+        return self.model.constants.get(node.input[place]) if len(node.input) > place else None
+
+    def weight(self, node: onnx.NodeProto, place: int) -> np.ndarray:
+        value = self.constant(node, place)
+        if value is None:
+            raise NotDescribed(node, "its weights are not constants")
+        return np.asarray(value, dtype=np.float32)
+
+    def _name(self, node: onnx.NodeProto, layer: bool = False) -> str:
+        """A layer is called as its weights are, where the file kept that; another node by its scope and its op."""
+        stem = node.input[1] if layer else ""
+        kept = stem.endswith(_WEIGHT) and "::" not in stem
+        stem = stem.removesuffix(_WEIGHT) if kept else _scoped(node, layer)
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip(".") or node.op_type.lower()
+        owner = self._owners.setdefault(node.input[1], stem) if layer and node.op_type in _OWNERS else stem
+        if owner != stem or (layer and kept and stem in self.tensors):
+            raise NotDescribed(node, f"it shares its weights with another layer, {owner}")
+        return self._free(stem)
+
+    def _free(self, stem: str) -> str:
+        name, number = stem, 1
+        while name in self.tensors:
+            number += 1
+            name = f"{stem}_{number}"
+        return name
+
+    def take(self, name: str) -> str:
+        """The row that makes a tensor of the model, in the shape that the model has it in."""
+        found, shape = self.known.get(name), self.shapes[name]
+        if found is None:
+            raise NotDescribed(
+                onnx.NodeProto(op_type="Constant", name=name), "it takes the place of an activation"
+            )
+        size = self.tensors[found].size
+        if len(shape) == 4 and not size:
+            return self.row("unflatten", f"{found}.unflatten", [found], found)
+        if len(shape) == 2 and size:
+            return self.row("flatten", f"{found}.flatten", [found], found)
+        return found
+
+    def row(
+        self,
+        kind: str,
+        name: str,
+        inputs: Sequence[str],
+        source: str,
+        attributes: Mapping[str, Any] | None = None,
+        made: int | None = None,
+    ) -> str:
+        """Write a row, once; its name may get a number.
+
+        Raises:
+            ValueError: inputs that the op cannot take.
+        """
+        same = next((row for row in self.rows if row.name == name), None)
+        if same is None or same.kind != kind or same.inputs != tuple(inputs):
+            name, given = self._free(name), dict(attributes or {})
+            ins = [self.tensors[one] for one in inputs]
+            if kind in KINDS:
+                op = Op(kind, name, tuple(inputs), name, "", given)
+                segment = None if made is None else Segment(None, made)
+                self.tensors[name] = KINDS[kind].out(op, ins, segment)
+            else:
+                self.tensors[name] = ins[0]
+            self.rows.append(Row(kind, name, tuple(inputs), made, given, source=source))
+        return name
+
+    def add(
+        self,
+        node: onnx.NodeProto,
+        kind: str,
+        inputs: Sequence[str],
+        attributes: Mapping[str, Any] | None = None,
+        made: int | None = None,
+        weights: Mapping[str, np.ndarray] | None = None,
+        place: int = 0,
+    ) -> None:
+        """Write the row of a node.
+
+        Args:
+            node: that is read.
+            kind: of the row.
+            inputs: tensors of the model.
+            attributes: of the kind.
+            made: the width that a layer makes.
+            weights: its arrays, by the parameter's name.
+            place: of the output.
+        """
+        rank = len(self.shapes[node.output[place]])
+        ranks = {len(self.shapes[name]) for name in inputs}
+        if rank not in (2, 4) or not (kind in _ANY_RANK or ranks == {rank}):
+            raise NotDescribed(node, "it works on neither images nor flat vectors")
+        name, ins = self._name(node, layer=bool(weights)), [self.take(one) for one in inputs]
+        try:
+            made_name = self.row(kind, name, ins, f"{node.op_type} {node.name}", attributes, made)
+        except ValueError as error:
+            raise NotDescribed(node, str(error).partition(": ")[2] or str(error)) from None
+        wanted = self.shapes[node.output[place]]
+        if prod(self.tensors[made_name].shape) != prod(wanted[1:]) or wanted[0] != self.batch:
+            here = list(self.tensors[made_name].shape)
+            raise NotDescribed(node, f"it makes {list(wanted)}, and not {here} for each image")
+        self.known[node.output[place]] = made_name
+        self.weights |= {f"{made_name}.{key}": np.array(value) for key, value in (weights or {}).items()}
+
+    def only_user(self, name: str) -> onnx.NodeProto | None:
+        users = self._users.get(name, [])
+        return users[0] if len(users) == 1 and name not in self.model.outputs else None
+
+
+def _scoped(node: onnx.NodeProto, layer: bool) -> str:
+    """A node's name in dots: `/layer1/layer1.0/relu/Relu` of torch's exporter is `layer1.0.relu.relu`.
+
+    A layer is called as the module that it is: `/stem/Conv` is `stem`.
+    """
+    *scopes, last = [part for part in node.name.split("/") if part] or [node.op_type]
+    path: list[str] = []
+    for scope in scopes:
+        if path and scope.startswith(f"{path[-1]}."):
+            path.pop()
+        path.append(scope)
+    return ".".join(path if layer and path else [*path, last.lower()])
