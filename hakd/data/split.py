@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,6 +57,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def about(self) -> dict[str, list[Any]]:
+        """What users of a trained network have to know: mean and deviation by channel (0 to 255), the classes."""
+        means = {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
+        return {**means, "classes": list(self.classes)}
 
     @cached_property
     def images(self) -> torch.Tensor:

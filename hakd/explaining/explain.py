@@ -43,7 +43,8 @@ def explain(
     """Time the width groups of a model on a device and say which lose time.
 
     Raises:
-        HakdError: a file that is no model or has no width to change, a device that does not answer. What was measured stays in the store: the same command goes on.
+        HakdError: a file that is no model or has no width to change, a device that does not answer. What was
+            measured stays in the store: the same command goes on.
     """
     model = load_model(request.model, entry.device.batch, request.image)
     width_groups = take_apart(model, request.model)

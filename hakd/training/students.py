@@ -104,7 +104,7 @@ def train_candidate(architecture: Architecture, data: Any, job: TrainingJob) -> 
     )
     rows = fit(module, data, run) or [_measured(module, data)]
     weights = weights_of(module)
-    write_checkpoint(path, architecture, weights, _facts(graph, weights, data.train.name, rows, job))
+    write_checkpoint(path, architecture, weights, _facts(graph, weights, data.train, rows, job))
     if job.metrics_path is not None:
         with atomic(job.metrics_path) as temporary, open(temporary, "w", newline="") as stream:
             table = csv.DictWriter(stream, rows[0], lineterminator="\n")
@@ -136,13 +136,13 @@ def train_lap(architecture: Architecture, data: Any, job: TrainingJob) -> None:
         images = (job.steps or 0) * job.recipe.batch_size
         row = {"images": images, "seconds": time.monotonic() - began, "val_accuracy": 0.0}
         weights, lost = dict(job.start or {}), replace(job, facts={**job.facts, "diverged": True})
-        facts = _facts(build_graph(architecture), weights, data.train.name, [row], lost)
+        facts = _facts(build_graph(architecture), weights, data.train, [row], lost)
         write_checkpoint(job.path, architecture, weights, facts)
         Path(f"{os.fspath(job.path)}.resume").unlink(missing_ok=True)
 
 
 def _facts(
-    graph: Graph, weights: Mapping[str, np.ndarray], data: str, rows: list[dict[str, Any]], job: TrainingJob
+    graph: Graph, weights: Mapping[str, np.ndarray], train: Any, rows: list[dict[str, Any]], job: TrainingJob
 ) -> dict[str, Any]:
     """What the checkpoint says of the training.
 
@@ -154,7 +154,8 @@ def _facts(
         "recipe": job.recipe_name,
         "loss": job.loss_name,
         "seed": job.seed,
-        "data": data,
+        "data": train.name,
+        "images": train.about(),
         "epochs": job.epochs if job.steps is None else None,
         "steps": job.steps,
         "train_images": images,

@@ -87,6 +87,9 @@ class TensorSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def about(self):
+        return {"mean": [0.0] * self.channels, "std": [1.0] * self.channels, "classes": []}
+
     def batches(self, batch_size, seed, epoch, augment=True, shuffle=True):
         order = torch.arange(len(self))
         if shuffle:

@@ -38,6 +38,7 @@ def main(density, seed, student, settings, recipe, prepared, path_to_trained, pa
         facts = {**own, "recipe": f"{own['recipe']}_coded"}
         images, macs = images + own["train_images"], macs + own["train_macs"]
     facts |= {**metrics, "seed": seed, "data": data.train.name, "train_images": images, "train_macs": macs}
+    facts |= {"images": data.train.about()}
     facts |= {"density": density, "density_reached": metrics["density"]}
     facts |= {"probe_logits": probe_logits(graph, compressed.state())}
     write(path_to_file, compressed, trained.architecture.to_dict())
