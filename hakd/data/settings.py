@@ -1,6 +1,6 @@
 """What can be set for each data set, with its default and its bounds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,18 @@ class Setting:
             isinstance(value, bool) and self.kind is not bool
         ):  # to Python, True is a whole number
             names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-            return f"{value!r} is not {names[self.kind]}"
+            return f"{value!r} is not {names.get(self.kind, 'a list')}"
+        if self.kind is list:
+            wrong = [one for one in value if isinstance(one, bool) or not isinstance(one, int | float)]
+            return f"{wrong[0]!r} is not a number" if wrong else self._outside(value)
+        return self._outside([value])
+
+    def _outside(self, values: Sequence[Any]) -> str | None:
         if self.bounds is None:
             return None
         low, high = self.bounds
-        return None if low <= value <= high else f"{value!r} is not in {low:g} to {high:g}"
+        wrong = [value for value in values if not low <= value <= high]
+        return f"{wrong[0]!r} is not in {low:g} to {high:g}" if wrong else None
 
 
 _SHARE = (0.001, 0.9)
@@ -36,6 +43,8 @@ _COMMON = {
     "seed": Setting(int, 0, (0, 2**31 - 1)),
     "validation": Setting(float, 0.1, _SHARE),
     "train_size": Setting(int, bounds=(2, 10**9), optional=True),
+    "mean": Setting(list, bounds=(0, 1), optional=True),
+    "std": Setting(list, bounds=(0.001, 1), optional=True),
 }
 SETTINGS: dict[str, dict[str, Setting]] = {
     "digits": {**_COMMON},
@@ -93,6 +102,10 @@ def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str,
         if fault:
             raise HakdError(fault, where=where, key=f"data.{key}", remedy="Correct it")
         full[key] = value
+    if ("mean" in full) != ("std" in full):
+        given, other = ("mean", "std") if "mean" in full else ("std", "mean")
+        remedy = f"Give data.{other} too, or leave both to the training images"
+        raise HakdError("is given alone", where=where, key=f"data.{given}", remedy=remedy)
     if full["validation"] + full.get("test", 0) > 0.95:
         raise HakdError("leaves nothing to train on", where=where, key="data.validation", remedy="Lower it")
     return full

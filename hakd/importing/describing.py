@@ -30,7 +30,7 @@ _LIMITS = {(0.0, 6.0): "relu6", (0.0, np.inf): "relu"}
 _SOFTMAX = ("Softmax", "LogSoftmax")
 _SIXTH = 1e-4  # how near to 1 / 6 and a half the numbers of a hard sigmoid are
 _DEFAULT = {"stride": (1, 1), "dilation": (1, 1), "padding": (0, 0)}
-_REMEDY = "Write the network without it, or see docs/networks.md for what a description can hold"
+_REMEDY = "Write the network without it (docs/networks.md, Doors); `hakd explain` times an ONNX file with it"
 
 
 @dataclass(frozen=True)

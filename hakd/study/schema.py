@@ -120,5 +120,5 @@ def _number(text: str, kind: object) -> str | float | bool:
 
 def _data_schema(name: str) -> dict[str, Any]:
     """The kinds of the settings of a data set, which the schema leaves to `hakd.data.settings`."""
-    kinds = {int: "integer", float: "number", bool: "boolean"}
+    kinds = {int: "integer", float: "number", bool: "boolean", list: "array"}
     return {"properties": {key: {"type": kinds.get(setting.kind)} for key, setting in SETTINGS[name].items()}}

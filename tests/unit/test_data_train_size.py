@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,3 +83,15 @@ def test_of_a_folder_only_the_part_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "again" / "train.npz").images, part.images)
     with pytest.raises(HakdError, match="image cannot be read"):
         prepare(config, tmp_path / "none")
+
+
+def test_normalisation_constants_can_be_given(tmp_path):
+    """As the weights of a network from elsewhere want them; the hash of the data says so."""
+    for folder, more in (("own", {}), ("given", {"mean": [0.5], "std": [0.25]})):
+        prepare({"name": "digits", **more}, tmp_path / folder)
+    own, told = (read(tmp_path / folder / "test.npz") for folder in ("own", "given"))
+    assert (told.mean, told.std) == ((127.5,), (63.75,)) and (own.images == told.images).all()
+    assert own.mean != told.mean and own.dataset != told.dataset
+    split = load(tmp_path / "given" / "test.npz", 8)
+    assert torch.equal(split.images, (torch.from_numpy(told.images).float() - 127.5) / 63.75)
+    assert split.about() == {"mean": [127.5], "std": [63.75], "classes": [str(digit) for digit in range(10)]}

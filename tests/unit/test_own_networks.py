@@ -309,7 +309,10 @@ def test_frozen_layers_keep_their_widths():
             "Batch",
             r"no op for Reshape \(/Reshape\): it makes \[2, 1, 4\] of \[1, 8\]: the batch is no axis of its own",
         ),
-        ("Sorts", r"no op for CumSum \(/CumSum\)\. Write the network without it, or see docs/networks\.md"),
+        (
+            "Sorts",
+            r"no op for CumSum \(/CumSum\)\. Write the network without it \(docs/networks\.md, Doors\)",
+        ),
         ("Pair", r"a network needs one output, this has 2 \("),
         ("Pictures", r"gives 1 x 8 x 32 x 32 values, a classifier one for each class"),
         ("Scaled", r"no op for Mul \(/Mul\): a number that everything is multiplied by"),

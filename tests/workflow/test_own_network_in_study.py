@@ -1,4 +1,4 @@
-"""The page docs/own_network.md, run: a network in a file, a folder of photos, a board behind ssh, the lines at its end."""
+"""The page docs/own_network.md, run: a network in a file, photos, a board behind ssh, and the lines at its end."""
 
 import os
 import re
@@ -67,9 +67,9 @@ def page(folder: Path, **networks: dict) -> Study:
     (folder / "nets.py").write_text(files["nets.py"])
     study = Study(folder)
     study.config = yaml.safe_load(files["own.yaml"])
-    study.config["run"] |= {"levels": [0.6], "seeds": [0], "methods": ["teacher", "fisher", "joint"]}
+    study.config["run"] |= {"levels": [0.6], "seeds": [0], "methods": ["teacher", "fisher", "hakd"]}
     study.config |= {"teacher": {"epochs": 2}, "prune": {"channels": 16, "steps": 2}}
-    study.config["students"] = {"epochs": 1, "recipes": {"fisher": ["tuned/ce"], "joint": ["tuned/ce"]}}
+    study.config["students"] = {"epochs": 1, "recipes": {"fisher": ["tuned/ce"], "hakd": ["tuned/ce"]}}
     study.config["networks"] |= networks
     return study
 
@@ -89,10 +89,10 @@ def test_the_page_ends_with_the_logits_of_the_network(done, monkeypatch, capsys)
     assert done.jobs["network"] == 1 and (done.directory / "results" / "pareto.pdf").is_file()
     monkeypatch.chdir(done.directory)
     values = {"PHOTO": "photos/red/3.png"}
-    exec(blocks()["use.py"], values)  # the page's own lines
+    exec(blocks()["use.py"].replace("joint", "hakd"), values)  # the page's own lines
     assert capsys.readouterr().out == "red\n"
     summary = pd.read_csv("results/summary.csv")
-    assert set(summary["method"]) == {"teacher", "fisher", "joint"}
+    assert set(summary["method"]) == {"teacher", "fisher", "hakd"}
     assert dict(zip(summary["method"], summary["recipe"], strict=True))["teacher"] == "scratch"
     found = read_network(values["best"].checkpoint_path)
     network = network_with(build_graph(found.architecture), found.weights).eval()
@@ -130,7 +130,7 @@ def test_weights_make_a_teacher_that_is_not_trained(tmp_path):
     code = "import nets, torch; torch.manual_seed(3); torch.save(nets.three().state_dict(), 'three.pth')"
     subprocess.run([sys.executable, "-c", code], cwd=study.directory, check=True)
     study.config["run"] |= {"networks": ["own", "other"], "seeds": [0, 1], "devices": ["here"]}
-    study.config["devices"] = {"here": {"transport": "virtual"}}
+    study.config["devices"] = {"here": {"transport": "virtual", "cost_model": {}}}
     study.config["students"]["tuned_lr"] = 0.01
     files = [f"results/{name}/teacher/0.safetensors" for name in ("own", "other")]
     assert study.run(*files) == {"data": 1, "network": 2, "teacher": 2}
