@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from hakd.records.errors import HakdError, make_again
@@ -34,6 +35,15 @@ class NetworkSpec:
         size = self.input_size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes it another network: all but its name, which two may share; a description by its hash."""
+        content = self.to_dict()
+        del content["name"]
+        if "ops" in self.options:
+            content["options"]["ops"] = digest(self.options["ops"])
+        return content
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
         size = self.input_size if isinstance(self.input_size, int) else list(self.input_size)
@@ -50,9 +60,7 @@ class Architecture:
     @property
     def arch(self) -> str:
         """Short content hash: equal shapes of the same network share it, whoever chose them."""
-        content = self.spec.to_dict()
-        del content["name"]  # two names for the same network are the same architecture
-        return digest({**content, "widths": dict(self.widths)})
+        return digest({**self.spec.identity, "widths": dict(self.widths)})
 
     def at(self, widths: Mapping[str, int]) -> "Architecture":
         """The same network with these widths; groups that are not among them keep theirs."""

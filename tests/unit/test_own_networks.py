@@ -9,6 +9,9 @@ import torch
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
+from hakd.boards import engines
+from hakd.boards.packing import board_input
+from hakd.evaluation.export import export, for_engine
 from hakd.importing.modules import build_module
 from hakd.networks.doors import import_network
 from hakd.networks.families import full_architecture, full_graph, full_widths, network_spec, width_groups
@@ -18,6 +21,7 @@ from hakd.networks.onnx_model import fold_weights, to_onnx
 from hakd.networks.stored import read_network
 from hakd.records.checkpoint import write_checkpoint
 from hakd.records.errors import HakdError
+from hakd.training.students import probe_logits
 from tests.unit.builders import check_slicing, shaken
 from tests.unit.onnx_nets import Net
 
@@ -205,6 +209,28 @@ def test_an_onnx_file_has_its_own_size_and_brings_its_own_weights(tmp_path):
         import_network("n", {"onnx": str(path)}, Images(3, (28, 28), 4))
     with pytest.raises(HakdError, match=r"an ONNX file brings its own weights. Write `weights: own`"):
         import_network("n", {"onnx": str(path), "weights": "x.pth"}, Images(3, (16, 16), 4))
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "litert", "ncnn"])
+@pytest.mark.parametrize("name", ["Mixed", "Dense", "Halves", "Activations"])
+def test_a_candidate_runs_on_every_engine(name, engine, tmp_path):
+    """As the study exports it, and as a benchmark reads it back from the file; what an engine lacks is named."""
+    spec = import_network("mine", {"module": f"{NETS}:{name}"}, IMAGES).spec
+    module = shaken(network_with(full_graph(spec), weights_of_module(name))).eval()
+    path, weights = tmp_path / "candidate.onnx", weights_of(module)
+    export(path, full_architecture(spec), weights, probe_logits(module.graph, weights), {}, {})
+    if name == "Activations" and engine in ("litert", "ncnn"):
+        with pytest.raises(
+            HakdError, match=rf"{engine} does not have the op adaptive_avg_pool \(\w+: windows of"
+        ):
+            for_engine(path, engine, 1)
+        return
+    images = board_input((1, 3, 32, 32))
+    prepared = engines.load(engine, 1).prepare(for_engine(path, engine, 1), images)
+    prepared.call()
+    with torch.no_grad():
+        expected = module(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(prepared.output(), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
 # --- weights, classes, frozen layers
