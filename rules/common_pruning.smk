@@ -20,8 +20,8 @@ def search_teacher(wildcards):
     return teacher_path(config, wildcards.network, search_seed(wildcards))
 
 
-def is_asked(wildcards, input):
-    """Whether the study asks for a level, so that it must be reached. Not tracked, for it asks for `input` too."""
+def is_asked(wildcards):
+    """Whether the study asks for a level, so that it must be reached; any other goes as far as can be."""
     return wildcards.level in LEVELS
 
 

@@ -303,6 +303,8 @@ def in_form_of(engine: str, block: Block) -> bytes:
         if len(model.outputs) != 1:
             raise Unmeasurable(f"{engine}: several outputs")
         described = read(model)
+        if described.softmax:
+            raise Unmeasurable(f"{engine}: there is no form of {described.softmax} for it")
         batch, channels, *size = block.input_shape
         graph, weights = fold_weights(described.graph(channels, size), described.weights)
         return engine_model(engine, graph, weights, batch)

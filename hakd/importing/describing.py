@@ -18,7 +18,7 @@ from hakd.importing.rows import Rows, graph_of
 from hakd.importing.writing import NotDescribed, RowWriter
 from hakd.ops.batch_norm import EPSILON
 from hakd.ops.kinds import KINDS
-from hakd.ops.op import Op, Placed, Sides, windowed
+from hakd.ops.op import Op, Placed, Sides, TooSmall, windowed
 from hakd.ops.pools import adaptive_means
 from hakd.ops.tensors import Tensor
 from hakd.ops.windows import beyond
@@ -177,11 +177,13 @@ class _Reader(RowWriter):
             highs.append(whole - low)
         return [*lows, *highs]
 
-    def _padded_input(self, node: onnx.NodeProto, pads: Sequence[int]) -> tuple[str, Sides]:
+    def _padded_input(
+        self, node: onnx.NodeProto, pads: Sequence[int], always: bool = False
+    ) -> tuple[str, Sides]:
         """What a window goes over, and the padding of its own: zeros that differ between the sides are put in first."""
         top, left, bottom, right = pads
         source = node.input[0]
-        if (top, left) == (bottom, right):
+        if (top, left) == (bottom, right) and not always:
             return source, (top, left)
         name = f"{node.output[0]} padded"
         before = self.take(source)
@@ -204,13 +206,10 @@ class _Reader(RowWriter):
         (other,) = [name for name in user.input if name != node.output[0]] or [""]
         added = self.model.constants.get(other)
         rank = len(self.shapes[node.output[0]])
-        if (
-            added is None
-            or added.size != outputs
-            or self.shapes[user.output[0]] != self.shapes[node.output[0]]
-        ):
+        channels = (1, outputs, *[1] * (rank - 2))
+        if added is None or added.size != outputs or added.ndim > rank:
             return None
-        if added.ndim > 0 and added.shape[added.ndim - (rank - 1) :][:1] != (outputs,):
+        if (1,) * (rank - added.ndim) + added.shape != channels:  # shapes are lined up at their ends
             return None
         self.done.add(user.output[0])
         return np.asarray(added, dtype=np.float32).reshape(-1)
@@ -325,8 +324,8 @@ class _Reader(RowWriter):
         self.add(node, _LIMITS[low, high], node.input[:1])
 
     def _prelu(self, node: onnx.NodeProto) -> None:
-        slopes, channels = self.weight(node, 1), self.shapes[node.input[0]][1]
-        if slopes.size not in (1, channels) or (slopes.ndim > 1 and slopes.shape[-1] != 1):
+        slopes, (_, channels, *pixels) = self.weight(node, 1), self.shapes[node.input[0]]
+        if slopes.size not in (1, channels) or (slopes.ndim > 1 and slopes.shape[-1] != 1 and pixels):
             raise NotDescribed(node, "its slopes are not one for each channel")
         slopes = np.broadcast_to(slopes.reshape(-1), (channels,))
         self.add(node, "prelu", node.input[:1], weights={"weight": slopes})
@@ -335,28 +334,27 @@ class _Reader(RowWriter):
 
     def _pool(self, node: onnx.NodeProto) -> None:
         window, pads = self._window(node)
-        kind = "max_pool" if node.op_type == "MaxPool" else "avg_pool"
-        counted = bool(attribute(node, "count_include_pad", 0))
-        padding, extra = pads[:2], {} if kind == "max_pool" else {"count_padding": counted}
+        maximum = node.op_type == "MaxPool"
+        source, counted = node.input[0], bool(attribute(node, "count_include_pad", 0))
+        narrow = all(2 * pad <= side for pad, side in zip(pads, window["kernel"] * 2, strict=True))
+        if not maximum and counted and (pads[:2] != pads[2:] or not narrow):
+            source, (down, across) = self._padded_input(node, pads, always=True)
+            pads, narrow = (down, across) * 2, True
+        ceil_mode = bool(attribute(node, "ceil_mode", 0))
         given: dict[str, Any] = {key: value for key, value in window.items() if value != _DEFAULT.get(key)}
-        for ceil in (False, True):
-            more = {
-                **given,
-                "padding": padding,
-                **({"ceil": True} if ceil else {}),
-                **(extra if any(padding) else {}),
-            }
-            op = Op(kind, node.name, (), "", "", more)
-            before, after = (tuple(self.shapes[name][2:]) for name in (node.input[0], node.output[0]))
-            if windowed(op, before, ceil) != after:
+        given |= {"padding": pads[:2]}
+        if not maximum and any(pads[:2]):
+            given["count_padding"] = counted
+        before, after = (tuple(self.shapes[name][2:]) for name in (source, node.output[0]))
+        for more in (given, given | {"ceil": True}) if narrow else ():
+            op = Op("max_pool" if maximum else "avg_pool", node.name, (), "", "", more)
+            if not _fits(op, before, after):
                 continue
             edges = beyond(Placed(op, (Tensor((), before),), Tensor((), after)))
             same = edges == tuple(zip(pads[:2], pads[2:], strict=True))
-            if same or (attribute(node, "ceil_mode", 0) and pads[:2] == pads[2:]):
-                break
-        else:
-            raise NotDescribed(node, f"padding {list(pads)}")
-        self.add(node, kind, node.input, more)
+            if same or (ceil_mode and pads[:2] == pads[2:]):
+                return self.add(node, op.kind, [source], more)
+        raise NotDescribed(node, f"padding {list(pads)}")
 
     def _mean(self, node: onnx.NodeProto) -> None:
         before, after = self.shapes[node.input[0]], self.shapes[node.output[0]]
@@ -413,6 +411,9 @@ class _Reader(RowWriter):
         start = 0
         for place, name in enumerate(node.output):
             stop = start + self.shapes[name][1]
+            if name not in self._users and name not in self.model.outputs:
+                start = stop
+                continue
             self.add(node, "split", node.input[:1], {"start": start, "stop": stop}, place=place)
             start = stop
 
@@ -489,6 +490,14 @@ class _Reader(RowWriter):
 
     def _refused_transpose(self, node: onnx.NodeProto) -> None:
         raise NotDescribed(node, "it moves the channels to another axis")
+
+
+def _fits(op: Op, before: Sequence[int], after: Sequence[int]) -> bool:
+    """Whether a window over an image of one size gives the other."""
+    try:
+        return windowed(op, before, bool(op.attributes.get("ceil"))) == after
+    except TooSmall:
+        return False
 
 
 _PSEUDO = {

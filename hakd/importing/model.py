@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from hakd.importing.batches import fixed_input, rebatch
-from hakd.importing.kinds import ONNX_DOMAINS, bodies
+from hakd.importing.kinds import ONNX_DOMAINS, RESHAPES, bodies
 from hakd.importing.reading import array_of, read_proto
 from hakd.importing.remarks import weight_remarks
 from hakd.importing.tidying import captured, constant_of, opset, tidied, with_sizes
@@ -19,6 +19,7 @@ from hakd.records.errors import HakdError
 _PASSES = 8  # folding uncovers shapes, and shapes uncover constants; exporters need two
 _SMALL = 1024  # values of a constant that shape inference is given; of larger ones it needs the shape alone
 _EXPORT = "Export it again with fixed sizes"
+_RESHAPED = RESHAPES | {"Cast", "Transpose"}
 _RUN_TIME = frozenset(
     ("DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear")
 )  # engines do not fold them
@@ -36,6 +37,7 @@ class Model:
         source: name of the one input.
         outputs: names of the outputs that depend on the input.
         remarks: what the person should know of the file, a sentence each.
+        origins: constants that are others in another shape, by name; the value is the name of the other.
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -47,6 +49,7 @@ class Model:
     ir_version: int
     kinds: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def activations(self, node: onnx.NodeProto) -> list[str]:
         """What goes into a node apart from constants, in order; a tensor that it takes twice is there twice."""
@@ -93,11 +96,11 @@ def model_from(
         rebatch(graph.node, constants, shapes, source, batch)
         graph.input[0].CopyFrom(fixed_input(graph.input[0], (batch, *sizes)))
         remarks.append(f"its batch of {old_batch} is replaced by the device's, {batch}")
-    outputs = [value.name for value in graph.output]
+    outputs, origins = [value.name for value in graph.output], dict[str, str]()
     shapes, kinds = _inferred(proto, constants, path)
     for _ in range(_PASSES):
         before = [node.op_type for node in graph.node]
-        outputs = _fold(graph, constants, shapes, outputs, proto.opset_import, keep_dropout)
+        outputs = _fold(graph, constants, shapes, outputs, proto.opset_import, keep_dropout, origins)
         shapes, kinds = _inferred(proto, constants, path)
         if [node.op_type for node in graph.node] == before:
             break
@@ -114,6 +117,7 @@ def model_from(
         proto.ir_version,
         kinds,
         (*remarks, *weight_remarks(graph.node, constants)),
+        origins,
     )
 
 
@@ -230,6 +234,7 @@ def _fold(
     outputs: Sequence[str],
     opsets: Sequence[onnx.OperatorSetIdProto],
     keep_dropout: bool,
+    origins: dict[str, str],
 ) -> list[str]:
     """Take identities, decided branches and what follows from constants and shapes out; the outputs' names."""
     same: dict[str, str] = {}
@@ -247,6 +252,8 @@ def _fold(
             kept.append(node)
         else:
             constants[node.output[0]] = value
+            if node.op_type in _RESHAPED:
+                origins[node.output[0]] = origins.get(node.input[0], node.input[0])
     _set_nodes(graph, kept)
     found = [same.get(name, name) for name in outputs]
     for value, name in zip(graph.output, found, strict=True):

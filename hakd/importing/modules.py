@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hakd.importing.model import Model, load_model
+from hakd.importing.model import Model, model_from
+from hakd.importing.reading import read_proto
 from hakd.ops.pools import adaptive_means
 from hakd.records.errors import HakdError
 
@@ -38,34 +39,81 @@ def build_module(name: str, folders: Sequence[str | os.PathLike] = ()) -> Any:
 
     module, _, function = name.partition(":")
     places = [*(str(Path(folder).resolve()) for folder in folders), ""]
+    with _looking_in(places):
+        try:
+            imported = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            remedy = (
+                "Write package.module:function; it is looked for beside the configuration and on PYTHONPATH"
+            )
+            if error.name and not f"{module}.".startswith(f"{error.name}."):
+                remedy = f"Install {error.name.partition('.')[0]}"
+            raise HakdError(f"no such module ({_words(error)})", where=name, remedy=remedy) from None
+        except (Exception, SystemExit) as error:  # whatever the user's own code raises
+            remedy = "Correct the module until Python can import it"
+            words = f"its module fails{_place(error)} ({_words(error)})"
+            raise HakdError(words, where=name, remedy=remedy) from None
+        build = getattr(imported, function, None)
+        if not callable(build):
+            place = getattr(imported, "__file__", None) or "built into Python"
+            problem = f"{module} has no function {function!r} (it is {place})"
+            raise HakdError(problem, where=name, remedy="Write package.module:function")
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(SEED)
+                network = build()
+            if isinstance(network, torch.nn.Module):
+                return network.eval().float().cpu()
+        except (Exception, SystemExit) as error:
+            remedy = "It is called without arguments: give one that needs none"
+            words = f"it fails{_place(error)} ({_words(error)})"
+            raise HakdError(words, where=name, remedy=remedy) from None
+    problem = f"gives {type(network).__name__}, no torch.nn.Module"
+    raise HakdError(problem, where=name, remedy="Return the network from it")
+
+
+@contextlib.contextmanager
+def _looking_in(places: Sequence[str]) -> Iterator[None]:
+    """Modules are looked for in these folders first; a file of the user's hides none of a package afterwards."""
+    before = [*sys.path]
     sys.path[:0] = [place for place in places if place not in sys.path]
     try:
-        imported = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        remedy = "Write package.module:function; it is looked for beside the configuration and on PYTHONPATH"
-        if error.name and not f"{module}.".startswith(f"{error.name}."):
-            remedy = f"Install {error.name.partition('.')[0]}"
-        raise HakdError(f"no such module ({_words(error)})", where=name, remedy=remedy) from None
-    except Exception as error:  # whatever the user's own code raises
-        remedy = "Correct the module until Python can import it"
-        raise HakdError(
-            f"its module fails{_place(error)} ({_words(error)})", where=name, remedy=remedy
-        ) from None
-    build = getattr(imported, function, None)
-    if not callable(build):
-        problem = f"{module} has no function {function!r}"
-        raise HakdError(problem, where=name, remedy="Write package.module:function")
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def logits_of(network: Any, images: Any, where: str) -> Any:
+    """What a network gives for images: one tensor, which may lie in a tuple, a list or a dictionary.
+
+    Raises:
+        HakdError: it does not take such images, or gives anything else.
+    """
+    import torch
+
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            network = build()
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = network(images)
     except Exception as error:
-        remedy = "It is called without arguments: give one that needs none"
-        raise HakdError(f"it fails{_place(error)} ({_words(error)})", where=name, remedy=remedy) from None
-    if not isinstance(network, torch.nn.Module):
-        remedy = "Return the network from it"
-        raise HakdError(f"gives {type(network).__name__}, no torch.nn.Module", where=name, remedy=remedy)
-    return network.eval().float().cpu()
+        shape = ",".join(map(str, images.shape[1:]))
+        remedy = "Give an image that it takes: its channels as the data's, and `input_size` or --input"
+        words = f"it does not take an image of {shape}{_place(error)} ({_words(error)})"
+        raise HakdError(words, where=where, remedy=remedy) from None
+    tensors = [found] if isinstance(found, torch.Tensor) else _tensors(found)
+    if len(tensors) != 1:
+        words = f"its forward gives {len(tensors)} tensors ({type(found).__name__})"
+        raise HakdError(words, where=where, remedy="Give a network that returns its logits alone")
+    return tensors[0]
+
+
+def _tensors(found: Any) -> list[Any]:
+    import torch
+
+    if isinstance(found, torch.Tensor):
+        return [found]
+    parts = found.values() if isinstance(found, dict) else found if isinstance(found, list | tuple) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 def module_model(
@@ -88,8 +136,8 @@ def module_model(
 
     _check_inputs(network, where)
     images = torch.randn(1, *image, generator=torch.Generator().manual_seed(SEED))
-    _run_once(network, images, where)
-    with tempfile.TemporaryDirectory() as folder, _dropouts(network, keep_dropout):
+    _check_way(network, images, where)
+    with tempfile.TemporaryDirectory() as folder, _dropouts(network, keep_dropout), _plain_forward(network):
         path = Path(folder, "network.onnx")
         try:
             with (
@@ -113,7 +161,7 @@ def module_model(
             remedy = "See torch.onnx.export, or export it yourself and give the file (`onnx:`)"
             words = f"torch cannot export it{_place(error)} ({_words(error)})"
             raise HakdError(words, where=where, remedy=remedy) from None
-        return load_model(path, batch, keep_dropout=keep_dropout)
+        return model_from(read_proto(path), where, batch, keep_dropout=keep_dropout)
 
 
 def _check_inputs(network: Any, where: str) -> None:
@@ -133,31 +181,29 @@ def _check_inputs(network: Any, where: str) -> None:
         raise HakdError(words, where=where, remedy="Give a network that takes images alone")
 
 
-def _run_once(network: Any, images: Any, where: str) -> None:
-    """Refuse a network that does not take the images, or decides by their values: a graph has one way only."""
+def _check_way(network: Any, images: Any, where: str) -> None:
+    """Refuse a network that decides by the values of an image, since a graph has one way only, or by chance."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
+    own = {one.untyped_storage().data_ptr() for one in (*network.parameters(), *network.buffers())}
     decided: list[str] = []
 
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func is torch.ops.aten._local_scalar_dense.default:
+            reads = func is torch.ops.aten._local_scalar_dense.default
+            if reads and args[0].untyped_storage().data_ptr() not in own:
                 decided.append(_line(traceback.extract_stack()))
             return func(*args, **(kwargs or {}))
 
-    shape = ",".join(map(str, images.shape[1:]))
-    try:
-        with torch.no_grad(), warnings.catch_warnings(), Watch():
-            warnings.simplefilter("ignore")
-            network(images)
-    except Exception as error:
-        remedy = "Give an image that it takes: its channels as the data's, and `input_size` or --input"
-        words = f"it does not take an image of {shape}{_place(error)} ({_words(error)})"
-        raise HakdError(words, where=where, remedy=remedy) from None
+    with Watch():
+        found = logits_of(network, images, where)
     if decided:
         words = f"it reads a number out of a tensor{decided[0]}, so that what it does depends on the image"
         raise HakdError(words, where=where, remedy="Write it so that every image goes the same way")
+    if not torch.allclose(found, logits_of(network, images, where), rtol=1e-3, atol=1e-6, equal_nan=True):
+        remedy = "Let `eval()` switch all that is random off"
+        raise HakdError("it gives something else for the same image each time", where=where, remedy=remedy)
 
 
 def _line(stack: traceback.StackSummary) -> str:
@@ -176,10 +222,13 @@ def _place(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _dropouts(network: Any, keep: bool) -> Iterator[None]:
-    """Dropout layers in training, so that the export has them; everything else stays out of it."""
-    from torch.nn.modules.dropout import _DropoutNd
+    """Dropout layers in training, so that the export has them; everything else stays out of it.
 
-    layers = [one for one in network.modules() if isinstance(one, _DropoutNd)] if keep else []
+    The exporter lacks those that drop whole channels.
+    """
+    from torch import nn
+
+    layers = [one for one in network.modules() if type(one) is nn.Dropout] if keep else []
     for layer in layers:
         layer.train()
     try:
@@ -195,9 +244,10 @@ def _adaptive() -> Iterator[None]:
     import torch
     import torch.nn.functional as F
 
-    original = F.adaptive_avg_pool2d
+    original, signature = F.adaptive_avg_pool2d, inspect.signature(F.adaptive_avg_pool2d)
 
-    def pool(x: Any, output_size: Any) -> Any:
+    def pool(*args: Any, **named: Any) -> Any:
+        x, output_size = signature.bind(*args, **named).args
         size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
         wanted = [made or int(side) for side, made in zip(x.shape[2:], size, strict=True)]
         if all(int(side) % made == 0 for side, made in zip(x.shape[2:], wanted, strict=True)):
@@ -208,11 +258,39 @@ def _adaptive() -> Iterator[None]:
         )
         return torch.matmul(torch.matmul(down, x), across.T)
 
-    F.adaptive_avg_pool2d = pool  # type: ignore[assignment]
+    F.adaptive_avg_pool2d = pool
     try:
         yield
     finally:
         F.adaptive_avg_pool2d = original
+
+
+@contextlib.contextmanager
+def _plain_forward(network: Any) -> Iterator[None]:
+    """A forward of images alone, without the optional arguments, which the exporter would fill in by place."""
+    original = network.forward
+    network.forward = lambda images: original(images)
+    try:
+        yield
+    finally:
+        del network.forward
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing on stdout and stderr, of torch's compiled code neither: it prints the whole graph where it fails."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            for number in (1, 2):
+                os.dup2(nowhere.fileno(), number)
+            yield
+        finally:
+            for number, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
 
 
 def _words(error: BaseException) -> str:

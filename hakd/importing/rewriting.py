@@ -124,6 +124,9 @@ def _padded(rows: Rows, row: Row) -> dict[str, Row | None] | None:
         return None
     if any(user.attributes.get("padding", (0, 0))) or user.attributes.get("ceil"):
         return None
+    sides = zip((top, left), user.attributes["kernel"], strict=True)
+    if user.kind == "avg_pool" and any(2 * pad > side for pad, side in sides):
+        return None  # more than a pool takes
     attributes = {**user.attributes, "padding": (top, left)}
     if user.kind == "avg_pool":
         attributes.pop("count_padding", None)  # counted
@@ -187,7 +190,9 @@ def _tiled(rows: Rows) -> Rows:
         tiles.append(waiting)
     named, taken = [], set[str]()
     for tile in tiles:
-        name = next(one for one in _tile_names(tile) if one and one not in taken)
+        name = next(
+            one for one in (*_tile_names(tile), f"{tile[0].name} and more") if one and one not in taken
+        )
         taken.add(name)
         named += [replace(row, tile=name) for row in tile]
     return Rows(named, rows.output)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from hakd.importing.kinds import LAYERS
+from hakd.importing.kinds import NORMS
 from hakd.importing.model import Model
 from hakd.importing.rows import Row
 from hakd.ops.kinds import KINDS
@@ -16,7 +16,6 @@ from hakd.ops.op import Op
 from hakd.ops.tensors import Segment, Tensor
 
 _WEIGHT = ".weight"
-_OWNERS = LAYERS | {"PRelu"}
 _ANY_RANK = ("flatten", "global_avg_pool")  # ops whose input has another rank than their output
 
 
@@ -53,7 +52,11 @@ class RowWriter:
         self.known: dict[str, str] = {model.source: "input"}
         self.done: set[str] = set()
         self._users: dict[str, list[onnx.NodeProto]] = {}
-        self._owners: dict[str, str] = {}  # layers by the name of their weights
+        self._owners: dict[tuple[str, ...], str] = {}  # layers by the names of their weights
+        weights = (
+            model.origins.get(node.input[1], node.input[1]) for node in model.nodes if len(node.input) > 1
+        )
+        self._reserved = {_plain(name.removesuffix(_WEIGHT)) for name in weights if _is_kept(name)}
         for node in model.nodes:
             for name in node.input:
                 self._users.setdefault(name, []).append(node)
@@ -76,18 +79,27 @@ class RowWriter:
 
     def _name(self, node: onnx.NodeProto, layer: bool = False) -> str:
         """A layer is called as its weights are, where the file kept that; another node by its scope and its op."""
-        stem = node.input[1] if layer else ""
-        kept = stem.endswith(_WEIGHT) and "::" not in stem
-        stem = stem.removesuffix(_WEIGHT) if kept else _scoped(node, layer)
-        stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip(".") or node.op_type.lower()
-        owner = self._owners.setdefault(node.input[1], stem) if layer and node.op_type in _OWNERS else stem
-        if owner != stem or (layer and kept and stem in self.tensors):
-            raise NotDescribed(node, f"it shares its weights with another layer, {owner}")
-        return self._free(stem)
+        stem = self._origin(node.input[1]) if layer else ""
+        stem = (
+            _plain(stem.removesuffix(_WEIGHT) if _is_kept(stem) else _scoped(node, layer))
+            or node.op_type.lower()
+        )
+        if not layer:
+            return self._free(stem)
+        weights = tuple(map(self._origin, node.input[1:] if node.op_type in NORMS else node.input[1:2]))
+        if weights in self._owners:
+            raise NotDescribed(node, f"it shares its weights with another layer, {self._owners[weights]}")
+        self._reserved.discard(stem)
+        name = self._owners[weights] = self._free(stem)
+        return name
+
+    def _origin(self, name: str) -> str:
+        return self.model.origins.get(name, name)
 
     def _free(self, stem: str) -> str:
+        """A name that no row has, and none that a layer is going to have for its weights' sake."""
         name, number = stem, 1
-        while name in self.tensors:
+        while name in self.tensors or name in self._reserved:
             number += 1
             name = f"{stem}_{number}"
         return name
@@ -121,8 +133,9 @@ class RowWriter:
             ValueError: inputs that the op cannot take.
         """
         same = next((row for row in self.rows if row.name == name), None)
-        if same is None or same.kind != kind or same.inputs != tuple(inputs):
-            name, given = self._free(name), dict(attributes or {})
+        given = dict(attributes or {})
+        if same is None or (same.kind, same.inputs, same.attributes) != (kind, tuple(inputs), given):
+            name = self._free(name)
             ins = [self.tensors[one] for one in inputs]
             if kind in KINDS:
                 op = Op(kind, name, tuple(inputs), name, "", given)
@@ -158,9 +171,11 @@ class RowWriter:
         ranks = {len(self.shapes[name]) for name in inputs}
         if rank not in (2, 4) or not (kind in _ANY_RANK or ranks == {rank}):
             raise NotDescribed(node, "it works on neither images nor flat vectors")
-        name, ins = self._name(node, layer=bool(weights)), [self.take(one) for one in inputs]
         try:
+            name, ins = self._name(node, layer=bool(weights)), [self.take(one) for one in inputs]
             made_name = self.row(kind, name, ins, f"{node.op_type} {node.name}", attributes, made)
+        except NotDescribed:
+            raise
         except ValueError as error:
             raise NotDescribed(node, str(error).partition(": ")[2] or str(error)) from None
         wanted = self.shapes[node.output[place]]
@@ -173,6 +188,15 @@ class RowWriter:
     def only_user(self, name: str) -> onnx.NodeProto | None:
         users = self._users.get(name, [])
         return users[0] if len(users) == 1 and name not in self.model.outputs else None
+
+
+def _is_kept(name: str) -> bool:
+    """Whether the name of a weight is that of a parameter."""
+    return name.endswith(_WEIGHT) and "::" not in name
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".")
 
 
 def _scoped(node: onnx.NodeProto, layer: bool) -> str:

@@ -81,6 +81,9 @@ def _attach(parent: nn.Module, path: list[str], layer: nn.Module) -> None:
     """
     for part in path[:-1]:
         parent = parent._modules.setdefault(part, nn.Module())  # type: ignore[assignment]
+    before = parent._modules.get(path[-1])
+    if before is not None:  # a layer that has layers, which came first
+        layer._modules.update(before._modules)
     parent._modules[path[-1]] = layer
 
 

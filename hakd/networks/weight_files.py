@@ -59,9 +59,16 @@ def _torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise HakdError(words, where=path, key="weights", remedy=remedy) from None
     if isinstance(found, Mapping):
         found = next((found[key] for key in _NESTED if isinstance(found.get(key), Mapping)), found)
-    if not isinstance(found, Mapping) or not all(isinstance(one, torch.Tensor) for one in found.values()):
-        raise HakdError("no state dict", where=path, key="weights", remedy=remedy)
-    return {str(name): value.float().numpy() for name, value in found.items()}
+    if not isinstance(found, Mapping) or not all(map(_is_plain, found.values())):
+        names = f" (it has {', '.join(map(str, found))[:100]})" if isinstance(found, Mapping) else ""
+        raise HakdError(f"no state dict of plain tensors{names}", where=path, key="weights", remedy=remedy)
+    return {str(name): value.detach().float().numpy() for name, value in found.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_complex()
 
 
 def fitting(

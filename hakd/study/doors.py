@@ -114,7 +114,8 @@ def files_of(settings: Mapping[str, Any], folders: Iterable[str | os.PathLike]) 
             if not path.is_file():
                 remedy = "Give its path from the working directory, or from the folder of the configuration"
                 raise HakdError(f"no such file: {path}", where="config", key=key, remedy=remedy)
-            found.append(os.path.relpath(path))
+            beside = Path(f"{path}.data")  # where exporters put weights that are large
+            found += [os.path.relpath(one) for one in (path, beside) if one.is_file()]
     if "module" in settings:
         parts = settings["module"].partition(":")[0].split(".")
         on_path = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hakd.data.settings import IMAGES, SIZES
@@ -14,7 +15,7 @@ from hakd.study.doors import folders_of, known_spec
 from hakd.study.files import Configuration
 from hakd.study.schema import check_entry
 
-OTHER_IMAGES = (3, 10)  # channels and classes where the data set's files decide them
+OTHER_CHANNELS, OTHER_CLASSES = 3, 10  # where the data set's files decide them
 OTHER_SIZE = 224  # pixels along a side, likewise
 _KNOWN: dict[tuple[str, str, Images], NetworkSpec] = {}  # what was imported
 
@@ -40,7 +41,7 @@ def network_of(
     registry, settings = config.registry("networks"), {}
     folders = folders_of(path for path, _ in config.layers)
     if ":" in name:
-        shape = image or (OTHER_IMAGES[0], OTHER_SIZE, OTHER_SIZE)
+        shape = image or (OTHER_CHANNELS, OTHER_SIZE, OTHER_SIZE)
         return _imported(name, {"module": name}, Images(shape[0], tuple(shape[1:]), None), folders)
     if name in registry:
         settings = check_entry("networks", name, registry[name], config, "networks.")
@@ -48,13 +49,12 @@ def network_of(
         remedy = did_you_mean(name, [*registry, *FAMILIES])
         raise HakdError(f"unknown network {name!r}", where=config.where, key="networks", remedy=remedy)
     data = config.content.get("data")
-    images, size = _images(data if isinstance(data, Mapping) else {})
-    given = (channels or images[0], classes or images[1])
+    images = _images(data if isinstance(data, Mapping) else {})
+    images = replace(images, channels=channels or images.channels, classes=classes or images.classes)
     try:
-        spec = known_spec(name, settings, *given, config.where)
+        return _spec(name, settings, images, folders)
     except HakdError as error:
-        raise config.blamed(error) from None
-    return spec or _imported(name, settings, Images(given[0], size, given[1]), folders)
+        raise (config.blamed(error) if error.key else error) from None
 
 
 def import_networks(config: Configuration, study: Mapping[str, Any]) -> None:
@@ -65,7 +65,10 @@ def import_networks(config: Configuration, study: Mapping[str, Any]) -> None:
     """
     folders = folders_of(path for path, _ in config.layers)
     for network in study["run"]["networks"]:
-        spec_of(study, network, folders)
+        try:
+            spec_of(study, network, folders)
+        except HakdError as error:
+            raise (config.blamed(error) if error.key else error) from None
 
 
 def spec_of(study: Mapping[str, Any], network: str, folders: Sequence[str] = ()) -> NetworkSpec:
@@ -79,17 +82,21 @@ def spec_of(study: Mapping[str, Any], network: str, folders: Sequence[str] = ())
     Raises:
         HakdError: a network that cannot be imported.
     """
-    settings = study["networks"][network]
-    (channels, classes), size = _images(study["data"])
-    spec = known_spec(network, settings, channels, classes, "config")
-    return spec or _imported(network, settings, Images(channels, size, classes), folders)
+    return _spec(network, study["networks"][network], _images(study["data"]), folders)
 
 
-def _images(data: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(channels, classes) and (height, width) of a data set, as far as they are known without its files."""
+def _images(data: Mapping[str, Any]) -> Images:
+    """A data set's images, as far as they are known without its files."""
     name = str(data.get("name"))
     side = data.get("size", SIZES.get(name, OTHER_SIZE))
-    return IMAGES.get(name, OTHER_IMAGES), (side, side)
+    channels, classes = IMAGES.get(name, (OTHER_CHANNELS, None))
+    return Images(channels, (side, side), classes)
+
+
+def _spec(name: str, settings: Mapping[str, Any], images: Images, folders: Sequence[str]) -> NetworkSpec:
+    """Of a network of unknown classes a family has some, and one that is imported its own."""
+    spec = known_spec(name, settings, images.channels, images.classes or OTHER_CLASSES, "config")
+    return spec or _imported(name, settings, images, folders)
 
 
 def _imported(name: str, settings: Mapping[str, Any], images: Images, folders: Sequence[str]) -> NetworkSpec:

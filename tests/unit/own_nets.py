@@ -194,6 +194,149 @@ class Scaled(Decides):
         return self.head(self.stem(x * 0.5).mean((2, 3)))
 
 
+# --- oddities that have to be read
+
+
+class Small(nn.Module):
+    """A stem, and whatever a test makes of its eight channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = conv(3, 8), nn.Linear(8, 5)
+        self.build()
+
+    def build(self) -> None:
+        """More layers."""
+
+    def middle(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.middle(self.stem(x)).mean((2, 3)))
+
+
+class Named(Small):
+    """Layers that are called as ops are, or as the input is."""
+
+    def build(self) -> None:
+        self.input, self.concat, self.flatten = conv(8, 4), nn.Conv2d(12, 6, 1), nn.Linear(6 * 16, 8)
+        self.mul = nn.ModuleDict({"1-1": nn.Conv2d(8, 8, 1), "1_1": nn.Conv2d(8, 8, 1)})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = self.concat(torch.cat([self.mul["1_1"](self.mul["1-1"](x)) * x, self.input(x)], 1))
+        return self.head(self.flatten(F.adaptive_avg_pool2d(input=x, output_size=4).flatten(1)))
+
+
+class Parent(nn.Conv2d):
+    """A layer that has layers, which run first."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 8, 3, padding=1)
+        self.first = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.first(x))
+
+
+class Nested(Small):
+    """With such a layer."""
+
+    def build(self) -> None:
+        self.parent = Parent()
+
+    def middle(self, x: torch.Tensor) -> torch.Tensor:
+        return self.parent(x)
+
+
+class Kept(Small):
+    """Numbers of the network itself, optional arguments, a tuple of one, dropout of whole channels."""
+
+    def build(self) -> None:
+        self.drop = nn.Dropout2d(0.3)
+        self.register_buffer("times", torch.tensor(2))
+
+    def forward(
+        self, x: torch.Tensor, *, scale: float | None = None, extra: bool = False
+    ) -> tuple[torch.Tensor]:
+        x = self.stem(x)
+        for _ in range(int(self.times)):
+            x = self.drop(x)
+        return (self.head(x.mean((2, 3))),)
+
+
+class Unused(Small):
+    """A part of a split that nobody takes, and a large padding before a pool."""
+
+    def build(self) -> None:
+        self.head = nn.Linear(5, 5)
+
+    def middle(self, x: torch.Tensor) -> torch.Tensor:
+        _, b, _ = x.split([1, 5, 2], 1)
+        return F.avg_pool2d(F.pad(b, (2, 2, 2, 2)), 3)
+
+
+class Columns(Small):
+    """A value for each column, as many as channels: no bias of a layer."""
+
+    def build(self) -> None:
+        self.wide, self.columns = nn.Conv2d(8, 32, 1, bias=False), nn.Parameter(torch.randn(32))
+        self.head = nn.Linear(32, 5)
+
+    def middle(self, x: torch.Tensor) -> torch.Tensor:
+        return self.wide(x) + self.columns
+
+
+class Normed(Small):
+    """A head of a convolution with a batch norm and slopes behind it."""
+
+    def build(self) -> None:
+        self.last = nn.Sequential(nn.Conv2d(8, 5, 1), nn.BatchNorm2d(5), nn.PReLU(5))
+        del self.head
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.stem(x)).mean((2, 3))
+
+
+class Slopes(Small):
+    """Slopes that are used twice."""
+
+    def build(self) -> None:
+        self.slopes = nn.PReLU(8)
+
+    def middle(self, x: torch.Tensor) -> torch.Tensor:
+        return self.slopes(self.slopes(x))
+
+
+class Random(Small):
+    """Drops values whatever one asks of it."""
+
+    def middle(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(x, 0.5, training=True)
+
+
+class Probable(Small):
+    """Ends in a softmax that is sure: probabilities of 1e-30 and less."""
+
+    def build(self) -> None:
+        with torch.no_grad():
+            self.head.weight *= 1000
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(super().forward(x), 1)
+
+
+class Apart(Small):
+    """Gives its logits one axis too many."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)[:, :, None]
+
+
+def leaves() -> nn.Module:
+    raise SystemExit("usage: nets.py [-h] --data DATA")
+
+
 def fails() -> nn.Module:
     raise RuntimeError("no such depth")
 

@@ -118,6 +118,23 @@ def test_hand_written_networks(name, fixed, tmp_path):
     assert again.architecture.arch == full_architecture(found.spec).arch
 
 
+@pytest.mark.parametrize("name", ["Named", "Nested", "Kept", "Unused", "Normed", "Probable"])
+def test_oddities_are_read(name):
+    """The importer itself compares what it has read with the module."""
+    found = import_network("mine", {"module": f"{NETS}:{name}"}, IMAGES)
+    state = build_module(f"{NETS}:{name}").state_dict()
+    names = {key for key in state if not key.endswith(("num_batches_tracked", "times"))}
+    assert {*found.weights} == names
+    check_slicing(found.spec, shaken(network_with(full_graph(found.spec), found.weights)).eval(), 0)
+
+
+def test_what_lies_behind_a_head_that_is_replaced_begins_anew():
+    found = import_network("n", {"module": f"{NETS}:Normed", "weights": "own"}, Images(3, (32, 32), 9))
+    shapes = {name: value.shape for name, value in found.weights.items()}
+    assert shapes == full_graph(found.spec).parameter_shapes()
+    assert (found.weights["last.2.weight"] == 0.25).all() and (found.weights["last.1.running_var"] == 1).all()
+
+
 def test_dropout_stays_for_training_and_activations_are_one_op():
     kinds = [op.kind for op in full_graph(import_network("n", {"module": f"{NETS}:Mixed"}, IMAGES).spec).ops]
     assert kinds.count("dropout") == 1 and kinds.count("gelu") == 1 and "unflatten" in kinds
@@ -339,9 +356,17 @@ def test_frozen_layers_keep_their_widths():
             "Sorts",
             r"no op for CumSum \(/CumSum\)\. Write the network without it \(docs/networks\.md, Doors\)",
         ),
-        ("Pair", r"a network needs one output, this has 2 \("),
-        ("Pictures", r"gives 1 x 8 x 32 x 32 values, a classifier one for each class"),
+        ("Pair", r"its forward gives 2 tensors \(tuple\)\. Give a network that returns its logits alone"),
+        ("Pictures", r"gives 8 x 32 x 32 values, a classifier one for each class"),
         ("Scaled", r"no op for Mul \(/Mul\): a number that everything is multiplied by"),
+        ("Columns", r"no op for Add \(/Add\): a constant for each channel or pixel"),
+        ("Slopes", r"no op for PRelu \(/slopes_1/PRelu\): it shares its weights with another layer, slopes"),
+        ("Random", r"it gives something else for the same image each time\. Let `eval\(\)` switch all"),
+        (
+            "Apart",
+            r"works on neither images nor flat vectors|gives 5 x 1 values, a classifier one for each class",
+        ),
+        ("leaves", r"it fails in tests/unit/own_nets\.py, line \d+ \(SystemExit: usage: nets\.py"),
         ("fails", r"it fails in tests/unit/own_nets\.py, line \d+ \(RuntimeError: no such depth\)"),
         ("nothing", r"gives NoneType, no torch\.nn\.Module"),
         ("number", r"tests\.unit\.own_nets has no function 'number'"),
