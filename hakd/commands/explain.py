@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         "Rank the width groups of an ONNX model by the time they lose on a device, with the next widths that are\n"
         "free or faster: the answer to `I pruned it and it got slower, why?`. Each group's decision block is cut\n"
         "out of the model and timed around its present width. First comes one set of wider widths for the whole\n"
-        "model, timed as a whole. The engine has to take ONNX: onnxruntime, openvino, or a virtual device.\n\n"
+        "model, timed as a whole. For litert and ncnn each block is written in the engine's own form.\n\n"
         "examples:\n"
         "  hakd explain pruned.onnx --device local\n"
         "  hakd explain pruned.onnx --device pi4.yaml --top 20\n"

@@ -69,9 +69,11 @@ class RowWriter:
         self.tensors["input"] = Tensor((Segment(None, shape[1]),), tuple(shape[2:]))
 
     def constant(self, node: onnx.NodeProto, place: int) -> np.ndarray | None:
+        """The constant that is an input of a node; None where that is an activation, or left out."""
         return self.model.constants.get(node.input[place]) if len(node.input) > place else None
 
     def weight(self, node: onnx.NodeProto, place: int) -> np.ndarray:
+        """A layer's weights, float32."""
         value = self.constant(node, place)
         if value is None:
             raise NotDescribed(node, "its weights are not constants")
@@ -186,6 +188,7 @@ class RowWriter:
         self.weights |= {f"{made_name}.{key}": np.array(value) for key, value in (weights or {}).items()}
 
     def only_user(self, name: str) -> onnx.NodeProto | None:
+        """The one node that takes a tensor; None where there are several, or it is an output."""
         users = self._users.get(name, [])
         return users[0] if len(users) == 1 and name not in self.model.outputs else None
 
