@@ -170,7 +170,7 @@ class LayerReader(RowWriter):
         self.add(node, "batch_norm", node.input[:1], given, weights=arrays)
 
     def pool(self, node: onnx.NodeProto) -> None:
-        """Largest value or mean of each window; pixels that some exporters add behind the image are rounded-up sizes."""
+        """Largest value or mean of each window; padding that is larger behind the image means sizes rounded up."""
         window, pads = self._window(node)
         maximum = node.op_type == "MaxPool"
         source, counted = node.input[0], bool(attribute(node, "count_include_pad", 0))

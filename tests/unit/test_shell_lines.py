@@ -14,7 +14,7 @@ from hakd.study.networks import network_of
 
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "config" / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 BUILT_IN = CHECKOUT / "config" / "config.yaml"
-OWN = {"my.yaml"}  # a reader's own file, by the name that the documentation gives it
+OWN = {"my.yaml", "own.yaml"}  # a reader's own file, by the name that the documentation gives it
 SYNOPSIS = re.compile(r"\b[A-Z]{4,}\b|\[|\.\.\.|\| |\{")  # a line that stands for several
 SLURM = re.compile(r" --(?:executor slurm|slurm-\S+ \S+)")  # options of an optional extra
 
