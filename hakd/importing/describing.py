@@ -4,7 +4,7 @@ A node that the description has no op for is refused by its name; nothing is lef
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -14,7 +14,7 @@ from hakd.importing.kinds import ONNX_DOMAINS, RESHAPES, attribute
 from hakd.importing.layers import LayerReader
 from hakd.importing.model import Model
 from hakd.importing.rewriting import rewritten
-from hakd.importing.rows import Rows, graph_of
+from hakd.importing.rows import Row, Rows, graph_of
 from hakd.importing.writing import NotDescribed
 from hakd.ops.kinds import KINDS
 from hakd.records.errors import HakdError
@@ -35,6 +35,7 @@ class Description:
         rows: the ops, in order, in their tiles.
         weights: arrays by `op name + "." + parameter`, float32.
         classes: values that it gives for an image.
+        one_pixel: whether that is an image of one pixel, with as many channels.
         softmax: the op at the original's end that turns logits into probabilities, which the rows leave out.
     """
 
@@ -42,6 +43,15 @@ class Description:
     weights: Mapping[str, np.ndarray]
     classes: int
     softmax: str = ""
+    one_pixel: bool = False
+
+    def flat(self) -> "Description":
+        """The same with a flat vector at its end, where that is an image of one pixel."""
+        last = self.rows.by_name[self.rows.output]
+        if not self.one_pixel:
+            return self
+        row = Row("flatten", f"{last.name}.flatten", (last.name,))
+        return replace(self, rows=rewritten(Rows([*self.rows.rows, row], row.name)), one_pixel=False)
 
     def graph(self, channels: int, size: Sequence[int]) -> Graph:
         """The ops over an image."""
@@ -133,7 +143,8 @@ class _Reader(LayerReader):
                 op, _, name = row.source.partition(" ")
                 raise NotDescribed(onnx.NodeProto(op_type=op, name=name), _PSEUDO.get(row.kind, ""))
         classes = prod(self.shapes[self.model.outputs[0]][1:])
-        return Description(rows, self.weights, classes, self.softmax)
+        one_pixel = self.tensors[rows.output].size == (1, 1)
+        return Description(rows, self.weights, classes, self.softmax, one_pixel)
 
     def _last(self) -> str:
         (name,) = self.model.outputs

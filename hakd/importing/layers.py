@@ -14,6 +14,7 @@ from hakd.ops.pools import adaptive_means
 from hakd.ops.tensors import Tensor
 from hakd.ops.windows import beyond
 
+_AFFINE = ("Add", "Div", "Mul", "Sub")
 _DEFAULT = {"stride": (1, 1), "dilation": (1, 1), "padding": (0, 0)}
 
 
@@ -65,25 +66,66 @@ class LayerReader(RowWriter):
         return name, (0, 0)
 
     def _bias(self, node: onnx.NodeProto, outputs: int) -> np.ndarray | None:
-        """A layer's bias: its own, or a constant for each channel that is added to it and to nothing else."""
-        if len(node.input) > 2 and node.input[2]:
-            value = self.weight(node, 2)
-            if value.size not in (1, outputs):
-                raise NotDescribed(node, "its bias is not one value for each channel")
-            return np.broadcast_to(value.reshape(-1), (outputs,))
-        user = self.only_user(node.output[0])
-        if user is None or user.op_type != "Add":
+        """A layer's own bias."""
+        if len(node.input) < 3 or not node.input[2]:
             return None
-        (other,) = [name for name in user.input if name != node.output[0]] or [""]
-        added = self.model.constants.get(other)
-        rank = len(self.shapes[node.output[0]])
-        channels = (1, outputs, *[1] * (rank - 2))
-        if added is None or added.size != outputs or added.ndim > rank:
-            return None
-        if (1,) * (rank - added.ndim) + added.shape != channels:  # shapes are lined up at their ends
-            return None
-        self.done.add(user.output[0])
-        return np.asarray(added, dtype=np.float32).reshape(-1)
+        value = self.weight(node, 2)
+        if value.size not in (1, outputs):
+            raise NotDescribed(node, "its bias is not one value for each channel")
+        return np.broadcast_to(value.reshape(-1), (outputs,))
+
+    def _constants_behind(
+        self, node: onnx.NodeProto
+    ) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+        """A factor and a summand for each channel that follow a layer and can become part of it, and what they make.
+
+        A number that is added to all channels alike belongs to an activation more often than not, and stays.
+        """
+        made, (_, channels, *pixels) = [node.output[0]], self.shapes[node.output[0]]
+        factor, summand = None, None
+        while (user := self.only_user(made[-1])) is not None and user.op_type in _AFFINE:
+            place = list(user.input).index(made[-1])
+            value = self.constant(user, 1 - place)
+            if value is None or (place == 1 and user.op_type in ("Sub", "Div")):
+                break
+            aligned = (1,) * (len(pixels) + 2 - value.ndim) + value.shape  # shapes are lined up at their ends
+            each = aligned == (1, channels, *[1] * len(pixels))
+            if not each and (value.size > 1 or user.op_type in ("Add", "Sub")):
+                break
+            number = np.broadcast_to(value.reshape(-1).astype(np.float64), (channels,))
+            if user.op_type in ("Mul", "Div"):
+                number = number if user.op_type == "Mul" else 1 / number
+                factor = number if factor is None else factor * number
+                summand = None if summand is None else summand * number
+            else:
+                number = number if user.op_type == "Add" else -number
+                summand = number if summand is None else summand + number
+            made.append(user.output[0])
+        return factor, summand, made[1:]
+
+    def _affine(
+        self, node: onnx.NodeProto, arrays: Mapping[str, np.ndarray], axis: int = 0
+    ) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Weight and bias with the constants that follow, computed in float64 and rounded once, and what those make.
+
+        Args:
+            node: the layer.
+            arrays: its own; without a bias it has none.
+            axis: of the weight that the outputs lie along.
+        """
+        factor, summand, made = self._constants_behind(node)
+        found = {key: np.asarray(value, np.float64) for key, value in arrays.items()}
+        if factor is not None:
+            found["weight"] *= factor.reshape([-1 if i == axis else 1 for i in range(found["weight"].ndim)])
+            found |= {"bias": found["bias"] * factor} if "bias" in found else {}
+        if summand is not None:
+            found["bias"] = found.get("bias", 0.0) + summand
+        return {key: value.astype(np.float32) for key, value in found.items()}, made
+
+    def _done_with(self, node: onnx.NodeProto, made: Sequence[str]) -> None:
+        """What the constants behind a layer make is what the layer makes."""
+        self.done.update(made)
+        self.known.update(dict.fromkeys(made, self.known[node.output[0]]))
 
     def _layer(
         self,
@@ -94,19 +136,17 @@ class LayerReader(RowWriter):
         made: int | None,
         given: Mapping[str, Any] | None = None,
     ) -> None:
-        outputs = self.shapes[node.output[0]][1]
-        bias = self._bias(node, outputs)
-        arrays = {"weight": weight} | ({} if bias is None else {"bias": bias})
+        bias = self._bias(node, self.shapes[node.output[0]][1])
+        own = {"weight": weight} | ({} if bias is None else {"bias": bias})
+        arrays, behind = self._affine(node, own, int(kind == "conv_transpose"))
         attributes = {key: value for key, value in (given or {}).items() if value != _DEFAULT.get(key)}
-        if bias is not None:
+        if "bias" in arrays:
             attributes["bias"] = True
         self.add(node, kind, [source], attributes, made, arrays)
-        user = self.only_user(node.output[0])
-        if user is not None and user.output[0] in self.done:
-            self.known[user.output[0]] = self.known[node.output[0]]
+        self._done_with(node, behind)
 
     def conv(self, node: onnx.NodeProto) -> None:
-        """Convolution, with the constant for each channel that is added to it."""
+        """Convolution; a factor and a summand for each channel behind it become part of it."""
         weight, groups = self.weight(node, 1), attribute(node, "group", 1)
         window, pads = self._window(node)
         source, padding = self._padded_input(node, pads)
@@ -167,7 +207,9 @@ class LayerReader(RowWriter):
         arrays = {key: self.weight(node, place) for place, key in enumerate(keys, start=1)}
         eps = attribute(node, "epsilon", EPSILON)
         given = {} if abs(eps / EPSILON - 1) < 1e-6 else {"eps": float(f"{eps:.6g}")}
-        self.add(node, "batch_norm", node.input[:1], given, weights=arrays)
+        moved, behind = self._affine(node, {key: arrays[key] for key in ("weight", "bias")})
+        self.add(node, "batch_norm", node.input[:1], given, weights=arrays | moved)
+        self._done_with(node, behind)
 
     def pool(self, node: onnx.NodeProto) -> None:
         """Largest value or mean of each window; padding that is larger behind the image means sizes rounded up."""

@@ -6,6 +6,7 @@ Both go through ONNX, so one reader serves them. What was read is compared with 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,11 @@ def import_network(
     image = (images.channels, int(height), int(width))
     read = _from_module if "module" in settings else _from_onnx
     where, described, logits = read(settings, image, folders)
-    if logits.ndim != 2 and images.classes is not None:
+    if prod(logits.shape[2:]) > 1 and images.classes is not None:
         words = f"it gives {' x '.join(map(str, logits.shape[1:]))} values, a classifier one for each class"
         raise HakdError(words, where=where, remedy="Give a network that returns logits")
     _compare(described, image, logits, where)
+    described = described.flat()
     rows, weights, replaced = for_classes(described, images.classes, where)
     options = {"ops": [row.to_json() for row in rows.rows]} | frozen_option(settings.get("frozen", ()))
     classes = described.classes if images.classes is None else images.classes
