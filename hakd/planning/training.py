@@ -19,6 +19,7 @@ from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.study.budgets import budgets_of
 from hakd.study.candidates import by_tables, criteria, expected_students, uncompressed_path
 from hakd.study.configuration import limits, reach_level
+from hakd.study.doors import is_pretrained
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
 from hakd.study.races import RACE
@@ -65,7 +66,7 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
     """Jobs of one network; methods that choose alike share students, so there may be fewer."""
     run, seeds = study["run"], len(study["run"]["seeds"])
     searched = {search.seed for search in searches(study)}
-    teachers = len(searched | set(run["seeds"]))
+    teachers = 1 if is_pretrained(study, network) else len(searched | set(run["seeds"]))
     made = [Job("teacher", teachers, study["teacher"]["epochs"] * epoch)]
     if any(method not in ("teacher", "deep_compression") for method in run["methods"]):
         made.append(_pruning(study, network, len(searched)))
