@@ -68,7 +68,8 @@ def load_model(
         path: the ONNX file.
         batch: the batch size to fix, whatever the file says.
         image: shape of an input without its batch, for files that leave it open.
-        keep_dropout: keep dropout layers; engines leave them out.
+        keep_dropout: keep dropout layers, which engines leave out: for models that are to be trained, of whose weights
+            nothing is remarked.
 
     Raises:
         HakdError: no ONNX, several inputs, an input that is no tensor of numbers, or sizes that are left open.
@@ -116,7 +117,7 @@ def model_from(
         tuple(proto.opset_import),
         proto.ir_version,
         kinds,
-        (*remarks, *weight_remarks(graph.node, constants)),
+        (*remarks, *(() if keep_dropout else weight_remarks(graph.node, constants))),
         origins,
     )
 

@@ -137,31 +137,37 @@ def module_model(
     _check_inputs(network, where)
     images = torch.randn(1, *image, generator=torch.Generator().manual_seed(SEED))
     _check_way(network, images, where)
-    with tempfile.TemporaryDirectory() as folder, _dropouts(network, keep_dropout), _plain_forward(network):
+    with tempfile.TemporaryDirectory() as folder, _dropouts(network, keep_dropout):
         path = Path(folder, "network.onnx")
-        try:
-            with (
-                warnings.catch_warnings(),
-                contextlib.redirect_stdout(io.StringIO()),
-                torch.no_grad(),
-                _adaptive(),
-            ):
-                warnings.simplefilter("ignore")
-                torch.onnx.export(
-                    network,
-                    (images,),
-                    str(path),
-                    dynamo=False,  # the other exporter needs a further package, and names nodes itself
-                    opset_version=OPSET,
-                    training=torch.onnx.TrainingMode.PRESERVE,  # as it is, with its batch norms
-                    do_constant_folding=False,  # the reader does it
-                    keep_initializers_as_inputs=True,  # else parameters of equal values become one
-                )
-        except Exception as error:
-            remedy = "See torch.onnx.export, or export it yourself and give the file (`onnx:`)"
-            words = f"torch cannot export it{_place(error)} ({_words(error)})"
-            raise HakdError(words, where=where, remedy=remedy) from None
+        export_module(network, images, path, where)
         return model_from(read_proto(path), where, batch, keep_dropout=keep_dropout)
+
+
+def export_module(network: Any, images: Any, path: str | os.PathLike, where: str) -> None:
+    """Write a network as ONNX by torch's exporter, its batch norms and dropout layers as they are.
+
+    Raises:
+        HakdError: it cannot be exported.
+    """
+    import torch
+
+    try:
+        with warnings.catch_warnings(), _silence(), torch.no_grad(), _adaptive(), _plain_forward(network):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                (images,),
+                os.fspath(path),
+                dynamo=False,  # the other exporter needs a further package, and names nodes itself
+                opset_version=OPSET,
+                training=torch.onnx.TrainingMode.PRESERVE,  # as it is, with its batch norms
+                do_constant_folding=False,  # the reader does it
+                keep_initializers_as_inputs=True,  # else parameters of equal values become one
+            )
+    except Exception as error:
+        remedy = "See torch.onnx.export, or export it yourself and give the file (`onnx:`)"
+        words = f"torch cannot export it{_place(error)} ({_words(error)})"
+        raise HakdError(words, where=where, remedy=remedy) from None
 
 
 def _check_inputs(network: Any, where: str) -> None:

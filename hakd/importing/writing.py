@@ -185,7 +185,7 @@ class RowWriter:
             here = list(self.tensors[made_name].shape)
             raise NotDescribed(node, f"it makes {list(wanted)}, and not {here} for each image")
         self.known[node.output[place]] = made_name
-        self.weights |= {f"{made_name}.{key}": np.array(value) for key, value in (weights or {}).items()}
+        self.weights |= {f"{made_name}.{key}": np.asarray(value) for key, value in (weights or {}).items()}
 
     def only_user(self, name: str) -> onnx.NodeProto | None:
         """The one node that takes a tensor; None where there are several, or it is an output."""
