@@ -67,6 +67,7 @@ def page(folder: Path, **networks: dict) -> Study:
     (folder / "nets.py").write_text(files["nets.py"])
     study = Study(folder)
     study.config = yaml.safe_load(files["own.yaml"])
+    study.config["data"]["root"] = "photos"
     study.config["run"] |= {"levels": [0.6], "seeds": [0], "methods": ["teacher", "fisher", "hakd"]}
     study.config |= {"teacher": {"epochs": 2}, "prune": {"channels": 16, "steps": 2}}
     study.config["students"] = {"epochs": 1, "recipes": {"fisher": ["tuned/ce"], "hakd": ["tuned/ce"]}}
