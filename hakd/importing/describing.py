@@ -148,8 +148,8 @@ class _Reader(LayerReader):
 
     def _last(self) -> str:
         (name,) = self.model.outputs
-        if name not in self.known:
-            raise NotDescribed(onnx.NodeProto(op_type="Output", name=name), "no node makes it")
+        if self.known.get(name, "input") == "input":
+            raise NotDescribed(onnx.NodeProto(op_type="Output", name=name), "no layer makes it")
         return self.take(name)
 
     # --- activations
