@@ -20,8 +20,11 @@ def search_teacher(wildcards):
     return teacher_path(config, wildcards.network, search_seed(wildcards))
 
 
-def is_asked(wildcards):
-    """Whether the study asks for a level, so that it must be reached; any other goes as far as can be."""
+def is_asked(wildcards, input):
+    """Whether the study asks for a level, so that it must be reached; any other goes as far as can be.
+
+    Not tracked, for it asks for `input` too: a level that is no longer asked for is not pruned again.
+    """
     return wildcards.level in LEVELS
 
 

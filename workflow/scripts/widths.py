@@ -1,6 +1,7 @@
 """Widths at a level by every method that needs no device."""
 
 from hakd.choosing.device_free import choose_device_free
+from hakd.networks.prunable import check_reach
 from hakd.networks.stored import read_network
 from hakd.records.arch import write_architecture
 from hakd.records.files import write_json
@@ -10,6 +11,7 @@ from hakd.study.scripting import reporting
 def main(level, seed, limits, path_to_pruned, path_to_widths):
     """Write {method: architecture} and the content-addressed architecture files."""
     pruned = read_network(path_to_pruned).architecture
+    check_reach(pruned.spec, level, **limits)  # the file may be from when nobody asked for the level
     found = choose_device_free(pruned, level, seed, **limits)
     for architecture in found.values():
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)
