@@ -140,7 +140,7 @@ def test_a_map_finds_the_steps_with_fewer_points_and_others_can_read_it(project)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mine.nets:big",), r"mine\.nets:big: mine\.nets has no function 'big'\. Write package\.module:function"),
+        (("mine.nets:big",), r"mine\.nets:big: mine\.nets has no function 'big' \(it is .*nets\.py\)\. Write"),
         (("mine.net:small",), r"no such module .*No module named 'mine\.net'"),
         (("mine.lacks:small",), r"no such module .*No module named 'nowhere'.*Install nowhere"),
         (("mine.nets:number",), r"mine\.nets has no function 'number'"),
