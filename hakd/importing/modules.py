@@ -116,16 +116,13 @@ def _tensors(found: Any) -> list[Any]:
     return [tensor for part in parts for tensor in _tensors(part)]
 
 
-def module_model(
-    network: Any, image: Sequence[int], where: str, batch: int = 1, keep_dropout: bool = False
-) -> Model:
+def module_model(network: Any, image: Sequence[int], where: str, keep_dropout: bool = False) -> Model:
     """A network as an ONNX model.
 
     Args:
         network: out of training; its batch norms stay layers of their own.
         image: shape of an input without its batch.
         where: what to call it in messages.
-        batch: images in an input.
         keep_dropout: keep dropout layers, which networks that are trained need.
 
     Raises:
@@ -140,7 +137,7 @@ def module_model(
     with tempfile.TemporaryDirectory() as folder, _dropouts(network, keep_dropout):
         path = Path(folder, "network.onnx")
         export_module(network, images, path, where)
-        return model_from(read_proto(path), where, batch, keep_dropout=keep_dropout)
+        return model_from(read_proto(path), where, keep_dropout=keep_dropout)
 
 
 def export_module(network: Any, images: Any, path: str | os.PathLike, where: str) -> None:

@@ -20,7 +20,7 @@ def for_classes(
 ) -> tuple[Rows, dict[str, np.ndarray], str]:
     """Rows and weights for the data's classes: the layer that makes the logits is marked, or replaced; what was done.
 
-    What else has a value for each class behind that layer begins anew with it.
+    What else has a value for each class behind that layer gets its initial values, as the layer does.
 
     Args:
         described: the network as it was read.

@@ -128,7 +128,7 @@ def test_oddities_are_read(name):
     check_slicing(found.spec, shaken(network_with(full_graph(found.spec), found.weights)).eval(), 0)
 
 
-def test_what_lies_behind_a_head_that_is_replaced_begins_anew():
+def test_what_lies_behind_a_head_that_is_replaced_is_replaced_too():
     found = import_network("n", {"module": f"{NETS}:Normed", "weights": "own"}, Images(3, (32, 32), 9))
     shapes = {name: value.shape for name, value in found.weights.items()}
     assert shapes == full_graph(found.spec).parameter_shapes()
