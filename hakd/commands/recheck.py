@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from hakd.latency_tables.files import read_latency, select
     from hakd.latency_tables.parts import spec_of_table
-    from hakd.latency_tables.recheck import known_points, recheck
+    from hakd.latency_tables.recheck import recheck
     from hakd.study.devices import changed, find_device
     from hakd.study.files import read_configuration
 
@@ -61,10 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
     frame, about = read_latency(arguments.table)
     frame = select(frame, arguments.table, arguments.group)
     spec = spec_of_table(frame, about, arguments.table, config, arguments.network, arguments.input)
-    points_of = known_points(spec, arguments.table)
     store = arguments.store or config.store()
     with respelling(entry):
-        fine = recheck(
-            entry, frame, about, points_of, arguments.table, store, arguments.steps, arguments.choices
-        )
+        fine = recheck(entry, frame, about, spec, arguments.table, store, arguments.steps, arguments.choices)
     return FINE if fine else FINDING

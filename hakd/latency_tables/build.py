@@ -29,16 +29,21 @@ Levels = dict[float, dict[str, Architecture]]
 
 
 @dataclass(frozen=True)
-class SweepRequest:
+class TableRequest:
     """What to time of a network, and where to write it.
 
     Args:
-        network: its name.
+        network: its name in the configuration, a family, or `package.module:function`.
         mode: `map`, `targets` or `exhaustive`.
         out: the table, .parquet or .csv.
         store: folder of the measurements; None: the configuration's.
-        groups: width groups to time; empty: all of them, and the tiles of a network of the configuration.
+        groups: width groups to time; empty: all of them, and the tiles.
         again: measure again what the store has.
+        levels: fractions of the MACs; below 1 all widths are scaled alike (`uniform`).
+        widths: files of widths that a study chose, instead of levels.
+        channels, classes: of the images; None: as the configuration's data set has them.
+        priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
+        image: channels, height and width of an image for a function.
     """
 
     network: str
@@ -47,20 +52,6 @@ class SweepRequest:
     store: str | None = None
     groups: Collection[str] = ()
     again: bool = False
-
-
-@dataclass(frozen=True)
-class TableRequest(SweepRequest):
-    """What to time of a network of the configuration, or of a family.
-
-    Args:
-        levels: fractions of the MACs; below 1 all widths are scaled alike (`uniform`).
-        widths: files of widths that a study chose, instead of levels.
-        channels, classes: of the images; None: as the configuration's data set has them.
-        priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
-        image: channels, height and width of an image for `package.module:function`.
-    """
-
     levels: Sequence[float] = (1.0,)
     widths: Sequence[str] = ()
     channels: int | None = None
@@ -102,7 +93,7 @@ def make_table(
     write_swept(request, frame, metadata, store, notes, say)
 
 
-def _chosen(spec: NetworkSpec, request: SweepRequest) -> list[str]:
+def _chosen(spec: NetworkSpec, request: TableRequest) -> list[str]:
     """The width groups asked for, by their names or those of layers that make them; none: all.
 
     Raises:
@@ -128,7 +119,7 @@ def _not_timed(spec: NetworkSpec) -> list[str]:
 
 
 def write_swept(
-    request: SweepRequest,
+    request: TableRequest,
     frame: pd.DataFrame,
     metadata: Mapping[str, Any],
     store: str,

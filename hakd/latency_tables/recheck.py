@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeAlias
+from typing import Any
 
 import pandas as pd
 
-from hakd.boards import Board, Burst, Device, Point, open_board
+from hakd.boards import Board, Burst, Point, open_board
 from hakd.latency_tables.parts import parts_of
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
@@ -32,9 +32,6 @@ from hakd.sweeping.same_board import in_words, state_of
 
 LOOKS = 2
 HOLDS, STALE, UNCLEAR = "holds", "STALE", "unclear"
-
-# The points of a table's rows on a device, in the rows' order; a HakdError where the rows do not fit the network.
-PointsOf: TypeAlias = Callable[[pd.DataFrame, Device], Sequence[Point]]
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ def recheck(
     entry: Entry,
     frame: pd.DataFrame,
     about: Mapping[str, Any],
-    points_of: PointsOf,
+    spec: NetworkSpec,
     where: str,
     store: str,
     steps: int = 2,
@@ -137,7 +134,7 @@ def recheck(
         entry: the device.
         frame: the latency table.
         about: its metadata; empty where it has none.
-        points_of: makes points of its rows: `known_points`, or those of a network of the user's own.
+        spec: the network that it is of.
         where: the table's path, for messages.
         store: the measurement store, which keeps the bursts.
         steps: changes of each curve to look at.
@@ -158,23 +155,16 @@ def recheck(
         )
     choices = _choices(chosen)
     rows = _rows_of(frame, pairs)
-    made = points_of(rows, entry.device)
-    points = {_place(row): one for row, one in zip(rows.itertuples(), made, strict=True)}
+    parts = parts_of(rows, spec, where)
+    points = {
+        _place(row): point(part.graph, f"recheck {part.group}", entry.device)
+        for row, part in zip(rows.itertuples(), parts, strict=True)
+    }
     with open_board(entry.device, Path(store)) as board:
         say(_then_and_now(about, board))
         verdicts, bursts = _time(board, entry, pairs, points)
         say(f"{counted(len(points), 'point')}, {counted(len(pairs), 'ratio')}, {_scale(frame, bursts)}")
     return _report(verdicts, choices, say)
-
-
-def known_points(spec: NetworkSpec, where: object) -> PointsOf:
-    """Points of the rows of a network of hakd's."""
-
-    def points(rows: pd.DataFrame, device: Device) -> list[Point]:
-        parts = parts_of(rows, spec, where)
-        return [point(part.graph, f"recheck {part.group}", device) for part in parts]
-
-    return points
 
 
 def _place(row: Any) -> tuple[float | None, str, int]:

@@ -11,7 +11,7 @@ from hakd.boards.journal import read
 from hakd.boards.virtual import layers_of
 from hakd.cli import FINDING, FINE, main
 from hakd.latency_tables.parts import parts_of, spec_from
-from hakd.latency_tables.recheck import RatioCheck, Verdict, known_points, recheck, tell_tales
+from hakd.latency_tables.recheck import RatioCheck, Verdict, recheck, tell_tales
 from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.files import write_json
@@ -100,8 +100,9 @@ def test_noise_raises_no_alarm(seed, tmp_path):
     device = write_device(tmp_path / "noisy.yaml", noise=noise, seed=seed)
     frame, about = read_table("table.parquet", "latency")
     said: list[str] = []
-    points_of = known_points(spec_from(about, "t"), "table.parquet")
-    recheck(find_device(device), frame, about, points_of, "table.parquet", "bursts", say=said.append)
+    recheck(
+        find_device(device), frame, about, spec_from(about, "t"), "table.parquet", "bursts", say=said.append
+    )
     assert not any("STALE" in line for line in said)
 
 
