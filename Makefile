@@ -21,12 +21,12 @@ help:  ## show this list (the default)
 
 env: $(STAMP) $(COMMAND)  ## make the environment .venv from requirements.lock (PYTHON=... chooses the interpreter)
 
-# An environment whose interpreter has gone (a system upgrade) is made anew although its stamp is there.
+# An environment whose interpreter has gone (a system upgrade) is made again although its stamp is there.
 ifneq ($(shell test -x $(VENV)/bin/python && echo there),there)
 .PHONY: $(STAMP)
 endif
 
-# The stamp is a copy of the lock that was installed, written last: whatever stops the recipe, the next run starts anew.
+# The stamp is a copy of the lock that was installed, written last: whatever stops the recipe, the next run starts again.
 # A lock that is only newer, as after a fresh checkout of the same version, installs nothing.
 $(STAMP): $(LOCK)
 	@if $(UP_TO_DATE); then touch $@; exit 0; fi; \
@@ -77,7 +77,7 @@ format: env  ## rewrite the sources as `make lint` wants them
 	$(RUN) ruff format .
 	$(RUN) snakefmt Snakefile rules
 
-lock: env  ## compute requirements.lock anew from pyproject.toml (needs a registry; UPGRADE=1 takes newer releases)
+lock: env  ## compute requirements.lock from pyproject.toml (needs a registry; UPGRADE=1 takes newer releases)
 	$(RUN) uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade) -q -o $(LOCK)
 

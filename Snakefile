@@ -71,9 +71,12 @@ rule all:
         "results/pareto.pdf",
         "results/staircases.pdf",
         "results/widths.pdf",
+        "results/seeds.pdf",
         "results/summary.csv",
         CONTRASTS,
         expand("results/devices/{device}/{file}", device=DEVICES, file=[*DEVICE_FILES, *RACE_FILES]),
+    message:
+        "All plots and tables of the study"
 
 
 onsuccess:

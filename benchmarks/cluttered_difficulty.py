@@ -1,7 +1,7 @@
 """How hard is `cluttered-digits`? Trains a good network and narrower ones and prints a table.
 
 The aim: a good network (MobileNet v1 at a width multiplier of 0.25, 25 epochs) reaches 93 to 97 %, and one of a
-sixteenth of its MACs is at least 4 points worse, so that accuracy tells methods apart. The test split is read here
+sixteenth of its MACs is at least 4 points worse, so that accuracy separates methods. The test split is read here
 because this measures the data set; no choice of a study hangs on it. Also timed: drawing an epoch's images, against
 training on them.
 

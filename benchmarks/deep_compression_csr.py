@@ -2,7 +2,7 @@
 
 A layer is pruned, shared, coded and decoded again; then both products run on the same im2col columns in
 interleaved rounds, in an order that changes. Times are medians over the rounds; a ratio is the median of the
-rounds' own ratios, whose two bursts follow each other at once. Run it on a machine with nothing else to do:
+rounds' own ratios, whose two bursts follow each other directly. Run it on a machine with nothing else to do:
 
     python -m benchmarks.deep_compression_csr [--rounds 15] [--json FILE]
 """

@@ -2,9 +2,9 @@
 
 Times, in real sessions on `local`: one rectifier on one number (the call itself), whole networks with 1 and 2 threads,
 and two blocks at every width from 33 to 96, each width once a round, all in the same processes. A time is the median
-of the fastest tenth of its bursts, and so is the CPU time over wall time: nobody disturbed them. Of a curve it prints
-what follows a multiple of 4, 8 and 16: the median ratio of the next width's time to its own; and the share of widths
-for which one at most 8 channels wider is faster by 3 %.
+of the fastest tenth of its bursts, because other work disturbed those least; so is the CPU time over wall time. For a
+curve it prints what follows a multiple of 4, 8 and 16 (the median ratio of the next width's time to its own), and the
+share of widths for which one at most 8 channels wider is faster by 3 %.
 
     python -m benchmarks.engines STORE [ENGINE ...]
 """

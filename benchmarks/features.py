@@ -1,4 +1,4 @@
-"""What a complete curve is made of: treads (plateaus), steps, cliffs, humps, combs.
+"""What a complete curve is made of: plateaus, steps, cliffs, humps, combs.
 
 The truth that plans are judged by (`benchmarks.planner`): it reads every width, so a comb is a modulus whose multiples
 are faster than nearly all widths below them. `hakd.staircase.combs` has to decide on the few teeth that were timed.
@@ -15,7 +15,7 @@ MODULI = (2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
-class Tread:
+class Plateau:
     """Consecutive measured widths within the tolerance of the first one; latency in milliseconds."""
 
     left: int
@@ -25,7 +25,7 @@ class Tread:
 
 @dataclass(frozen=True)
 class Step:
-    """Change between two consecutive treads: latency after / before; above 1 a step up, below 1 a cliff."""
+    """Change between two consecutive plateaus: latency after / before; above 1 a step up, below 1 a cliff."""
 
     before: int
     after: int
@@ -34,9 +34,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Features:
-    """Treads from left to right, what lies between them, humps and the comb's modulus."""
+    """Plateaus from left to right, what lies between them, humps and the comb's modulus."""
 
-    treads: tuple[Tread, ...]
+    plateaus: tuple[Plateau, ...]
     steps: tuple[Step, ...]
     cliffs: tuple[Step, ...]
     humps: tuple[tuple[int, int], ...]  # runs of widths for which some wider one is faster
@@ -44,17 +44,17 @@ class Features:
 
 
 def features(curve: Curve) -> Features:
-    """Describe a curve within its tolerance; a curve of unknown noise is one tread."""
+    """Describe a curve within its tolerance; a curve of unknown noise is one plateau."""
     widths, latency = curve.arrays()
-    starts = _tread_starts(latency, curve.eps)
+    starts = _plateau_starts(latency, curve.eps)
     ends = [*starts[1:], len(widths)]
-    treads = tuple(
-        Tread(int(widths[a]), int(widths[b - 1]), float(np.median(latency[a:b])))
+    plateaus = tuple(
+        Plateau(int(widths[a]), int(widths[b - 1]), float(np.median(latency[a:b])))
         for a, b in zip(starts, ends, strict=True)
     )
-    changes = [Step(a.right, b.left, b.latency_ms / a.latency_ms) for a, b in itertools.pairwise(treads)]
+    changes = [Step(a.right, b.left, b.latency_ms / a.latency_ms) for a, b in itertools.pairwise(plateaus)]
     return Features(
-        treads,
+        plateaus,
         tuple(change for change in changes if change.ratio >= 1),
         tuple(change for change in changes if change.ratio < 1),
         _humps(widths, latency, curve.eps),
@@ -62,8 +62,8 @@ def features(curve: Curve) -> Features:
     )
 
 
-def _tread_starts(latency: np.ndarray, eps: float) -> list[int]:
-    """Greedy from the left; anchored at the first width of a tread, so that slopes do not drift into one."""
+def _plateau_starts(latency: np.ndarray, eps: float) -> list[int]:
+    """Greedy from the left; anchored at the first width of a plateau, so that slopes do not drift into one."""
     starts = [0]
     bound = np.log1p(eps)
     logs = np.log(latency)

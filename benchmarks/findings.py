@@ -1,4 +1,4 @@
-"""The tables of docs/findings.md, from the results of a finished study:
+"""The tables of docs/measured/built_in.md, cluttered.md and science.md, from the results of a finished study:
 
 python -m benchmarks.findings runs/cluttered/results
 """
@@ -93,7 +93,7 @@ def sweeps(results: Path) -> str:
         dropped = table["dropped"].sum() / (table["dropped"].sum() + table["bursts"].sum())
         lines.append(
             f"- {path.parts[-3]} on {metadata['device']}: {metadata['curves_decided']} of {metadata['curves']} curves "
-            f"told, residual p95 median {residual.median():.1%}, largest {residual.max():.1%}; "
+            f"decided, residual p95 median {residual.median():.1%}, largest {residual.max():.1%}; "
             f"{dropped:.0%} of bursts dropped; {metadata.get('seconds', float('nan')):.0f} s"
         )
     for path in sorted(results.glob("*/snap/*/*.json")):

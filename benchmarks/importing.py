@@ -67,7 +67,7 @@ def logits_apart(name: str, module: torch.nn.Module, read_at: int) -> float:
 
 
 def row(name: str, read_at: int, size: int) -> str:
-    """A line of the table; seconds are the least of some runs, import and export by turns."""
+    """A line of the table; seconds are the least of some runs, import and export alternating."""
     module = build_module(f"torchvision.models:{name}")
     exports, imports = [], []
     for _ in range(RUNS):

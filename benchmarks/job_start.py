@@ -1,7 +1,7 @@
 """What jobs of a study cost besides their training steps: CPU seconds before the first, after the last, at the end.
 
 Snakemake runs each script by a `python` of its own, after a preamble that rebuilds the object `snakemake`. Of a
-finished study whose scripts were kept, one job of each script runs again here, in fresh processes and by turns:
+finished study whose scripts were kept, one job of each script runs again here, in new processes, alternating:
 
     snakemake --cores 2 --directory FOLDER --skip-script-cleanup [--configfile config/smoke.yaml]
     python -m benchmarks.job_start FOLDER [--against OTHER_CHECKOUT] [--scripts student tuned] [--rounds 5]

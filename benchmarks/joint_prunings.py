@@ -155,7 +155,7 @@ def _pruned(case: Case) -> tuple[Architecture, pd.DataFrame]:
 
 
 def time_all(folder: Path, limit_s: float) -> None:
-    """Sweep, choose and time afresh what is not there yet."""
+    """Sweep, choose, and time again in new processes, whatever is missing."""
     start = time.monotonic()
     for case in cases(folder):
         if not (case.trained / "pruned.json").exists():
@@ -392,7 +392,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("stage", choices=("train", "time", "regret", "table"))
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--limit-s", type=float, default=1e9, help="begin nothing new after so many seconds")
+    parser.add_argument("--limit-s", type=float, default=1e9, help="start no new step after this time")
     given = parser.parse_args()
     stages = {"train": train, "time": time_all, "regret": regret_all, "table": tables}
     stages[given.stage](given.folder, given.limit_s)

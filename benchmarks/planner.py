@@ -5,9 +5,10 @@
     python -m benchmarks.planner --moduli unusual --first 3000     # tiles of 6, 12, 20 ... outputs, combs of 3, 5 ...
     python -m benchmarks.planner --check        # the same figures from full sessions, through journals and the wire
 
-Devices and blocks: `benchmarks.computed`. In each session all blocks of a device are swept at once, each at a pruned
-width that is drawn anew, as a study sweeps the groups of a network. Every figure goes through the estimates, curves,
-plans and choices of the package; only the wire, the journals and the models are left out (`--check` puts them back).
+Devices and blocks: `benchmarks.computed`. In each session all blocks of a device are swept together, each at a
+pruned width drawn for this session, as a study sweeps the groups of a network. Every figure goes through the
+estimates, curves, plans and choices of the package; only the wire, the journals and the models are left out (`--check`
+puts them back).
 """
 
 import argparse
@@ -53,14 +54,14 @@ from hakd.sweeping.modes import MODES
 STEP = math.log(1.03)
 QUIET = 0.005
 SLOWER = 1.01
-MAPPED = 160  # the goal for maps is about groups of up to so many channels
+MAPPED = 160  # the goal for maps is about groups of up to this number of channels
 REFERENCE = -1  # in the list of a device's blocks
 DECISIONS = (
     "| decisions | n | good | same | good at its own tolerance | decided | points | looks"
     " | device time saved | same twice | as good twice |"
 )
 MAPS = (
-    "| maps | blocks | points (mean, most) | steps > 3 % | localised | or told by a modulus | or listed with a gap"
+    "| maps | blocks | points (mean, most) | steps > 3 % | localised | or shown by a modulus | or listed with a gap"
     " | false of quiet pairs | device time saved |"
 )
 
@@ -207,13 +208,13 @@ def decisions(number: int, truth: Truth, parts: list[Block], session: int) -> li
 def judge(exact: Curve, chosen: int, wanted: int) -> str:
     """Why a decision is not as good as the wanted one; empty when it is.
 
-    Good: the same, or at most 1 % slower and at most one tread narrower.
+    Good: the same, or at most 1 % slower and at most one plateau narrower.
     """
     if chosen == wanted:
         return ""
     slower = exact.at(chosen) > SLOWER * exact.at(wanted)
-    treads = features(exact).treads
-    place = {w: i for i, tread in enumerate(treads) for w in range(tread.left, tread.right + 1)}
+    plateaus = features(exact).plateaus
+    place = {w: i for i, one in enumerate(plateaus) for w in range(one.left, one.right + 1)}
     narrower = place[chosen] < place[wanted] - 1
     return " and ".join(word for word, holds in (("slower", slower), ("narrower", narrower)) if holds)
 
@@ -236,7 +237,7 @@ def kind(truth: Truth, block: Block, width: int) -> str:
 
 def _again(first: Estimates, second: Estimates, lines: Sequence[BlockLine]) -> list[float]:
     """Log ratios of widths that two sweeps timed on a curve that is decided, the sweeps' common factor removed."""
-    if not all(line.told for line in lines):
+    if not all(line.decided for line in lines):
         return []
     shared = first.by_key.keys() & second.by_key.keys()
     gaps = {k: math.log(first.by_key[k].latency_ms / second.by_key[k].latency_ms) for k in shared}
@@ -286,7 +287,7 @@ def maps(number: int, truth: Truth, parts: list[Block]) -> list[dict[str, Any]]:
 
 
 def score_map(curve: Curve, exact: Curve) -> dict[str, int]:
-    """Steps of the truth, and how many of them the map localises, tells by a comb's modulus, or lists with a gap.
+    """Steps of the truth, and how many of them the map localises, shows by a comb's modulus, or lists with a gap.
 
     A step is a change of more than 3 % from one width to the next beyond what the slope there explains (the median
     change of the eight widths around). A false step is one that the map puts between two adjacent widths whose true
@@ -305,7 +306,7 @@ def score_map(curve: Curve, exact: Curve) -> dict[str, int]:
     return {
         "steps": len(steps),
         "localised": len(exactly & set(steps)),
-        "told": len((exactly | teeth) & set(steps)),
+        "shown": len((exactly | teeth) & set(steps)),
         "listed": len((exactly | teeth | listed) & set(steps)),
         "quiet": len(quiet),
         "false": len(exactly & set(quiet)),
@@ -379,7 +380,7 @@ def _decision_row(name: str, group: Sequence[dict[str, Any]]) -> str:
 def _map_row(name: str, group: Sequence[dict[str, Any]]) -> str:
     steps = sum(case["steps"] for case in group)
     share = [
-        f"{sum(case[key] for case in group) / max(steps, 1):.1%}" for key in ("localised", "told", "listed")
+        f"{sum(case[key] for case in group) / max(steps, 1):.1%}" for key in ("localised", "shown", "listed")
     ]
     quiet, false = (sum(case[key] for case in group) for key in ("quiet", "false"))
     points = [case["points"] for case in group]

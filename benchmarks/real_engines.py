@@ -44,7 +44,7 @@ DECISIONS = (
     " | looks | same twice | as good twice | re-measured within 1 % |"
 )
 MAPS = (
-    "| maps | points | trusted | steps > 3 % | localised | or told by a modulus | or listed with a gap"
+    "| maps | points | trusted | steps > 3 % | localised | or shown by a modulus | or listed with a gap"
     " | false of quiet pairs |"
 )
 COLUMNS = ["engine", "block", "full", "width", "latency_ms", "low_ms", "high_ms", "residual_p95"]
@@ -179,8 +179,8 @@ def _case(one: BlockLine, other: BlockLine, true: Curve, reading: str) -> dict[s
         "alike": not judge(true, chosen, again) and not judge(true, again, chosen),
         "slower": true.at(chosen) / true.at(wanted) - 1,
         "against_pruned": true.at(chosen) / true.at(one.width) - 1,
-        "decided": one.told,
-        "both_decided": one.told and other.told,
+        "decided": one.decided,
+        "both_decided": one.decided and other.decided,
         "eps": curve.tolerance,
         "truth_eps": true.eps,
         "points": len(one.keys),
@@ -333,10 +333,11 @@ def _map_rows(found: Sequence[dict[str, Any]]) -> list[str]:
 def _map_row(name: str, cases: Sequence[dict[str, Any]]) -> str:
     total = {
         key: sum(case[key] for case in cases)
-        for key in ("steps", "localised", "told", "listed", "false", "quiet", "trusted", "points")
+        for key in ("steps", "localised", "shown", "listed", "false", "quiet", "trusted", "points")
     }
     shares = [
-        f"{total[key]} ({total[key] / max(total['steps'], 1):.1%})" for key in ("localised", "told", "listed")
+        f"{total[key]} ({total[key] / max(total['steps'], 1):.1%})"
+        for key in ("localised", "shown", "listed")
     ]
     return (
         f"| {name} | {total['points'] / len(cases):.1f} | {total['trusted']} of {len(cases)} | {total['steps']} |"

@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--config", action="append", default=[], help="as --configfile of snakemake")
     parser.add_argument("--networks", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rate-seeds", type=int, default=3, help="so many of them for the rates")
+    parser.add_argument("--rate-seeds", type=int, default=3, help="how many of the seeds the rates use")
     parser.add_argument("--given", type=given, nargs="+", default=[], metavar="START:LR:SCHEDULE:WARMUP")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()

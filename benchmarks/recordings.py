@@ -163,9 +163,9 @@ def decisions(made: Mapping[str, Mapping[Place, tuple[Curve, int, int]]]) -> Ite
             matter = [p for p in places if _matters(chosen[other][p])]
             moves = [p for p in places if _moved(chosen[one][p])]
             bad = [p for p in moves if not _holds(chosen[one][p], made[one][p][0], made[other][p][0])]
-            told = sum(chosen[one][p].trusted for p in places)
+            trusted = sum(chosen[one][p].trusted for p in places)
             kept = sum(_moved(chosen[one][p]) for p in matter)
-            numbers = (len(places), told, len(matter), kept, len(moves), len(bad))
+            numbers = (len(places), trusted, len(matter), kept, len(moves), len(bad))
             yield f"| {one} | {other} | {reading} | {' | '.join(map(str, numbers))} |"
             wrong += [_words(reading, one, p, chosen[one][p], made[other][p][0]) for p in bad]
     yield from wrong

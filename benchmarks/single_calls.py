@@ -68,7 +68,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[None]:
-    """So many processes that multiply matrices, one thread each."""
+    """Run `count` processes that multiply matrices, one thread each."""
     quiet = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     running = [subprocess.Popen([sys.executable, "-c", BUSY], env=quiet) for _ in range(count)]
     try:
@@ -149,7 +149,7 @@ def values(calls: np.ndarray, by: float, burst_ms: float, rounds: int, over: flo
 
 
 def _apart(one: np.ndarray, other: np.ndarray, count: int) -> float:
-    """In percent; the mean over draws of so many processes of each session."""
+    """In percent; the mean over draws of `count` processes of each session."""
     draws = np.random.default_rng(0)
     found = []
     for _ in range(1 if count == PROCESSES else DRAWS):

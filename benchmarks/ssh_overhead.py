@@ -1,7 +1,7 @@
 """What ssh costs: the same sweep on `local` and on this machine behind a loopback sshd, points a second.
 
 Decision blocks of a MobileNet at many widths, two passes as the study's sweep makes them, from log-in to the last
-burst, each time into an empty store. Pairs of the two follow each other, in turns which is first; the ratio is the
+burst, each time into an empty store. Runs come in pairs, and which of the two is first alternates; the ratio is the
 geometric mean over pairs with a 95 % t interval. Run it on a machine with nothing else to do:
 
     python -m benchmarks.ssh_overhead [--pairs 6] [--points 300]
@@ -33,7 +33,7 @@ MOBILENET = {"family": "mobilenet", "multiplier": 0.25, "input_size": 32}
 
 
 def blocks(device: Device, count: int) -> tuple[list[Point], Point]:
-    """So many different decision blocks: all groups of the network from their full widths downwards; the reference."""
+    """`count` different decision blocks: all groups of the network from their full widths downwards; the reference."""
     spec = network_spec("mobilenet", MOBILENET, 3, 10)
     full = full_widths(spec)
     found: dict[str, Point] = {}

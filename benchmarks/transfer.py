@@ -218,7 +218,7 @@ def capped(mode: Mode, cap: int, first: Sequence[int]) -> Mode:
 
 
 def _maps(truth: Truth, parts: Sequence[Block], prior: Prior | None, seed: int) -> list[dict[str, Any]]:
-    """Steps told after so many points: by timed widths alone, and by the prior's forecast on top."""
+    """Steps detected at each budget of points: by timed widths alone, and with the prior's forecast added."""
     session, snapshots = Session(prior) if prior else None, {}
     modes = [_stopping(block, session, snapshots) for block in parts]
     _follow(truth, parts, [block.full for block in parts], modes, seed)
@@ -362,19 +362,20 @@ def report(cases: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(f"| {prior} | {cap or '14'} | {len(group)} | {good:.1%} | {words} | {looks:.1f} |")
     lines += _worse(made)
     if found:
-        lines += [
-            "",
-            "| prior | points a map | steps > 3 % | told by timed widths | foretold | of what is foretold, right |",
-        ]
+        lines.append("")
+        lines.append(
+            "| prior | points a map | steps > 3 % | detected by timed widths | predicted"
+            " | right, of what is predicted |"
+        )
         lines.append("|---|---|---|---|---|---|")
     for (prior, budget), group in _by(found, lambda case: (case["prior"], case["budget"])):
         steps = sum(case["steps"] for case in group)
-        told = sum(case["told"] for case in group) / steps
+        shown = sum(case["shown"] for case in group) / steps
         claimed = sum(case.get("claimed", 0) for case in group)
         right = sum(case.get("right", 0) for case in group)
         words = f"{right / steps:.1%} | {right / max(claimed, 1):.1%}" if "claimed" in group[0] else "- | -"
         points = np.mean([case["points"] for case in group])
-        lines.append(f"| {prior} | {budget} ({points:.1f}) | {steps} | {told:.1%} | {words} |")
+        lines.append(f"| {prior} | {budget} ({points:.1f}) | {steps} | {shown:.1%} | {words} |")
     return lines
 
 

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone; nothing is left to say, not even at the interpreter's exit.
+        # The reader of the output has gone: print nothing more, not even at the interpreter's exit.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINDING
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _defect(error: Exception) -> str:
-    """One line for what is nobody's fault but ours: what happened, and the last place of ours where it did."""
+    """One line for a defect of hakd: what happened, and the last place in hakd where it did."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}hakd{os.sep}" in frame.filename] or frames
     place = f"{os.sep.join(ours[-1].filename.split(os.sep)[-3:])}, line {ours[-1].lineno}"
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
         prog="hakd",
-        description="Measure on devices: examine them, trust their host keys, build latency tables and use them.",
+        description="Measure on devices: check them, trust their host keys, build latency tables and use them.",
         epilog=f"{DEVICE}\n\n{STATUS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

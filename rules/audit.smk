@@ -22,5 +22,7 @@ rule audit:
         "../envs/study.yaml"
     params:
         code=code("audit"),
+    message:
+        "Compare predicted and measured latency on {wildcards.device}"
     script:
         "../workflow/scripts/audit.py"

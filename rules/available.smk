@@ -17,6 +17,8 @@ rule available_pareto:
     params:
         states=device_states,
         code=code("available"),
+    message:
+        "Plot accuracy against latency and size of the devices that have results"
     script:
         "../workflow/scripts/available.py"
 
@@ -31,5 +33,7 @@ rule available:
     localrule: True
     conda:
         "../envs/study.yaml"
+    message:
+        "Report which devices have results"
     shell:
         "tee {log} < {input.list}"

@@ -17,5 +17,7 @@ rule benchmark:
         store=setting("store"),
         protocol=PROTOCOL,
         code=code("benchmark", skip=MEASURING),
+    message:
+        "Time every candidate end to end on {wildcards.device}"
     script:
         "../workflow/scripts/benchmark.py"

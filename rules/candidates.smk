@@ -18,6 +18,8 @@ rule candidates:
         search_seeds=search_seeds,
         budgets=budgets if BY_TABLES else [],
         code=code("candidates"),
+    message:
+        "List the candidates on {wildcards.device} of {wildcards.search}{wildcards.network}, level {wildcards.level}"
     script:
         "../workflow/scripts/candidates.py"
 
@@ -38,6 +40,8 @@ rule baseline_candidates:
         seeds=selection("run/seeds"),
         search_seeds=search_seeds,
         code=code("baseline_candidates"),
+    message:
+        "List the candidates of {wildcards.method} of {wildcards.search}{wildcards.network}, level {wildcards.level}"
     script:
         "../workflow/scripts/baseline_candidates.py"
 
@@ -57,5 +61,7 @@ rule baselines:
         densities=selection("deep_compression/densities"),
         seeds=selection("run/seeds"),
         code=code("baselines"),
+    message:
+        "List the teachers and compressed networks of {wildcards.network}"
     script:
         "../workflow/scripts/baselines.py"

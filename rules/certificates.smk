@@ -15,5 +15,7 @@ rule certificates:
         "../envs/study.yaml"
     params:
         code=code("certificates"),
+    message:
+        "Tabulate the certificates of the widths chosen on {wildcards.device}"
     script:
         "../workflow/scripts/certificates.py"

@@ -28,5 +28,7 @@ rule contrasts:
     params:
         contrasts=setting("analysis/contrasts"),
         code=code("contrasts"),
+    message:
+        "Test the declared contrasts"
     script:
         "../workflow/scripts/contrasts.py"

@@ -10,5 +10,7 @@ rule data:
     params:
         settings=setting("data"),
         code=code("data"),
+    message:
+        "Prepare the data set: train, validation and test split"
     script:
         "../workflow/scripts/data.py"

@@ -17,5 +17,7 @@ rule deep_compression:
         recipe=setting("deep_compression/recipe"),
         device=training_device,
         code=code("deep_compression"),
+    message:
+        "Compress {wildcards.network}/{wildcards.compressed} by Deep Compression, seed {wildcards.seed}"
     script:
         "../workflow/scripts/deep_compression.py"

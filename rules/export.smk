@@ -11,6 +11,8 @@ rule export:
         "../envs/study.yaml"
     params:
         code=code("export"),
+    message:
+        "Export {wildcards.candidate} to ONNX"
     script:
         "../workflow/scripts/export.py"
 
@@ -27,5 +29,7 @@ rule decode:
         "../envs/study.yaml"
     params:
         code=code("decode"),
+    message:
+        "Decode {wildcards.network}/{wildcards.compressed} to ONNX, seed {wildcards.seed}"
     script:
         "../workflow/scripts/decode.py"

@@ -21,6 +21,8 @@ checkpoint fleet:
         protocol=PROTOCOL,
         budgets=fleet_budgets,
         code=code("fleet", skip=MEASURING),
+    message:
+        "Choose one network for the fleet {wildcards.fleet}: {wildcards.search}{wildcards.network}, level {wildcards.level}"
     script:
         "../workflow/scripts/fleet.py"
 
@@ -41,5 +43,7 @@ rule fleet_candidates:
         seeds=selection("run/seeds"),
         search_seeds=search_seeds,
         code=code("fleet_candidates"),
+    message:
+        "List the candidates of the fleet {wildcards.fleet}: {wildcards.search}{wildcards.network}, level {wildcards.level}"
     script:
         "../workflow/scripts/fleet_candidates.py"

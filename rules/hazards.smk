@@ -11,5 +11,7 @@ rule hazards:
         "../envs/study.yaml"
     params:
         code=code("hazards"),
+    message:
+        "Tabulate how much slower the layers can get on {wildcards.device}"
     script:
         "../workflow/scripts/hazards.py"

@@ -16,5 +16,7 @@ rule network:
         folders=module_folders,
         level=lowest_level,
         code=code("network"),
+    message:
+        "Import the network {wildcards.network}"
     script:
         "../workflow/scripts/network.py"

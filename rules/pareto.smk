@@ -16,6 +16,8 @@ rule pareto:
         "../envs/study.yaml"
     params:
         code=code("pareto"),
+    message:
+        "Plot accuracy against latency and size, all devices"
     script:
         "../workflow/scripts/pareto.py"
 
@@ -37,6 +39,8 @@ rule device_pareto:
         "../envs/study.yaml"
     params:
         code=code("pareto"),
+    message:
+        "Plot accuracy against latency and size on {wildcards.device}"
     script:
         "../workflow/scripts/pareto.py"
 
@@ -57,5 +61,29 @@ rule widths_plot:
         "../envs/study.yaml"
     params:
         code=code("widths_plot"),
+    message:
+        "Plot the widths that each method chose"
     script:
         "../workflow/scripts/widths_plot.py"
+
+
+rule seeds:
+    input:
+        summary="results/summary.parquet",
+    output:
+        report(
+            "results/seeds.pdf",
+            caption="../workflow/report/seeds.rst",
+            category="Plots",
+            labels={"plot": "test accuracy of every seed"},
+        ),
+    log:
+        "results/logs/seeds/seeds.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        code=code("seeds"),
+    message:
+        "Plot the test accuracy of every seed"
+    script:
+        "../workflow/scripts/seeds.py"

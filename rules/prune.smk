@@ -19,5 +19,7 @@ rule prune:
         asked=is_asked,
         device=training_device,
         code=code("prune"),
+    message:
+        "Prune {wildcards.search}{wildcards.network} to level {wildcards.level}, criterion {wildcards.criterion}"
     script:
         "../workflow/scripts/prune.py"

@@ -23,6 +23,8 @@ rule race_lap:
         seed=search_seed,
         device=training_device,
         code=code("race_lap"),
+    message:
+        "Train contestant {wildcards.arch} of the race for {wildcards.search}{wildcards.network}, level {wildcards.level}, lap {wildcards.rung}"
     script:
         "../workflow/scripts/race_lap.py"
 
@@ -41,6 +43,8 @@ checkpoint race:
     params:
         rungs=setting("race/rungs"),
         code=code("race"),
+    message:
+        "Keep the better contestants of lap {wildcards.rung} on {wildcards.device} for {wildcards.search}{wildcards.network}, level {wildcards.level}"
     script:
         "../workflow/scripts/race.py"
 
@@ -56,5 +60,7 @@ rule race_table:
         "../envs/study.yaml"
     params:
         code=code("race_table"),
+    message:
+        "Tabulate the races on {wildcards.device}"
     script:
         "../workflow/scripts/race_table.py"

@@ -10,5 +10,7 @@ rule score:
         "../envs/study.yaml"
     params:
         code=code("score"),
+    message:
+        "Classify the test images with every candidate on {wildcards.device}"
     script:
         "../workflow/scripts/score.py"

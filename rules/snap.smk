@@ -24,5 +24,7 @@ checkpoint snap:
         groups=setting("prune/groups"),
         search_seed=search_seed,
         code=code("snap", skip=MEASURING),
+    message:
+        "Choose widths on {wildcards.device} for {wildcards.search}{wildcards.network}, level {wildcards.level}, and verify them on fresh timings"
     script:
         "../workflow/scripts/snap.py"

@@ -26,6 +26,8 @@ rule staircases:
         "../envs/study.yaml"
     params:
         code=code("staircases"),
+    message:
+        "Plot latency against width of every layer, all devices"
     script:
         "../workflow/scripts/staircases.py"
 
@@ -55,5 +57,7 @@ rule device_staircases:
         "../envs/study.yaml"
     params:
         code=code("staircases"),
+    message:
+        "Plot latency against width of every layer on {wildcards.device}"
     script:
         "../workflow/scripts/staircases.py"

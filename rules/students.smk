@@ -18,6 +18,8 @@ rule student:
         loss=loss_settings,
         device=training_device,
         code=code("student"),
+    message:
+        "Train student {wildcards.arch} of {wildcards.network}: {wildcards.recipe}, loss {wildcards.loss}, seed {wildcards.seed}"
     script:
         "../workflow/scripts/student.py"
 
@@ -47,5 +49,7 @@ rule tuned:
         loss=loss_settings,
         device=training_device,
         code=code("tuned"),
+    message:
+        "Train student {wildcards.arch} of {wildcards.search}{wildcards.network}: {wildcards.recipe} after {wildcards.criterion} to {wildcards.level}, loss {wildcards.loss}, seed {wildcards.seed}"
     script:
         "../workflow/scripts/tuned.py"

@@ -12,6 +12,8 @@ rule device_summary:
     params:
         data=setting("data/name"),
         code=code("device_summary"),
+    message:
+        "Summarise the candidates on {wildcards.device}"
     script:
         "../workflow/scripts/device_summary.py"
 
@@ -33,5 +35,7 @@ rule summary:
         "../envs/study.yaml"
     params:
         code=code("summary"),
+    message:
+        "Summarise the candidates on all devices"
     script:
         "../workflow/scripts/summary.py"

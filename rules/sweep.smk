@@ -17,5 +17,7 @@ rule sweep:
         store=setting("store"),
         protocol=PROTOCOL,
         code=code("sweep", skip=MEASURING),
+    message:
+        "Sweep {wildcards.device}: time the layers of {wildcards.search}{wildcards.network} at many widths"
     script:
         "../workflow/scripts/sweep.py"

@@ -18,5 +18,7 @@ rule teacher:
         tuned_lr=teacher_lr,
         device=training_device,
         code=code("teacher"),
+    message:
+        "Train the teacher of {wildcards.network}, seed {wildcards.seed}"
     script:
         "../workflow/scripts/teacher.py"

@@ -22,5 +22,7 @@ rule verification:
         "../envs/study.yaml"
     params:
         code=code("verification"),
+    message:
+        "Compare the choices on {wildcards.device} with fresh timings"
     script:
         "../workflow/scripts/verification.py"

@@ -12,6 +12,8 @@ rule widths:
         groups=setting("prune/groups"),
         counting=setting("prune/count"),
         code=code("widths"),
+    message:
+        "Choose widths without a device for {wildcards.search}{wildcards.network}, level {wildcards.level}"
     script:
         "../workflow/scripts/widths.py"
 
@@ -29,5 +31,7 @@ checkpoint baseline_widths:
         groups=setting("prune/groups"),
         counting=setting("prune/count"),
         code=code("baseline_widths"),
+    message:
+        "Choose widths by {wildcards.method} for {wildcards.search}{wildcards.network}, level {wildcards.level}"
     script:
         "../workflow/scripts/baseline_widths.py"

@@ -1,11 +1,11 @@
-"""Accuracies as other seeds and other test images might have given them: replicates for what has no closed form."""
+"""Accuracies that other seeds and test images might have given: replicates for what has no closed form."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-_CHUNK = 2**22  # counts that are drawn at once, some 32 MB
+_CHUNK = 2**22  # counts that are drawn together, some 32 MB
 
 
 @dataclass(frozen=True)

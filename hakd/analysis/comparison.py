@@ -1,8 +1,7 @@
-"""Who is more accurate at equal measured latency or equal size, by how much, with intervals.
+"""Which series is more accurate at equal measured latency or equal size, by how much, with intervals.
 
 Accuracies are read off each series' own lines (`hakd.analysis.series`), so that a difference is a weighted sum of
-accuracies of trained networks, the same for every seed and every test image: what makes paired intervals over both
-possible.
+accuracies of trained networks, the same for every seed and every test image. This allows paired intervals over both.
 """
 
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ class Difference:
         units: number of seeds, the smaller where they are not paired.
         seeds: other seeds, the same images.
         images: the same seeds, other images; None without predictions.
-        both: other seeds and other images; likewise.
+        both: other seeds and other images; None without predictions.
     """
 
     place: dict[str, Any]
@@ -154,7 +153,7 @@ def _places(sides: list[Series], tolerance: float, column: str) -> list[Place]:
 
 
 def _within(sides: list[Series], at: str) -> Place:
-    """Of two series that share no cost: the dearest network of the cheaper one against the other's cheapest."""
+    """Where two series share no cost: the cheaper one's most expensive network against the other's cheapest."""
     cheap = int(sides[1].cost.iloc[0] < sides[0].cost.iloc[0])
     ends = [-1 if i == cheap else 0 for i in (0, 1)]
     weights = [np.zeros(len(side.cost)) for side in sides]

@@ -40,7 +40,7 @@ COLUMNS = (
 )
 
 
-APART = "on no device together"
+APART = "no common device"
 MISSING = "no candidates of {}"
 HEADLINES = ("mean", "within")  # scopes of the rows that have verdicts
 
@@ -57,12 +57,12 @@ def contrasts(frame: pd.DataFrame, scores: Scores, declared: Sequence[Mapping[st
     Returns:
         Columns `COLUMNS`, a row for the mean over the shared latencies (sizes) of each contrast, network and device,
         and then one at each of them. Where none is shared, one series costs more than the other throughout; its
-        cheapest network and the other's dearest make a row of the scope `within` instead of both. `low` and `high`:
-        95 % interval, other seeds and other images. `p_value`: of no difference. Of the means and `within` alone:
-        `p_holm` (Holm, Scandinavian Journal of Statistics 6, 1979, over the contrasts of a network and device) and
-        `verdict`: `a` or `b` is more accurate where that is below 0.05, else `undecided`. `detectable`: the smallest
-        difference that a test at 0.05 finds with a probability of 80 %; `detectable_holm`: at 0.05 over the number of
-        contrasts, which the smallest of their p-values has to pass.
+        cheapest network and the other's most expensive one make a row of the scope `within` instead of both. `low` and
+        `high`: 95 % interval, other seeds and other images. `p_value`: of no difference. Only the means and `within`
+        have `p_holm` (Holm, Scandinavian Journal of Statistics 6, 1979, over the contrasts of a network and device)
+        and `verdict`: `a` or `b` is more accurate where that is below 0.05, else `undecided`. `detectable`: the
+        smallest difference that a test at 0.05 finds with a probability of 80 %; `detectable_holm`: at 0.05 over the
+        number of contrasts, which the smallest of their p-values has to pass.
 
     A series without candidates makes one row, whose `reason` says so.
 

@@ -1,4 +1,4 @@
-"""How probably each candidate is on the Pareto front of accuracy and latency, were seeds and test images others."""
+"""How probably each candidate is on the Pareto front of accuracy and latency under other seeds and test images."""
 
 from collections.abc import Iterable
 from typing import Any

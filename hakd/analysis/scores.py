@@ -39,7 +39,7 @@ class Scores:
 def read_scores(tables: Iterable[pd.DataFrame]) -> Scores:
     """Of `predictions` tables, e.g. those of several devices.
 
-    Without the column `original`, or where it is empty, each image counts as an original of its own.
+    Without the column `original`, or where it is empty, each image counts as its own original.
 
     Raises:
         HakdError: a column missing, no tables, candidates on different test images.
@@ -58,9 +58,7 @@ def read_scores(tables: Iterable[pd.DataFrame]) -> Scores:
                 first = images[places], np.unique(originals[places], return_inverse=True)[1]
                 sizes = np.bincount(first[1])
             if not np.array_equal(images[places], first[0]):
-                raise HakdError(
-                    "scored on other test images than the others", where="comparison", key=str(name)
-                )
+                raise HakdError("scored on different test images", where="comparison", key=str(name))
             right[str(name)] = np.bincount(first[1], hits[places], len(sizes))  # type: ignore[arg-type]
     if sizes is None:
         raise HakdError("no predictions", where="comparison")

@@ -14,7 +14,7 @@ import pandas as pd
 from hakd.records.errors import HakdError
 from hakd.records.tables import with_late
 
-KEY = ("method", "budget", "recipe", "loss")  # what tells the series of a network and device apart
+KEY = ("method", "budget", "recipe", "loss")  # what distinguishes the series of a network and device
 COSTS = {"latency": "latency_ms", "size": "size_bytes"}  # what accuracies are compared at, and its column
 NEEDED = (
     "network",
@@ -120,7 +120,7 @@ def select(frame: pd.DataFrame, spec: str) -> pd.DataFrame:
 
     Raises:
         NoCandidates: none such.
-        HakdError: several such series, or no specification.
+        HakdError: several such series, or not a specification.
     """
     parts = spec.split("/")
     if not 1 <= len(parts) <= 3:
@@ -137,9 +137,11 @@ def select(frame: pd.DataFrame, spec: str) -> pd.DataFrame:
         sorted(f"{series_name(k.method, None, k.budget)}/{k.recipe}/{k.loss}" for k in known.itertuples())
     )
     if series.empty:
-        raise NoCandidates("no such candidates", where="comparison", key=spec, remedy=f"There are: {names}")
+        raise NoCandidates("no such candidates", where="comparison", key=spec, remedy=f"Use one of: {names}")
     if len(series) > 1:
-        raise HakdError("names several series", where="comparison", key=spec, remedy=f"Name one of: {names}")
+        raise HakdError(
+            "matches several series", where="comparison", key=spec, remedy=f"Name one of: {names}"
+        )
     return chosen
 
 
@@ -164,8 +166,8 @@ def units(rows: pd.DataFrame) -> tuple[pd.Series, bool]:
 def read_series(rows: pd.DataFrame, tolerance: float, column: str = "latency_ms") -> Series:
     """One series of one network and device, without the levels that cost as much as a larger one.
 
-    Odd widths can make a smaller network as slow as a larger one; nobody would take it, and a line through both would
-    be all but vertical. Levels are left out by their cost alone: leaving out by accuracy would flatter.
+    Odd widths can make a smaller network as slow as a larger one. Such a network has no use, and a line through both
+    would be almost vertical. Levels are left out by their cost alone: leaving out by accuracy would flatter.
 
     Args:
         column: of the cost, see `COSTS`.

@@ -157,7 +157,7 @@ def aggregate(frame: pd.DataFrame) -> pd.DataFrame:
     are means; `trusted` means all seeds are.
 
     Raises:
-        HakdError: a column missing, no rows, one seed twice, or seeds of one row that differ in data, engine
+        HakdError: a column missing, no rows, a duplicate seed, or seeds of one row that differ in data, engine
             or threads.
     """
     where = "average over seeds"
@@ -169,7 +169,7 @@ def aggregate(frame: pd.DataFrame) -> pd.DataFrame:
     for key, group in frame.groupby(list(CONFIGURATION), dropna=False, sort=False):
         label = " ".join(str(part) for part in key if not pd.isna(part))
         if group.duplicated(["search_seed", "seed"]).any():
-            raise HakdError(f"one seed twice for {label}", where=where, key="seed")
+            raise HakdError(f"duplicate seed for {label}", where=where, key="seed")
         for name in _SAME:
             if group[name].nunique() > 1:
                 raise HakdError(f"seeds of {label} differ", where=where, key=name)
@@ -188,7 +188,7 @@ def to_markdown(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -
     formats = formats or {}
     unknown = set(formats) - set(frame.columns)
     if unknown:
-        raise HakdError("a format for a column that is not there", where="Markdown table", key=min(unknown))
+        raise HakdError("a format for an unknown column", where="Markdown table", key=min(unknown))
     numeric = [pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in frame.dtypes]
     lines = [
         [_cell(name) for name in frame.columns],
@@ -226,7 +226,7 @@ def _same_candidates(described: pd.Series, timed: pd.Series, where: str) -> None
             raise HakdError(problem, where=where, key=names[names.duplicated()].iloc[0])
     for names, problem in (
         (sorted(set(described) - set(timed)), "no benchmark of this candidate"),
-        (sorted(set(timed) - set(described)), "timed, but described nowhere"),
+        (sorted(set(timed) - set(described)), "timed, but not described"),
     ):
         if names:
             raise HakdError(problem, where=where, key=names[0], remedy=run_again("benchmark"))

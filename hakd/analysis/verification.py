@@ -48,7 +48,7 @@ def verifications(
     Returns:
         Columns `COLUMNS`. `budget`: its label; None for the readings of HAKD. `selected_ratio` with its interval:
         latency over what it was held against (`against`), at the timings that accepted it. `fresh_ratio`: the same in
-        the benchmark, medians over candidates of an architecture; NaN where what it is held against is no candidate.
+        the benchmark, medians over candidates of an architecture; NaN where its reference is not a candidate.
         `shrinkage`: fresh / selected - 1, NaN for a choice that is what it is held against. `moved`, `undone`: groups
         whose width changed, and whose change was undone.
     """

@@ -1,4 +1,4 @@
-"""Boards: reach a device, time and weigh models on it, keep every burst in a store."""
+"""Boards: reach a device, time models on it, measure their memory, keep every burst in a store."""
 
 from hakd.boards.device import Device
 from hakd.boards.points import PROTOCOL, Burst, Point, Protocol, Unmeasurable

@@ -2,7 +2,7 @@
 
 One file for Python 3.8 and later, standard library only; it imports nothing of hakd, is sent over stdin and
 leaves nothing on the board. Its first frame is the configuration, which also carries the source of the worker
-(worker.py). docs/protocol.md describes frames, lines and the lease.
+(worker.py). For frames, lines and the lease see docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def write_all(fd, data):
 
 
 def tagged(tag, body):
-    """One output line. The leading newline ends whatever somebody else left unfinished on the stream."""
+    """One output line. The leading newline ends an unfinished line of another writer on the stream."""
     return b"\n@%s %08x %s\n" % (tag.encode(), zlib.crc32(body), body)
 
 
@@ -89,7 +89,7 @@ class LineWriter:
             write_all(self.fd, tagged(self.tag, body))
 
 
-# --- what the board is and how it feels: None where a file is missing
+# --- the board and its state: None where a file is missing
 
 
 def slurp(path):
@@ -102,7 +102,7 @@ def slurp(path):
 
 
 def number_of(text, scale=1.0):
-    """A number, scaled; None where the text is none."""
+    """A number, scaled; None where the text is not a number."""
     try:
         return float(text) / scale
     except (TypeError, ValueError):
@@ -110,7 +110,7 @@ def number_of(text, scale=1.0):
 
 
 def number(path, scale=1.0):
-    """A file that holds one number, scaled; None where it does not."""
+    """The number in a file, scaled; None where there is none."""
     return number_of(slurp(path), scale)
 
 
@@ -224,7 +224,7 @@ def context(cpus):
 
 
 def choose_cpus(threads, wanted):
-    """The CPUs asked for, or the fastest ones the process may use, the highest numbers among equals; too few if so."""
+    """The requested CPUs, or the fastest ones that the process may use, the highest numbers first; may be too few."""
     if wanted is not None:
         return sorted(set(wanted) & os.sched_getaffinity(0))
 
@@ -249,12 +249,12 @@ def open_lock(path):
         except FileExistsError:
             fd = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise OSError(f"{path} is not a plain file")
+        raise OSError(f"{path} is not a regular file")
     return fd
 
 
 def lock_holder(fd):
-    """Process that holds the lock, where /proc/locks tells."""
+    """Process that holds the lock, where /proc/locks shows it."""
     inode = str(os.fstat(fd).st_ino)
     for line in (slurp("/proc/locks") or "").splitlines():
         words = line.split()
@@ -264,7 +264,7 @@ def lock_holder(fd):
 
 
 def take_lock(path, voice):
-    """Wait for the board's exclusive lock, saying so once a second. The lock ends with this process."""
+    """Wait for the board's exclusive lock and report the wait once a second. The lock ends with this process."""
     started, said = time.monotonic(), 0.0
     while True:
         fd = open_lock(path)
@@ -294,7 +294,7 @@ def signal_name(code):
 
 
 class Agent:
-    """Serves one client: load points, run workers on them, say what came out, leave with the client."""
+    """Serves one client: loads points, runs workers on them, reports the results, leaves with the client."""
 
     def __init__(self, config, stream, voice):
         self.config, self.voice = config, voice
@@ -323,19 +323,19 @@ class Agent:
             self.leave(0)
 
     def watch_lease(self):
-        """A link that drops closes nothing: silence is the only sign of a client that is gone."""
+        """A dropped link closes no stream: only silence shows that the client is gone."""
         while time.monotonic() - self.heard_at < self.config["lease_s"]:
             time.sleep(0.25)
         self.leave(3, "lease")
 
     def leave(self, code, cause=None):
-        """Nothing of this session stays; `cause` is told if the link still takes it."""
+        """Kill the worker, send `cause` if the link still works, and exit: nothing of this session stays."""
         self.kill_worker()
         if cause is not None:
-            farewell = threading.Thread(target=self.voice.say, args=("leaving",), kwargs={"cause": cause})
-            farewell.daemon = True
-            farewell.start()
-            farewell.join(1.0)
+            goodbye = threading.Thread(target=self.voice.say, args=("leaving",), kwargs={"cause": cause})
+            goodbye.daemon = True
+            goodbye.start()
+            goodbye.join(1.0)
         os._exit(code)
 
     def kill_worker(self):
@@ -388,7 +388,7 @@ class Agent:
                 return None
 
     def run(self, frame):
-        """One worker on some of the loaded points; ends with a `done` line, whatever happened to it."""
+        """Run one worker on some of the loaded points; a `done` line always comes last."""
         points = []
         for key in frame["keys"]:
             point = dict(self.points[key])
@@ -405,7 +405,7 @@ class Agent:
         self.voice.say("done", job=frame["job"], **self.supervise(job, relay))
 
     def supervise(self, job, relay):
-        """Run a worker, pass on its messages, kill it when a step is too slow; how it ended and where."""
+        """Run a worker, pass on its messages, kill it when a step is too slow; return how it ended and where."""
         fd = os.memfd_create("hakd-progress")
         os.ftruncate(fd, 16)
         progress = mmap.mmap(fd, 16)
@@ -413,7 +413,7 @@ class Agent:
         job = dict(job, threads=self.config["threads"], cpus=self.cpus)
         job.update(engine=self.config["engine"], engine_version=self.engine_version)
         job.update(progress_fd=fd, parent=os.getpid())
-        # onnxruntime's telemetry writes files, uploads, and runs a thread beside what is timed.
+        # onnxruntime's telemetry writes files, uploads, and runs a thread during the timing.
         environment = dict(
             os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", ORT_DISABLE_TELEMETRY="1"
         )
@@ -452,7 +452,7 @@ class Agent:
             write_frame(stdin, job)
 
     def follow(self, stdout, progress, job, relay):
-        """Relay a worker's lines until it closes its output; (had it finished, the limit it broke)."""
+        """Relay a worker's lines until it closes its output; return whether it finished, and the limit it broke."""
         rest, finished, late = b"", False, 0.0
         seen, since = None, time.monotonic()
         while True:
@@ -477,7 +477,7 @@ class Agent:
 
 
 def main():
-    """Serve the client at stdin. What others print to fd 1 goes to stderr from here on."""
+    """Serve the client at stdin. What libraries print to fd 1 goes to stderr from here on."""
     out = os.dup(1)
     os.dup2(2, 1)
     code = 1

@@ -1,7 +1,7 @@
 """Boards that look alike: two of one SD image share a machine-id, so a fingerprint and a folder of measurements.
 
-Over ssh they are told apart by their host keys. Each session's record says under which name the board's keys are known
-and which they are. A board that earlier sessions of the folder know by other keys is refused before it is measured.
+Over ssh, host keys distinguish them. Each session's record has the name under which the board's keys are known, and
+the keys. A board that earlier sessions of the folder know by other keys is refused before it is measured.
 """
 
 import logging
@@ -22,8 +22,8 @@ Record = Mapping[str, Any]
 def known_as(device: Device) -> dict[str, Any] | None:
     """How ssh knows a board that it has connected to: `name` in the files of known hosts, and its `keys` there.
 
-    A key is its type and its fingerprint. None without ssh, and where no key stands in a file (then an authority has
-    signed the board's key).
+    A key is its type and its fingerprint. None without ssh, and where no file has a key (then an authority has signed
+    the board's key).
     """
     if device.transport != "ssh":
         return None
@@ -35,9 +35,9 @@ def known_as(device: Device) -> dict[str, Any] | None:
 def check_alike(folder: Path, session: Record) -> None:
     """Refuse a board when a session in the folder of its device identity was one of another board.
 
-    Sessions belong to one board if they share a key, or the name: a changed key of the same name was accepted by the
-    user. Keys of different types say nothing, neither do sessions without keys and older records. A board whose serial
-    number is its hardware's own needs no check.
+    Sessions belong to one board if they share a key, or the name: the user has accepted a changed key of the same name.
+    Keys of different types prove nothing, and neither do sessions without keys or older records. A board whose serial
+    number comes from its hardware needs no check.
 
     Args:
         folder: of the device identity in the store.
@@ -71,7 +71,7 @@ def _types(keys: Iterable[str]) -> set[str]:
 
 def _warn(session: Record, path: Path) -> None:
     log.warning(
-        "device %s: its host key is not that of %s, whose measurements count; if it is another board, set `epoch: %d`",
+        "device %s: its host key differs from that of %s, whose measurements count; for another board set `epoch: %d`",
         *(session["device"]["name"], path, session["identity"]["epoch"] + 1),
     )
 

@@ -1,4 +1,4 @@
-"""From a device to an agent that has said hello: log in, wait for the lock; again after a link that was lost."""
+"""From a device to an agent that has said hello: log in, wait for the lock; the same after a lost link."""
 
 import logging
 import random
@@ -26,14 +26,15 @@ Argv = Callable[[Device], list[str]]
 
 
 def connect(device: Device, argv: Argv | None = None) -> tuple[Link, dict[str, Any]]:
-    """Start an agent and hear its hello; tries again, a little later each time, where sshd has no room just now.
+    """Start an agent and wait for its hello; try again, with growing pauses, while sshd turns log-ins away.
 
     Args:
         device: the board.
         argv: command line that reaches the agent, when not as `device.transport` says.
 
     Raises:
-        HakdError: no way to the board (`LinkLost`), no such Python, no agent, no engine, a held lock, too few CPUs.
+        HakdError: no connection to the board (`LinkLost`), no such Python, no agent, no engine, a held lock, too few
+            CPUs.
     """
     way = TRANSPORTS[device.transport]
     for back_off_s in (*BACK_OFF_S, None):
@@ -50,16 +51,16 @@ def connect(device: Device, argv: Argv | None = None) -> tuple[Link, dict[str, A
             link.close()
             raise
         log.info("device %s: sshd turns log-ins away; next try in about %g s", device.name, back_off_s)
-        time.sleep(back_off_s * (0.5 + random.random()))  # many clients at once come back at different times
+        time.sleep(back_off_s * (0.5 + random.random()))  # so that many clients do not return together
     raise AssertionError("unreachable")
 
 
 def connect_again(
     device: Device, lost: LinkLost, tried: int, argv: Argv | None = None
 ) -> tuple[Link, dict[str, Any], int]:
-    """Connect to a board whose link was lost; a bounded number of tries with growing pauses, each said in the log.
+    """Connect to a board whose link was lost; a bounded number of tries with growing pauses, each one logged.
 
-    What a later try cannot mend (another host key, a refused log-in, a missing engine) ends it at once.
+    An error that a later try cannot fix (another host key, a refused log-in, a missing engine) is raised immediately.
 
     Args:
         device: the board; `device.reconnects` is how many tries it has.
@@ -71,7 +72,7 @@ def connect_again(
         The link, the agent's hello, how many tries have been used now.
 
     Raises:
-        HakdError: none of the tries came through: `lost`, with the reason of the last one; or what they met.
+        HakdError: no try succeeded: `lost`, with the reason of the last one; or an error that no later try can fix.
     """
     # The agent that was cut off holds the lock until its lease ends.
     patient = replace(device, lock_wait_s=max(device.lock_wait_s, 2 * LEASE_S))
@@ -110,8 +111,8 @@ def _config(device: Device) -> dict[str, Any]:
 
 
 def _hello(link: Link, device: Device) -> dict[str, Any]:
-    """Wait for the lock as long as the device says, for everything else only so long; also by our clock."""
-    where, told_s, heard_at = f"device {device.name}", 0.0, time.monotonic()
+    """Wait for the lock for `lock_wait_s`, for everything else for `HELLO_S`; also by this machine's clock."""
+    where, logged_s, heard_at = f"device {device.name}", 0.0, time.monotonic()
     waiting_at: float | None = None
     while True:
         for message in link.receive(HELLO_S):
@@ -131,11 +132,11 @@ def _hello(link: Link, device: Device) -> dict[str, Any]:
                     raise HakdError(
                         f"the board is in use: {place}", where=where, key="lock_path", remedy=remedy
                     )
-                if message["waited_s"] >= told_s:
+                if message["waited_s"] >= logged_s:
                     log.warning("%s: waiting for the board: %s", where, place)
-                    told_s = message["waited_s"] + 30.0
+                    logged_s = message["waited_s"] + 30.0
         if time.monotonic() - heard_at > HELLO_S:
-            raise link.gone(f"nothing but heartbeats for {HELLO_S:g} s")
+            raise link.gone(f"only heartbeats for {HELLO_S:g} s")
 
 
 def _refused(device: Device, message: dict[str, Any]) -> HakdError:
@@ -147,12 +148,12 @@ def _refused(device: Device, message: dict[str, Any]) -> HakdError:
             f"the engine does not run there ({detail})", where=where, key="engine", remedy=remedy
         )
     if cause == "lock":
-        remedy = "Give a path that can be created there"
+        remedy = "Set lock_path to a path that can be created on the device"
         return HakdError(f"cannot lock ({detail})", where=where, key="lock_path", remedy=remedy)
     if cause == "cpus":
-        remedy = "Name CPUs that the login may use"
-        return HakdError(f"it has {detail}", where=where, key="cpus", remedy=remedy)
+        remedy = "Set cpus to some that the login may use"
+        return HakdError(f"the login may use {detail}", where=where, key="cpus", remedy=remedy)
     if cause == "threads":
-        remedy = "Give at most as many threads as CPUs"
-        return HakdError(f"it has {detail}", where=where, key="threads", remedy=remedy)
+        remedy = "Set threads to at most the number of these CPUs"
+        return HakdError(f"the login may use {detail}", where=where, key="threads", remedy=remedy)
     return HakdError(f"the agent refuses ({detail})", where=where, remedy="Run again")

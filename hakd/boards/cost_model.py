@@ -1,4 +1,4 @@
-"""The cost model of a virtual device: what a graph would take, by a formula that anyone can compute.
+"""The cost model of a virtual device: the time of a graph by a formula that anyone can compute.
 
     convolution, linear layer   us_per_mmac * g * padded(cout / g) * cin / g * area * pixels / 1e6
                                 * penalty_in, if cin / g is not a multiple of tile_in
@@ -9,8 +9,8 @@
 
 with g the number of groups (1 where there are none), padded(n) = ceil(n / tile_out) * tile_out, area the product of the
 kernel's sizes along all its axes, and pixels those of a batch of outputs (of inputs for a transposed convolution). So
-each group is a convolution of its own, which pads its own outputs and reads its own inputs. A convolution is depthwise
-where each input channel is a group of its own, however many outputs it makes; of one channel it is dense.
+each group is a separate convolution, which pads its own outputs and reads its own inputs. A convolution is depthwise
+where each input channel is its own group, whatever the number of its outputs; of one channel it is dense.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,12 +32,12 @@ class Hump:
 
 @dataclass(frozen=True)
 class Noise:
-    """What a burst's time is multiplied with: all spreads are of logarithms or fractions, 0.01 is 1 %.
+    """The factors of a burst's time: all spreads are of logarithms or fractions, 0.01 is 1 %.
 
-    sigma: of each burst. spike_probability, spike_factor: a burst that somebody disturbed. drift: of a random walk,
-    after a thousand bursts of a session. process_sigma: of a factor that all bursts of a process share.
-    interference_share: of a burst's calls that others slow, on average (0 to twice as much from burst to burst);
-    interference_factor: how much longer these take.
+    sigma: of each burst. spike_probability, spike_factor: of a disturbed burst. drift: of a random walk, after a
+    thousand bursts of a session. process_sigma: of a factor that all bursts of a process share. interference_share:
+    mean share of a burst's calls that another process slows (0 to twice as much from burst to burst);
+    interference_factor: how much longer these calls take.
     """
 
     sigma: float = 0.0
@@ -78,7 +78,7 @@ class CostedLayer:
 
     @property
     def depthwise(self) -> bool:
-        """Whether each input channel is a group of its own."""
+        """Whether each input channel is its own group."""
         return self.groups == self.cin > 1
 
 

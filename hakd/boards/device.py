@@ -15,7 +15,7 @@ ENGINES = ("onnxruntime", "litert", "ncnn", "openvino")
 PRECISIONS = ("float32",)
 SSH_KEYS = ("host", "user", "port", "identity_file", "known_hosts", "jump")
 VIRTUAL_KEYS = ("cost_model", "table")
-# Say how the board is reached and how long one waits for it: a change of them changes no measurement.
+# How the board is reached, and how long to wait for it: a change of these changes no measurement.
 REACH_KEYS = (
     "user",
     "port",
@@ -63,7 +63,7 @@ class Device:
     Args:
         name: also used in file names and wildcards.
         transport: how it is reached; `local` is a subprocess on this machine, `ssh` goes through the system's ssh,
-            `virtual` is no board at all: it is computed.
+            `virtual` is not a board: its times are computed.
         host: name, alias of the user's ssh configuration or address of the board (ssh only, as the next five).
         user: to log in as; None: as ssh would.
         port: of its sshd; None: as ssh would.
@@ -80,12 +80,12 @@ class Device:
             `python3` of the login's PATH (ssh).
         lock_path: file on the device whose lock gives exclusive use of it.
         lock_wait_s: how long to wait for that lock before giving up.
-        reconnects: how often to try again when the link is lost in mid-session, before the next result; 0: never.
+        reconnects: how often to try again when the link is lost during a session, before the next result; 0: never.
         cost_model: parameters of a virtual device (`hakd.boards.cost_model`).
         table: latency table (a file on this machine) that a virtual device answers from instead.
 
     Raises:
-        HakdError: a field that does not fit its pattern or range, or does not go with the others.
+        HakdError: a field that does not fit its pattern or range, or contradicts the others.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Device:
             if type(value) is not int or not least <= value <= most:
                 self._refuse(key, f"Give a whole number from {least} to {most}")
         if self.engine == "ncnn" and self.batch != 1:
-            self._refuse("batch", "ncnn has no batch: give 1")
+            self._refuse("batch", "ncnn has no batches: give 1")
         self._check_cpus()
         if self.python is not None:
             self._match("python", _PATH, _PATH_WORDS)
@@ -135,11 +135,13 @@ class Device:
         self._check_virtual()
 
     def _check_virtual(self) -> None:
-        """What a virtual device is computed from, and that no other has it."""
+        """A virtual device has a cost model or a table; no other device has one."""
         if self.transport != "virtual":
             for key in VIRTUAL_KEYS:
                 if getattr(self, key) is not None:
-                    self._refuse(key, f"It belongs to `transport: virtual`; this device is {self.transport}")
+                    self._refuse(
+                        key, f"Only for `transport: virtual`; the transport here is {self.transport}"
+                    )
             return
         if self.engine != "onnxruntime":
             self._refuse("engine", "A virtual device reads ONNX models: give onnxruntime")
@@ -151,11 +153,11 @@ class Device:
             self._match("table", _CLIENT_PATH, _CLIENT_PATH_WORDS)
 
     def _check_reach(self) -> None:
-        """Everything that becomes part of ssh's command line."""
+        """Check everything that becomes part of ssh's command line."""
         if self.transport != "ssh":
             for key in SSH_KEYS:
                 if getattr(self, key) is not None:
-                    self._refuse(key, f"It belongs to `transport: ssh`; this device is {self.transport}")
+                    self._refuse(key, f"Only for `transport: ssh`; the transport here is {self.transport}")
             return
         if self.host is None:
             self._refuse("host", f"Give {_HOST_WORDS}")
@@ -192,12 +194,12 @@ class Device:
         raise HakdError(problem, where=f"device {name}", key=key, remedy=remedy)
 
     def settings(self) -> dict[str, Any]:
-        """What can matter to a measurement: all fields but those that only say how the board is reached."""
+        """What can affect a measurement: all fields except those that only say how the board is reached."""
         return {key: value for key, value in asdict(self).items() if key not in REACH_KEYS}
 
     @classmethod
     def from_config(cls, name: str, settings: Mapping[str, Any]) -> "Device":
-        """A device from its entry in the configuration, whose measuring keys are left alone.
+        """A device from its entry in the configuration; the entry's measuring keys are ignored.
 
         Raises:
             HakdError: an unknown key or a value that does not fit.
@@ -232,7 +234,7 @@ def _is_port(value: object) -> bool:
 
 
 def parse_jump(text: object) -> Jump | None:
-    """The parts of `[user@]host[:port]`; None when it is not one."""
+    """The parts of `[user@]host[:port]`; None for another text."""
     if not isinstance(text, str):
         return None
     match = re.fullmatch(r"(?:([^@]*)@)?(?:\[([^\]]*)\]|([^:\[\]]*))(?::([0-9]{1,5}))?", text, re.ASCII)

@@ -131,7 +131,7 @@ class Ncnn:
     """
 
     empty = struct.pack("<I", len(EMPTY_NCNN)) + EMPTY_NCNN, (1, 1)
-    # float16 is the default where a CPU has it, and not what is asked for
+    # float16 is the default where a CPU has it; these models are float32
     switched_off = (
         "vulkan_compute",
         "fp16_packed",
@@ -149,7 +149,7 @@ class Ncnn:
         import numpy
 
         net = self.ncnn.Net()
-        net.opt.num_threads = self.threads  # stands above OMP_NUM_THREADS
+        net.opt.num_threads = self.threads  # takes precedence over OMP_NUM_THREADS
         for name in self.switched_off:
             if hasattr(net.opt, "use_" + name):
                 setattr(net.opt, "use_" + name, False)
@@ -198,7 +198,7 @@ class OpenVino:
 
 
 def fields(content):
-    """The fields of a protobuf message: (number, value), a number or the bytes of what lies inside."""
+    """The fields of a protobuf message: (number, value), a number or the bytes of its content."""
     at = 0
 
     def varint():
@@ -251,7 +251,7 @@ def load(name, threads):
 
 @contextlib.contextmanager
 def in_memory(content):
-    """A path to a file that lies in memory: nothing is written to the board."""
+    """A path to a file in memory: nothing is written to the board."""
     fd = os.memfd_create("hakd-model")
     try:
         with open(fd, "wb", closefd=False) as stream:

@@ -1,4 +1,4 @@
-"""Host keys: what a board shows, what is known of it, and files of known hosts edited line by line.
+"""Host keys: what a board shows, which of them are known, and files of known hosts edited line by line.
 
 Keys are fetched with ssh itself, so that aliases, ports and jump hosts are those of a session; no authentication is
 tried and no command is sent, so nothing runs on the board.
@@ -51,7 +51,7 @@ class HostKey:
 
     @property
     def line(self) -> str:
-        """As it stands in a file, without a comment."""
+        """The line as in a file, without a comment."""
         return " ".join(word for word in (self.marker, self.names, self.kind, self.key) if word)
 
     def same_key(self, other: "HostKey") -> bool:
@@ -59,7 +59,7 @@ class HostKey:
         return (self.kind, self.key) == (other.kind, other.key)
 
     def is_for(self, name: str) -> bool:
-        """Whether the name stands in this line, in clear or hashed; wildcards do not count."""
+        """Whether this line has the name, in clear or hashed; wildcards do not count."""
         return any(written == name or _hashed(written, name) for written in self.names.split(","))
 
 
@@ -76,7 +76,7 @@ def _hashed(written: str, name: str) -> bool:
 
 
 def parse(line: str) -> HostKey | None:
-    """A line of a known_hosts file; None for comments, empty lines and what ssh would not understand either."""
+    """A line of a known_hosts file; None for comments, empty lines and lines that ssh cannot read either."""
     words = line.split()
     marker = words.pop(0) if words and words[0].startswith("@") else ""
     if len(words) < 3 or words[0].startswith("#"):
@@ -110,10 +110,10 @@ def edited(text: str, name: str, keys: Iterable[HostKey]) -> str:
 
 
 def write_keys(path: Path, name: str, keys: Iterable[HostKey]) -> None:
-    """Give `name` these keys in a file of known hosts, whole or not at all; two writers do not lose each other's lines.
+    """Give `name` these keys in a file of known hosts, atomically; two writers do not lose each other's lines.
 
     Raises:
-        HakdError: the folder or the file cannot be written, or is something else than a file of known hosts.
+        HakdError: the folder or the file cannot be written, or the file is not one of known hosts.
     """
     path = path.expanduser()
     path = path.resolve() if path.is_symlink() else path
@@ -128,23 +128,23 @@ def write_keys(path: Path, name: str, keys: Iterable[HostKey]) -> None:
             if mode is not None:
                 path.chmod(mode)
     except OSError as error:
-        remedy = "Make it writable, or name another file in `known_hosts`"
+        remedy = "Make it writable, or set `known_hosts` to another file"
         raise HakdError(f"cannot write ({error.strerror})", where=path, remedy=remedy) from None
 
 
 def _refuse_other(path: Path) -> None:
-    """Leave a file alone that holds no known hosts: a device file from somebody else may name any path.
+    """Refuse a file that holds no known hosts: a device file of unknown origin may name any path.
 
     Raises:
-        HakdError: a folder, a device such as /dev/null, or a file whose lines are something else.
+        HakdError: a folder, a device such as /dev/null, or a file with other content.
     """
-    remedy = "Name a file of known hosts in `known_hosts`, or one that is not there yet"
+    remedy = "Set `known_hosts` to a file of known hosts, or to one that does not exist yet"
     if not path.is_file():
-        raise HakdError("not a plain file", where=path, remedy=remedy)
+        raise HakdError("not a regular file", where=path, remedy=remedy)
     lines = [line for line in path.read_text(errors="surrogateescape").splitlines() if line.strip()]
     lines = [line for line in lines if not line.lstrip().startswith("#")]
     if lines and not any(map(parse, lines)):
-        raise HakdError("holds something else than known hosts", where=path, remedy=remedy)
+        raise HakdError("not a file of known hosts", where=path, remedy=remedy)
 
 
 @contextmanager
@@ -168,12 +168,12 @@ def keys_in(path: str | os.PathLike, name: str) -> list[HostKey]:
     return [key for key in found if key is not None]
 
 
-# --- what ssh makes of a device
+# --- how ssh reaches a device
 
 
 @dataclass(frozen=True)
 class SshRoute:
-    """How ssh would reach a device, its configuration and the user's taken together (`ssh -G`).
+    """How ssh would reach a device, by the device's entry and the user's ssh configuration (`ssh -G`).
 
     Attributes:
         host: name or address to connect to.
@@ -196,7 +196,7 @@ def ssh_route(device: Device) -> SshRoute:
     """Ask ssh, without the network, how it would reach a device.
 
     Raises:
-        HakdError: no ssh here, or a configuration that it does not accept.
+        HakdError: this machine has no ssh, or ssh does not accept its configuration.
     """
     assert device.host is not None
     done = _run([*ssh.flags(device), "-G", "--", device.host], RESOLVE_S)
@@ -207,21 +207,21 @@ def ssh_route(device: Device) -> SshRoute:
             key="host",
             remedy="Correct ~/.ssh/config, or its owner and permissions",
         )
-    told: dict[str, str] = {}
+    options: dict[str, str] = {}
     for line in done.stdout.splitlines():
         key, _, value = line.partition(" ")
-        told.setdefault(key, value)
-    host, port = told.get("hostname", device.host), int(told.get("port", 22))
-    alias = told.get("hostkeyalias", "none")
+        options.setdefault(key, value)
+    host, port = options.get("hostname", device.host), int(options.get("port", 22))
+    alias = options.get("hostkeyalias", "none")
     # ssh prints paths without quotes; the project's are known.
     project = ssh.project_known_hosts() if device.known_hosts is None else []
-    users = told.get("userknownhostsfile", "").removeprefix(" ".join(project))
-    files = [*project, *f"{users} {told.get('globalknownhostsfile', '')}".split()]
+    users = options.get("userknownhostsfile", "").removeprefix(" ".join(project))
+    files = [*project, *f"{users} {options.get('globalknownhostsfile', '')}".split()]
     return SshRoute(
         host,
         port,
-        told.get("user", ""),
-        told.get("proxycommand", "none") == told.get("proxyjump", "none") == "none",
+        options.get("user", ""),
+        options.get("proxycommand", "none") == options.get("proxyjump", "none") == "none",
         (host.lower() if port == 22 else f"[{host.lower()}]:{port}") if alias == "none" else alias.lower(),
         tuple(file for file in files if file != "none"),
     )
@@ -231,7 +231,7 @@ def shown_keys(device: Device) -> list[HostKey]:
     """The host key that a board shows now (one: of the type that ssh prefers).
 
     Raises:
-        HakdError: no answer, or a jump host on the way that lets nobody through.
+        HakdError: no answer, or a jump host on the way that refuses the connection.
     """
     assert device.host is not None
     with tempfile.TemporaryDirectory(prefix="hakd-pin-") as folder:
@@ -246,10 +246,10 @@ def shown_keys(device: Device) -> list[HostKey]:
     if explained is not None:
         raise explained
     raise HakdError(
-        f"it shows no host key ({_last(done.stderr)})",
+        f"the device shows no host key ({_last(done.stderr)})",
         where=f"device {device.name}",
         key="host",
-        remedy="Check that sshd runs there, and at which port",
+        remedy="Check that sshd runs on the device, and on which port",
     )
 
 
@@ -259,7 +259,7 @@ def known_keys(route: SshRoute) -> list[tuple[str, HostKey]]:
 
 
 def holder(shown: Collection[HostKey], known: Collection[tuple[str, HostKey]]) -> str | None:
-    """The first file in which a key that is shown stands, unmarked."""
+    """The first file that has one of the shown keys, unmarked."""
     places = (file for file, one in known if not one.marker and any(key.same_key(one) for key in shown))
     return next(places, None)
 
@@ -271,7 +271,7 @@ def others(shown: Collection[HostKey], known: Collection[tuple[str, HostKey]]) -
 
 
 def _run(argv: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Run a program of the ssh client without a terminal; one that does not end is ended, with what it said so far."""
+    """Run a program of the ssh client without a terminal; a timeout ends it and keeps its stderr so far."""
     try:
         return subprocess.run(
             argv,
@@ -294,4 +294,4 @@ def _run(argv: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
 
 def _last(words: str) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return printable(lines[-1], 300) if lines else "no word about why"
+    return printable(lines[-1], 300) if lines else "no reason given"

@@ -1,4 +1,4 @@
-"""Append-only journals: what a session found out, one JSON object a line, on disk before it counts."""
+"""Append-only journals: the results of a session, one JSON object a line, on disk before they are used."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 from hakd.records.errors import HakdError
 
-SYNC_S = 1.0  # the kernel has every line at once; a power cut loses at most this much
+SYNC_S = 1.0  # the kernel has every line immediately; a power cut loses at most this much
 
 
 class Journal:
@@ -39,11 +39,11 @@ class Journal:
             raise self._refused(error) from None
 
     def _refused(self, error: OSError) -> HakdError:
-        remedy = "Make room or give another folder; the same command goes on where it stopped"
+        remedy = "Make room or give another folder; the same command continues where it stopped"
         return HakdError(f"cannot write ({error.strerror})", where=self.path, remedy=remedy)
 
     def _write(self, data: bytes) -> None:
-        """All or nothing: what a full disk cut off must not stand before later records."""
+        """Write all or nothing: a record cut off by a full disk must not precede later ones."""
         assert self._fd is not None
         start = os.fstat(self._fd).st_size
         view = memoryview(data)
@@ -88,7 +88,7 @@ class Journal:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Records of a journal; a last line that was cut off by a crash is left out.
+    """Records of a journal, without a last line that a crash cut off.
 
     Raises:
         HakdError: damage anywhere else, or a file that cannot be read.

@@ -1,7 +1,7 @@
-"""The link to an agent: a process, its three streams, a heartbeat, and an end that is always noticed.
+"""The link to an agent: a process, its three streams, a heartbeat, and an end that is always detected.
 
 A transport turns a device into an argv list; the process it starts connects its standard streams to the agent's.
-Everything that varies goes over stdin, so no transport has anything to quote.
+Everything that varies goes over stdin, so no transport needs to quote anything.
 """
 
 import contextlib
@@ -34,19 +34,19 @@ class Transport(Protocol):
         """Command line whose standard streams are the agent's."""
 
     def explain(self, device: Device, status: int, words: str, heard: bool) -> HakdError | None:
-        """The error behind an end that the agent did not announce; None when the last words tell nothing."""
+        """The error behind an end that the agent did not announce; None when its stderr does not explain it."""
 
     def turned_away(self, words: str) -> bool:
-        """Whether the last words are those of a board that may take the next try."""
+        """Whether this stderr is that of a board that may accept the next try."""
 
 
 TRANSPORTS: Mapping[str, Transport] = {"local": local, "ssh": ssh, "virtual": virtual}
 BEAT_S = 1.0
 SILENCE_S = 15.0  # the agent beats every 2 s
-FIRST_WORD_S = 60.0  # before that a hardware key may want a touch, sshd look up names, a slow card load
+FIRST_WORD_S = 60.0  # until then a hardware key may need a touch, sshd look up names, a slow card load
 STDERR_LIMIT = 1 << 14
 NOISE_LIMIT = 1 << 24
-_AGAIN = "Run the same command again: it goes on where it stopped"
+_AGAIN = "Run the same command again: it continues where it stopped"
 
 
 class Link:
@@ -74,14 +74,14 @@ class Link:
         self._stderr = bytearray()
         self._verdict = ""  # why it is gone, when that is certain
         self._hint = ""  # and when it is not
-        self._silenced = False  # the agent left because it heard nothing: not its fault, but the link's
+        self._silenced = False  # the agent left because it heard nothing: the link's fault, not its own
         self._heard = False
         self._killed = False
         self._closed = threading.Event()
         self._sending = threading.Lock()
         self._heard_at = time.monotonic()
         try:
-            # A session of its own: Ctrl-C at the terminal reaches this program only, which then ends the agent.
+            # Its own session: Ctrl-C at the terminal reaches this program only, which then ends the agent.
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(
                 argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=transport.CWD, start_new_session=True
@@ -115,7 +115,7 @@ class Link:
                 self.process.stdin.write(data)
                 self.process.stdin.flush()
         except (OSError, ValueError):
-            # The agent may have said why before it left: let receive() tell.
+            # The agent may have sent the reason before it left: receive() reports it.
             self._hint = self._hint or "it stopped reading"
 
     def _beat(self) -> None:
@@ -135,19 +135,19 @@ class Link:
             if messages:
                 self._heard_at = time.monotonic()
             elif time.monotonic() - self._heard_at > (limit_s := SILENCE_S if self._heard else FIRST_WORD_S):
-                self._lose(f"no sign of life for {limit_s:g} s")
+                self._lose(f"no heartbeat for {limit_s:g} s")
             if self.reader.noise_bytes > NOISE_LIMIT:
-                self._lose("it floods its output")
+                self._lose("too much output")
             for message in messages:
                 self._heard = True
                 if message["t"] == "leaving":
-                    self._verdict = self._verdict or self._farewell(message)
+                    self._verdict = self._verdict or self._goodbye(message)
                 else:
                     self._messages.put(message)
         self._messages.put(None)
 
-    def _farewell(self, message: Mapping[str, Any]) -> str:
-        """Why the agent leaves of its own accord."""
+    def _goodbye(self, message: Mapping[str, Any]) -> str:
+        """Why the agent leaves by itself."""
         if message.get("cause") == "lease":
             self._silenced = True
             silence = f"it heard nothing from this program for {self._lease_s:g} s and left"
@@ -165,15 +165,15 @@ class Link:
             del self._stderr[:-STDERR_LIMIT]
 
     def receive(self, timeout_s: float) -> list[dict[str, Any]]:
-        """All messages that are there, at least one.
+        """All messages that have arrived, at least one.
 
         Raises:
-            HakdError: nothing came in time, or the agent is gone.
+            HakdError: no message in time, or the agent is gone.
         """
         try:
             first = self._messages.get(timeout=timeout_s)
         except queue.Empty:
-            raise self.gone(f"nothing came for {timeout_s:g} s") from None
+            raise self.gone(f"no message for {timeout_s:g} s") from None
         if first is None:
             self._messages.put(None)  # for the next caller
             raise self.gone()
@@ -185,7 +185,7 @@ class Link:
         return messages
 
     def gone(self, reason: str = "") -> HakdError:
-        """The error for an agent that went away: what is certain, what its transport makes of it, or its last words."""
+        """The error for an agent that went away: the certain reason, its transport's, or its last stderr line."""
         if self.process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(1.0 if not reason else 0.0)  # its output ended before it did
@@ -204,9 +204,9 @@ class Link:
             about.append(f"ended by {agent.signal_name(-code)}" if code < 0 else f"exit status {code}")
         said = words.strip().splitlines()
         if said:
-            about.append(f"last words: {printable(said[-1], 300)}")
+            about.append(f"last stderr line: {printable(said[-1], 300)}")
         elif not verdict:
-            about.append("no farewell: was it killed, or out of memory?")
+            about.append("no goodbye message: was it killed, or out of memory?")
         kind = LinkLost if self._silenced else HakdError
         return kind(f"the agent went away ({'; '.join(about)})", where=self.where, remedy=_AGAIN)
 

@@ -10,15 +10,15 @@ CWD = "/"
 
 
 def command(device: Device) -> list[str]:
-    """Command line whose standard streams are the agent's. A constant but for the interpreter's path."""
+    """Command line whose standard streams are the agent's. Only the interpreter's path varies."""
     return [device.python or sys.executable, "-u", "-c", agent.BOOT]
 
 
 def explain(device: Device, status: int, words: str, heard: bool) -> HakdError | None:
-    """A subprocess has no link that could be lost: its words speak for themselves."""
+    """A subprocess has no link to lose: its stderr needs no explanation."""
     return None
 
 
 def turned_away(words: str) -> bool:
-    """Nothing to wait for: a second try ends as the first."""
+    """Never: a second try would end as the first."""
     return False

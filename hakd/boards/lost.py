@@ -1,4 +1,4 @@
-"""The error for a link that was lost, or is not there just now: the only kind that a later try may mend by itself."""
+"""The error for a link that was lost or cannot be made now: the only kind that a later try may fix by itself."""
 
 from hakd.records.errors import HakdError
 
@@ -7,13 +7,13 @@ class LinkLost(HakdError):
     """No link to the board: its network, its power or its sshd is away. Everything else is a plain `HakdError`."""
 
     def after(self, tries: int, last: HakdError) -> "LinkLost":
-        """The same error once `tries` tries to connect again have come to nothing, the last one by `last`."""
+        """The same error after `tries` failed tries to connect again, the last one with `last`."""
         if not tries:
             return self
         if last is self:  # connected each time, and lost again before a result
-            came = f"again and again without a result, {tries + 1} times in all"
+            came = f"lost {tries + 1} times in all without a result"
         elif tries == 1:
-            came = f"a try to connect again failed: {last.problem}"
+            came = f"the try to connect again failed: {last.problem}"
         else:
             came = f"{tries} tries to connect again failed, the last: {last.problem}"
         return LinkLost(f"{self.problem}; {came}", where=self.where, key=self.key, remedy=self.remedy)

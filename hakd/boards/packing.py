@@ -1,4 +1,4 @@
-"""From points to what travels: compressed models and reference outputs, in chunks that one process can hold."""
+"""From points to frames: compressed models and reference outputs, in chunks that one process can hold."""
 
 import base64
 import zlib
@@ -12,8 +12,8 @@ from hakd.records.errors import HakdError
 
 Packed = dict[str, Any]
 T = TypeVar("T")
-FRAME_BYTES = 128 << 20  # of packed points in one chunk; the agent refuses frames of four times that
-# Of the models of one process, unpacked. Engines keep packed copies of the weights: it takes two to three times that.
+FRAME_BYTES = 128 << 20  # of packed points in one chunk; the agent refuses frames above four times that
+# Of the models of one process, unpacked. Engines keep packed copies of the weights: they need two to three times that.
 PROCESS_BYTES = 256 << 20
 
 
@@ -24,7 +24,7 @@ def worker_source() -> str:
 
 
 def pack(content: bytes) -> str:
-    """Compressed base64. The fastest level: activations hardly compress, weights made for timing always do."""
+    """Compressed base64, at the fastest level: activations hardly compress, weights made for timing always do."""
     return base64.b64encode(zlib.compress(content, 1)).decode("ascii")
 
 
@@ -90,8 +90,8 @@ def packed_chunks(
         most: points in a chunk.
         failures: takes the reason, by key, of a point that is left out because it cannot be packed.
         check: the outputs.
-        tie: goes with every chunk and ties their processes together. Without it a curve's models share a process
-            whatever they take, since nothing else makes them comparable.
+        tie: is in every chunk and ties their processes together. Without it a curve's models share a process
+            whatever their size, since nothing else makes them comparable.
 
     Raises:
         HakdError: a model that does not fit a frame.
@@ -138,7 +138,7 @@ def _split(
     Args:
         items: (curve, item, its sizes), read one by one.
         limits: of a run, for each size.
-        breakable: a curve is split at so many of the limits, the first ones; at the others it may exceed them.
+        breakable: the number of limits, from the first, at which a curve is split; it may exceed the others.
     """
 
     def exceed(run: Sequence[tuple[T, Sequence[int]]], count: int | None = None) -> bool:

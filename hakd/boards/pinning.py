@@ -1,4 +1,4 @@
-"""`hakd pin`: show a board's host key, ask, and write it into the project's known hosts. Never without a look at it."""
+"""`hakd pin`: show a board's host key, ask, and write it into the project's known hosts."""
 
 import sys
 from collections.abc import Callable, Collection
@@ -27,15 +27,15 @@ def pin(
     Args:
         device: the board.
         fingerprints: accept a key without asking if its fingerprint is one of these, and refuse it otherwise.
-        replacing: a key that another one is known for may be replaced.
+        replacing: a known key may be replaced by another one.
         say: prints a line.
-        ask: asks a question and returns the answer; None: there is nobody to ask.
+        ask: asks a question and returns the answer; None: there is no terminal to ask at.
 
     Raises:
-        HakdError: no answer, nobody to ask, a refused or different key; nothing was written for it then.
+        HakdError: no answer, no terminal, a refused or different key; no key was written then.
     """
     if device.transport != "ssh":
-        say(f"{device.name}: nothing to pin: transport {device.transport} shows no host key")
+        say(f"{device.name}: nothing to pin: transport {device.transport} has no host key")
         return
     jump = ssh.jump_device(device)
     if jump is not None:
@@ -65,15 +65,15 @@ def _pin_one(
         return
     old = others(shown, known)
     for place, key in old:
-        say(f"Known in {place} is")
+        say(f"{place} has another key:")
         say(f"  {key.kind:<20} {key.fingerprint}")
     if old and not replacing:
         raise HakdError(
             "another host key is known",
             where=f"device {device.name}",
             key="known_hosts",
-            remedy="Was the board set up anew? Then run this again with --replace;"
-            " if it was not, somebody may be in between",
+            remedy="If the board was set up again, run this with --replace;"
+            " if not, somebody may be intercepting the connection",
         )
     _confirm(device, shown, fingerprints, file, say, ask)
     write_keys(file, name, shown)
@@ -93,32 +93,34 @@ def _confirm(
     """Return if the keys are accepted.
 
     Raises:
-        HakdError: they are not, or nobody can be asked.
+        HakdError: they are not, or there is no terminal to ask at.
     """
     where = f"device {device.name}"
     if fingerprints:
         for key in shown:
             if key.fingerprint not in fingerprints:
-                remedy = "Look at the board itself which one is right; nothing was written"
+                remedy = "Check on the board itself which one is right; nothing was written"
                 problem = f"its fingerprint is {key.fingerprint}, not the one given"
                 raise HakdError(problem, where=where, key="known_hosts", remedy=remedy)
         return
     if ask is None:
         remedy = "Run it in a terminal, or give --fingerprint SHA256:... as read on the board"
         raise HakdError(
-            "nobody to ask whether the key is right", where=where, key="known_hosts", remedy=remedy
+            "cannot ask for confirmation without a terminal", where=where, key="known_hosts", remedy=remedy
         )
-    say("Compare it with what the board itself says (at its own keyboard, or over a line that you trust):")
+    say(
+        "Compare it with what the board itself shows (at its own keyboard, or over a connection that you trust):"
+    )
     for key in shown:
         say(f"  ssh-keygen -l -f /etc/ssh/ssh_host_{_FILES.get(key.kind, 'ecdsa')}_key.pub")
     answer = ask(f"Pin it in {file}? [yes/no, or the fingerprint] ").strip()
     if answer.lower() != "yes" and answer not in {key.fingerprint for key in shown}:
-        remedy = "Run it again once you have compared the fingerprints"
+        remedy = "Compare the fingerprints, then run it again"
         raise HakdError("not accepted, nothing was written", where=where, key="known_hosts", remedy=remedy)
 
 
 def at_the_terminal() -> Ask | None:
-    """How to ask the user; None where stdin or stderr is no terminal."""
+    """How to ask the user; None where stdin or stderr is not a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
 

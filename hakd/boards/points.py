@@ -1,4 +1,4 @@
-"""What is measured, how, and what comes out: the records that the board layer shares with its callers."""
+"""Points, protocols and bursts: the records that the board layer shares with its callers."""
 
 import math
 from collections.abc import Callable
@@ -7,13 +7,12 @@ from typing import Any
 
 from hakd.boards.worker import DISCARDED_CALLS
 
-PROTOCOL = (
-    2  # number of the timing protocol; part of every store key, raised when figures stop being comparable
-)
+# Number of the timing protocol; part of every store key, raised when old figures are not comparable any more.
+PROTOCOL = 2
 
 
 class Unmeasurable(Exception):
-    """A point that cannot be timed for a reason of its own, which this says; others can."""
+    """A single point cannot be timed, for this reason; others can."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,8 @@ class Point:
     """One model to time.
 
     Args:
-        key: content hash of everything that shapes the measurement (or a candidate's own key).
-        label: what a person calls it, in messages.
+        key: content hash of everything that affects the measurement (or a candidate's own key).
+        label: its name in messages.
         model: makes the bytes that the device's engine takes: fixed batch, one float32 input, one output. Called
             only when it is measured.
         reference: expected output for the board's input, computed here; None when there is nothing to compare.
@@ -78,7 +77,7 @@ class Protocol:
             raise ValueError("protocol: min_calls exceeds max_calls")
 
     def visit_s(self, call_s: float, loading_s: float = 0.01) -> float:
-        """Seconds that one visit of a point takes whose call takes so long: a burst, and its share of the start."""
+        """Seconds of one visit of a point whose call takes `call_s`: a burst, and its share of the start."""
         calls = min(max(self.burst_ms / 1e3 / call_s, self.min_calls), self.max_calls)
         warm_s = max(self.warmup_calls * call_s, self.warmup_ms / 1e3) + loading_s
         return (DISCARDED_CALLS + calls) * call_s + warm_s / self.rounds
@@ -93,7 +92,7 @@ class Burst:
     """One burst of one point in one round of one process.
 
     `process` is unique to a worker process. `switches` counts involuntary context switches: a preempted burst has
-    some. `clock_mhz` is None where the board does not tell. `cpu_ratio` is cpu time over wall time.
+    some. `clock_mhz` is None where the board does not report it. `cpu_ratio` is cpu time over wall time.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""One worker process seen from the client: what was asked of it, and the records its messages become."""
+"""One worker process seen from the client: what was requested, and the records made from its messages."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,10 +14,10 @@ KINDS = frozenset({"burst", "ready", "failed", "graph", "memory", "missing", "wa
 class Run:
     """A job under way.
 
-    `results` counts bursts and memory figures that were asked for. `wanted` holds the (key, round, is reference)
-    triples of a timing run, which are struck out as they arrive: what was not asked for, or comes twice, is refused.
-    `failed` collects reasons by key, `trouble` is a reason that concerns no point. Whatever can be said once is refused
-    when it comes again, so that a job leaves a bounded number of records.
+    `results` counts bursts and memory figures that were requested. `wanted` holds the (key, round, is reference)
+    triples of a timing run. Each is removed as it arrives: a burst that was not requested, or comes again, is refused.
+    `failed` collects reasons by key, `trouble` is a reason that concerns no single point. A message that may come once
+    is refused when it comes again, so that a job leaves a bounded number of records.
     """
 
     where: str
@@ -37,7 +37,7 @@ class Run:
     ended: Record | None = None
 
     def take(self, message: dict[str, Any]) -> Record | None:
-        """Check a message and turn it into a journal record; None for those that leave no trace.
+        """Check a message and turn it into a journal record; None for those that are not recorded.
 
         Raises:
             HakdError: it breaks the protocol.
@@ -50,12 +50,12 @@ class Run:
             refuse(self.where, f"a {kind} of another job")
         key = message.get("key")
         if key is not None and key not in self.keys:
-            refuse(self.where, f"a {kind} of a point that was not asked for")
+            refuse(self.where, f"a {kind} of a point that was not requested")
         if kind == "burst":
             return self._burst(message)
         if kind in ("graph", "memory"):
             if self.kind != kind or self.results:
-                refuse(self.where, f"a {kind} figure that was not asked for")
+                refuse(self.where, f"a {kind} figure that was not requested")
             self.results += 1
             return {"type": kind, "process": self.process, **message}
         if kind == "warm":
@@ -74,12 +74,12 @@ class Run:
 
     def _once(self, kind: str, already: bool) -> None:
         if already:
-            refuse(self.where, f"a second {kind} where one is due")
+            refuse(self.where, f"a second {kind} where one is expected")
 
     def _burst(self, message: dict[str, Any]) -> Record:
         place = (message["key"], message["round"], message["reference"])
         if self.kind != "time" or place not in self.wanted:
-            refuse(self.where, "a burst that was not asked for")
+            refuse(self.where, "a burst that was not requested")
         if not self.protocol.min_calls <= message["calls"] <= self.protocol.max_calls:
             refuse(self.where, "a burst with a wrong number of calls")
         self.wanted.discard(place)
@@ -93,7 +93,7 @@ class Run:
         return {"type": "failure", "process": self.process, "key": key, "reason": reason}
 
     def _end(self, kind: str, message: dict[str, Any]) -> Record | None:
-        """The worker is gone; a crash is the fault of the point under way, which the agent names."""
+        """The worker is gone; a crash counts against the point under way, which the agent names."""
         if kind == "missing":
             self._once(kind, bool(self.trouble))
             reason = f"the engine cannot be used: {message['detail']}"

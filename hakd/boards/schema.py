@@ -1,6 +1,6 @@
-"""Strict checks of what an agent says: known kinds, exactly the fields they have, finite numbers in range.
+"""Strict checks of an agent's messages: known kinds with exactly their fields, finite numbers in range.
 
-A line that carries the session's tag and breaks these rules comes from a broken or hostile board: an error, not noise.
+A line that has the session's tag and breaks these rules comes from a broken or hostile board: an error, not noise.
 """
 
 import math
@@ -12,8 +12,8 @@ from hakd.records.text import printable
 
 Message = dict[str, Any]
 Fits = Callable[[Any], bool]
-_REAL = 1e15  # above any number a board has to say
-_TEXT_LIMIT = 4096  # characters of a text that a board says
+_REAL = 1e15  # above any number that a board sends
+_TEXT_LIMIT = 4096  # characters of a text that a board sends
 
 
 def _int(low: int = 0, high: float = _REAL) -> Fits:
@@ -78,7 +78,7 @@ _TEXTS = ("detail", "reason", "engine_version", "numpy_version")
 
 
 def check(message: Message, expected: Collection[str], where: str) -> Message:
-    """The message, when it is one of the kinds expected now and all its fields fit; texts printable.
+    """The message, if its kind is expected now and all its fields fit; its texts printable.
 
     Raises:
         HakdError: an unknown or unexpected kind, a missing or surplus field, a value out of range.
@@ -105,7 +105,7 @@ def refuse(where: str, what: str) -> NoReturn:
     raise HakdError(
         f"the device sent {what}; nothing of it was recorded",
         where=where,
-        remedy="Check that nobody tampers with the device, then run again",
+        remedy="Check that the device is not tampered with, then run again",
     )
 
 

@@ -1,4 +1,4 @@
-"""A session with a board: open it, time points, weigh points; everything goes through the journal."""
+"""A session with a board: open it, time points, measure their memory; everything goes through the journal."""
 
 import contextlib
 import logging
@@ -27,9 +27,9 @@ from hakd.records.provenance import commit
 log = logging.getLogger(__name__)
 BYE_S = 30.0
 BAR_DELAY_S = 2.0
-LOGGED_BAR_S = 15.0  # where stderr is a file, a bar is a line at a time
-ATTEMPTS = 2  # a point that fails as often is left out
-_WEIGHING = Protocol(processes=1, rounds=1)
+LOGGED_BAR_S = 15.0  # where stderr is a file, each update of a bar is a line
+ATTEMPTS = 2  # a point that fails this often is left out
+_ONCE = Protocol(processes=1, rounds=1)
 Tick = Callable[..., Any]
 T = TypeVar("T")
 
@@ -37,14 +37,14 @@ T = TypeVar("T")
 class Board:
     """An open session; made by `open_board`.
 
-    A link that is lost while points are timed or weighed is made again, `device.reconnects` times at most before the
-    next result; then the rest is measured, in fresh processes, as after a rerun.
+    A link that is lost during a measurement is made again, `device.reconnects` times at most before the next result;
+    then the rest is measured, in fresh processes, as after a rerun.
 
     Attributes:
         device: what was opened.
         fingerprint: short hash of hardware, engine version and threads.
         engine_version: of the engine on the device.
-        context: host, CPU, clock, temperature, load and more before the session; None where the board does not tell.
+        context: host, CPU, clock, temperature, load and more before the session; None where the board reports nothing.
         failures: reason by key of points that failed twice in this session and are left out of its results.
         timed: bursts and memory figures that came from the device, not from the store, so far.
         away_s: seconds that lost links took, from when they were noticed until the board could be used again.
@@ -71,7 +71,7 @@ class Board:
             raise
 
     def _begin(self, hello: dict[str, Any]) -> dict[str, Any]:
-        """A session in the store, of the board that said this; its context."""
+        """Begin a session in the store, of the board that sent this hello; return its context."""
         device = self.device
         context = {
             **hello["context"],
@@ -106,12 +106,12 @@ class Board:
             self._journal.close()
 
     def clock_s(self) -> float:
-        """A clock that stands still while the link is lost, to tell what measuring takes."""
+        """A clock that stands still while the link is lost: the time that measuring takes."""
         return time.monotonic() - self.away_s
 
     @property
     def noise(self) -> int:
-        """Lines on the agent's output that were not the agent's, so far."""
+        """Lines on the agent's output that the agent did not write, so far."""
         return self._past_noise + self._link.reader.noise
 
     def measure(
@@ -125,8 +125,8 @@ class Board:
         """Time what the store does not have yet; return the bursts of all points that did not fail.
 
         Args:
-            points: to be interleaved in this order's neighbourhoods: a process has at most `protocol.chunk_points`
-                of them, and no more than it can hold (`packing.packed_chunks`).
+            points: neighbours in this order are interleaved: a process has at most `protocol.chunk_points` of them, and
+                no more than it can hold (`packing.packed_chunks`).
             protocol: how.
             purpose: measurements with different purposes share no burst and no process.
             reference_point: visited in every round of every process and returned under its key, so that processes
@@ -165,11 +165,11 @@ class Board:
     def _alone(
         self, kind: str, points: Sequence[Point], known: Callable[[str], T | None], progress: bool
     ) -> dict[str, T]:
-        """Ask for one figure of each point that the store does not have, each in a process of its own."""
+        """Measure one figure of each point that the store does not have, each in a separate process."""
         points = packing.unique(points)
         todo = [p for p in points if p.key not in self.failures and known(p.key) is None]
         with self._bar(kind, len(todo), progress) as tick:
-            chunks = packing.packed_chunks(todo, _WEIGHING.chunk_points, self.failures, self._checks)
+            chunks = packing.packed_chunks(todo, _ONCE.chunk_points, self.failures, self._checks)
             for packed in chunks:
                 self._through(partial(self._alone_chunk, kind, packed, known, tick))
         self._journal.sync()
@@ -177,12 +177,12 @@ class Board:
         return {key: figure for key, figure in found.items() if figure is not None}
 
     def graphs(self, points: Sequence[Point]) -> dict[str, dict[str, int]]:
-        """How many ops of each kind the engine runs for each point, once optimised; onnxruntime alone tells."""
+        """How many ops of each kind the engine runs for each point, once optimised; only onnxruntime reports them."""
         return self._alone("graph", points, lambda key: self._store.graph(key), True)
 
     @contextlib.contextmanager
     def one_bar(self, label: str) -> Iterator[None]:
-        """One progress bar for all that is measured in the block, which grows with what is asked for."""
+        """One progress bar for all that is measured in the block; its total grows with each request."""
         with _bar(f"{self.device.name}: {label}", 0, True) as tick:
             self._shared = tick
             try:
@@ -208,7 +208,7 @@ class Board:
             return None
 
     def _forget(self, points: Sequence[Point], purpose: str) -> None:
-        """Where all is to be measured again: leave out what earlier sessions measured of these points for the like."""
+        """If `again`: leave out what earlier sessions measured of these points for this purpose's first word."""
         word = purpose.split(":")[0]
         keys = {point.key for point in points if (word, point.key) not in self._begun}
         self._begun |= {(word, key) for key in keys}
@@ -216,7 +216,7 @@ class Board:
             self._record(self._store.forgetting(word, keys))
 
     def _through(self, work: Callable[[], None]) -> None:
-        """Do a piece of work to its end; where the link is lost, connect again and do what is missing of it."""
+        """Finish a piece of work; where the link is lost, connect again and do the rest of it."""
         while True:
             try:
                 return work()
@@ -242,12 +242,12 @@ class Board:
                 f"another board or engine than before the link was lost: {engine} {self.engine_version}"
                 f" (fingerprint {self.fingerprint}) then, {engine} {version} (fingerprint {seen}) now"
             )
-            remedy = "See to the board, then run again: what was measured is kept"
+            remedy = "Check the board, then run again: what was measured is kept"
             raise HakdError(problem, where=self._where, key="engine", remedy=remedy)
         self._begin(hello)
         away_s = time.monotonic() - since
         self.away_s += away_s
-        log.warning("%s: connected again after %.0f s; going on", self._where, away_s)
+        log.warning("%s: connected again after %.0f s; continuing", self._where, away_s)
 
     def _missing(self, key: str, purpose: str, protocol: Protocol, slot: int | None = None) -> list[int]:
         """Rounds still to be measured, in one process slot or in any."""
@@ -286,11 +286,11 @@ class Board:
         self._load(chunk)
         for key in (point["key"] for point in chunk):
             while known(key) is None and key not in self.failures:
-                run = self._run(kind, kind, 0, {key: []}, _WEIGHING, None, ())
+                run = self._run(kind, kind, 0, {key: []}, _ONCE, None, ())
                 tick(run.results)
 
     def _load(self, packed: list[packing.Packed]) -> None:
-        """Hand the agent the models of the next jobs; they replace those before."""
+        """Send the agent the models of the next jobs; they replace the ones before."""
         self._link.send({"do": "load", "points": packed})
 
     def _run(
@@ -325,7 +325,7 @@ class Board:
             self._count_failure(key, reason)
         assert run.ended is not None
         if run.trouble:
-            remedy = "See to the engine on the device, then run again: what was measured is kept"
+            remedy = "Check the engine on the device, then run again: what was measured is kept"
             raise HakdError(run.trouble, where=self._where, key="engine", remedy=remedy)
         if run.ended["outcome"] != "ok" and run.ended["key"] is None:
             self._count_failure(None, f"{run.ended['outcome']}: {run.ended['detail']}")
@@ -334,7 +334,7 @@ class Board:
         return run
 
     def _follow(self, run: Run, tick: Tick) -> None:
-        """Record a run's messages until it is done, or until nothing but heartbeats came for too long."""
+        """Record a run's messages until it is done, or until only heartbeats have come for too long."""
         patience_s = agent.ENGINE_START_S + 2 * run.protocol.point_timeout_s
         heard_at = time.monotonic()
         while run.ended is None:
@@ -359,14 +359,14 @@ class Board:
         if not records:
             return
         if self._head is not None:
-            # Once more: a board with the same identity may have begun in the meantime.
+            # Check again: a board with the same identity may have begun in the meantime.
             check_alike(self._store.folder, self._head)
             records, self._head = [self._head, *records], None
         self._journal.append(records)
         self._store.add(records)
 
     def _count_failure(self, key: str | None, reason: str) -> None:
-        """Leave a point out at its last attempt; when no point is to blame, give up on the device."""
+        """Leave a point out at its last attempt; where no point is the cause, give up on the device."""
         self._attempts[key] = self._attempts.get(key, 0) + 1
         log.warning("%s: %s: %s", self._where, key or "worker", reason)
         if self._attempts[key] < ATTEMPTS:
@@ -378,7 +378,7 @@ class Board:
         self.failures[key] = reason
 
     def _check_ratio(self, found: dict[str, list[Burst]]) -> None:
-        """Say so when the engine did not use the threads it was given: the figures are those of something else."""
+        """Warn when the engine did not use the threads it was given: the figures are then not those of the setting."""
         ratios = [burst.cpu_ratio for bursts in found.values() for burst in bursts]
         if not ratios:
             return
@@ -387,13 +387,13 @@ class Board:
             log.warning("%s: %.2f CPUs busy during bursts, threads: %d", self._where, ratio, threads)
 
     def _bye(self) -> None:
-        """Context after; its absence is worth a line in the log, not the results."""
+        """Get the context after the session; without it, log a line and keep the results."""
         try:
             self._link.send({"do": "bye"})
             after, asked_at = None, time.monotonic()
             while after is None:
                 if time.monotonic() - asked_at > BYE_S:
-                    raise self._link.gone(f"no farewell within {BYE_S:g} s")
+                    raise self._link.gone(f"no goodbye message within {BYE_S:g} s")
                 for message in self._link.receive(BYE_S):
                     message = schema.check(message, ("bye", "beat"), self._where)
                     after = message.get("context", after)
@@ -416,11 +416,11 @@ def open_board(
         device: the board.
         store: folder of the measurements of all devices.
         transport: command line that reaches the agent, when not as `device.transport` says.
-        again: measure again whatever is asked for; what the store has of it does not count any more.
+        again: measure everything again; what the store has of it does not count any more.
 
     Raises:
-        HakdError: no way to the board, no such Python, no agent, no engine, a held lock, too few CPUs, measurements of
-            another board with the same machine-id.
+        HakdError: no connection to the board, no such Python, no agent, no engine, a held lock, too few CPUs,
+            measurements of another board with the same machine-id.
     """
     board = Board(device, Path(store), transport, again)
     try:
@@ -444,7 +444,7 @@ def _bar(label: str, total: int, wanted: bool) -> Iterator[Tick]:
     ) as bar:
 
         def tick(count: int, more: bool = False) -> None:
-            """So much is done, or is to be done as well."""
+            """Count what is done, or add `more` to the total."""
             if more:
                 bar.total += count
             else:

@@ -1,7 +1,7 @@
 """The transport `ssh`: the system's own ssh, so that the user's configuration, agent and hardware keys work.
 
-The remote command is a constant but for the interpreter's path, and every word on the command line comes from here
-or was checked by `Device`: nothing can be injected. Host keys are checked always; no switch ignores them.
+Only the interpreter's path varies in the remote command, and every word on the command line comes from here or was
+checked by `Device`: nothing can be injected. Host keys are always checked; no option turns that off.
 """
 
 import contextlib
@@ -46,12 +46,13 @@ def flags(device: Device, changes: tuple[str, ...] = ()) -> list[str]:
     jump = parse_jump(device.jump) if device.jump else None
     found = _common(device, device.host, changes)
     if jump is not None:
-        # Not -J: its inner ssh would take none of these options, and ask about unknown keys in the user's way.
+        # Not -J: its inner ssh would take none of these options, and check host keys by the user's configuration.
         before = [*_common(device, jump.host, ()), *_login(jump.user, jump.port)]
         inner = [*map(_literal, before), "-W", "[%h]:%p", "--", _literal(jump.host)]
         found += ["-o", f"ProxyCommand={shlex.join(inner)}"]
     if device.identity_file is not None:
-        found += ["-o", "IdentitiesOnly=yes"]  # not for the jump host, which may want a key of ssh's own
+        # Not for the jump host, which may need one of ssh's default keys.
+        found += ["-o", "IdentitiesOnly=yes"]
     return found + _login(device.user, device.port)
 
 
@@ -69,9 +70,9 @@ def quoted(path: str) -> str:
 
 
 def project_known_hosts() -> list[str]:
-    """The project's files of host keys that are there: of the working directory, then of the checkout.
+    """The project's existing files of host keys: of the working directory, then of the checkout.
 
-    A study may run in a folder of its own (`snakemake --directory`): what was pinned in the checkout counts there too.
+    A study may run in another folder (`snakemake --directory`): keys pinned in the checkout count there too.
     """
     here, checkout = Path(PROJECT_KNOWN_HOSTS), CHECKOUT / PROJECT_KNOWN_HOSTS
     if here.exists() and checkout.exists() and here.samefile(checkout):
@@ -80,7 +81,7 @@ def project_known_hosts() -> list[str]:
 
 
 def _users_known_hosts(host: str) -> str:
-    """The files that the user's own configuration names for a host: the project's stands beside them."""
+    """The files that the user's own configuration names for a host, which count besides the project's."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
             ["ssh", "-G", "--", host],
@@ -116,7 +117,7 @@ def _login(user: str | None, port: int | None) -> list[str]:
 
 
 def remote_command(device: Device) -> str:
-    """What the login shell of the board runs: it becomes the interpreter, which reads the agent from its stdin."""
+    """What the board's login shell runs: it becomes the interpreter, which reads the agent from its stdin."""
     return f"exec {device.python or 'python3'} -u -c '{agent.BOOT}'"
 
 
@@ -124,21 +125,21 @@ def command(device: Device) -> list[str]:
     """Command line whose standard streams are those of the agent on the board.
 
     Raises:
-        HakdError: the identity file is not there.
+        HakdError: the identity file does not exist.
     """
     if device.identity_file is not None and not Path(device.identity_file).expanduser().is_file():
         raise HakdError(
             f"no such file: {device.identity_file}",
             where=f"device {device.name}",
             key="identity_file",
-            remedy="Give the path of a private key on this machine, or leave the key out to use ssh's own",
+            remedy="Set identity_file to a private key on this machine, or remove it to use ssh's default keys",
         )
     assert device.host is not None
     return [*flags(device), "--", device.host, remote_command(device)]
 
 
 def jump_device(device: Device) -> Device | None:
-    """The jump host as a device of its own, for pinning its key; None where there is none."""
+    """The jump host as a device, for pinning its key; None where there is none."""
     jump: Jump | None = parse_jump(device.jump) if device.jump else None
     if jump is None:
         return None
@@ -153,13 +154,13 @@ def jump_device(device: Device) -> Device | None:
     )
 
 
-# What ssh says, what it means: (pattern, problem, key, remedy). The first that matches counts.
+# What ssh's messages mean: (pattern, problem, key, remedy). The first match counts.
 _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "its host key is not the one that is known",
         "known_hosts",
-        "Was the board set up anew? Then compare fingerprints and run `hakd pin {name} --replace`",
+        "If the board was set up again, compare fingerprints and run `hakd pin {name} --replace`",
     ),
     (
         r"Host key verification failed|No \S+ host key is known for",
@@ -177,7 +178,7 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         r"Too many authentication failures",
         "too many keys were tried",
         "identity_file",
-        "Name the right key in `identity_file`",
+        "Set `identity_file` to the right key",
     ),
     (
         r"Permission denied \(",
@@ -210,11 +211,11 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         "Correct ~/.ssh/config, or its owner and permissions; `ssh -G {name}` shows what ssh reads",
     ),
 )
-# Said before the agent's first word, these mean that sshd had no room (MaxStartups) or only starts: worth a retry.
+# Before the agent's first message, these mean that sshd is full (MaxStartups) or just starting: worth a retry.
 _TURNED_AWAY = re.compile(
     r"kex_exchange_identification|Connection (closed|reset) by|banner exchange|Not allowed at this time"
 )
-# Among the meanings above: the board is not there just now.
+# Among the meanings above: the board cannot be reached now.
 _AWAY = ("the host name is not known", "no answer", "the connection is refused")
 _LOST = re.compile(
     r"Timeout, server .* not responding|closed by remote host|Broken pipe|Connection reset|send disconnect"
@@ -222,15 +223,15 @@ _LOST = re.compile(
 
 
 def explain(device: Device, status: int, words: str, heard: bool) -> HakdError | None:
-    """The error behind ssh's last words; None when they tell nothing.
+    """The error behind ssh's end by its stderr; None when that does not explain it.
 
-    ssh's status 255 is never the reason: a remote `exit 255` looks the same.
+    ssh's status 255 never decides: a remote `exit 255` looks the same.
 
     Args:
         device: the board.
         status: exit status of ssh, which is the remote command's where that ended by itself.
         words: what came on stderr, from ssh and from the board.
-        heard: whether the agent had spoken, so that the link had been up.
+        heard: whether a message of the agent had come, so that the link had been up.
     """
     where = f"device {device.name}"
     if heard:
@@ -239,7 +240,7 @@ def explain(device: Device, status: int, words: str, heard: bool) -> HakdError |
     if status in (
         126,
         127,
-    ):  # the remote shell's words for a command it cannot run; ssh's own failures are 255
+    ):  # the remote shell's statuses for a command that it cannot run; ssh's own failures are 255
         remedy = "Install Python 3.8 or later there, or give its path in `python`"
         return HakdError(
             f"{python} does not run there ({_last(words)})", where=where, key="python", remedy=remedy
@@ -257,7 +258,7 @@ def explain(device: Device, status: int, words: str, heard: bool) -> HakdError |
         )
     if turned_away(words):
         remedy = (
-            "It may be starting, or have too many log-ins at once (MaxStartups); run the same command again"
+            "It may be starting, or have too many log-ins at a time (MaxStartups); run the same command again"
         )
         return LinkLost(
             f"sshd closed the connection ({_last(words)})", where=where, key="host", remedy=remedy
@@ -270,14 +271,14 @@ def _lost(where: str, words: str) -> LinkLost | None:
     found = _LOST.search(words)
     if found is None:
         return None
-    remedy = "Check power and network of the board; run the same command again: it goes on where it stopped"
+    remedy = "Check power and network of the board; run the same command again: it continues where it stopped"
     return LinkLost(
         f"the link was lost ({_line(words, found.start())})", where=where, key="host", remedy=remedy
     )
 
 
 def turned_away(words: str) -> bool:
-    """Whether sshd hung up before the log-in, which a later try may not meet again."""
+    """Whether sshd hung up before the log-in: a later try may succeed."""
     return _TURNED_AWAY.search(words) is not None
 
 
@@ -290,4 +291,4 @@ def _line(words: str, at: int) -> str:
 
 def _last(words: str) -> str:
     lines = words.strip().splitlines()
-    return printable(lines[-1].strip(), 300) if lines else "no word about why"
+    return printable(lines[-1].strip(), 300) if lines else "no reason given"

@@ -1,4 +1,4 @@
-"""The store: all journals of one device identity, merged; tells what is complete and what is missing.
+"""The store: all journals of one device identity, merged; knows what is complete and what is missing.
 
 A point is addressed by its content key and purpose inside a folder named after the device identity. It is complete
 under a protocol when every (process slot, round) of that protocol has its burst.
@@ -23,7 +23,7 @@ def fingerprint(hardware: Mapping[str, Any], engine_version: str, threads: int) 
 
 
 def identity(device: Device, print_: str, engine_version: str) -> dict[str, Any]:
-    """Everything but the point itself that a measurement depends on."""
+    """Everything that a measurement depends on, except the point itself."""
     return {
         "fingerprint": print_,
         "engine": device.engine,
@@ -58,9 +58,9 @@ class Store:
                 ) from None
 
     def add(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Take records in; of two bursts for the same slot and round the first one stays.
+        """Add records; of two bursts for the same slot and round the first one stays.
 
-        What a `forget` record names does not count, wherever it stands.
+        What a `forget` record names does not count, whichever comes first.
         """
         for record in records:
             if record["type"] == "burst":
@@ -88,12 +88,12 @@ class Store:
         return protocol.slots() - self._bursts.get((purpose, key), {}).keys()
 
     def bursts(self, purpose: str, key: str, protocol: Protocol) -> list[Burst]:
-        """Bursts of a point in order of slot and round; those beyond the protocol asked for are left out."""
+        """Bursts of a point in order of slot and round; those beyond the given protocol are left out."""
         found = self._bursts.get((purpose, key), {})
         return [found[place] for place in sorted(protocol.slots() & found.keys())]
 
     def forgetting(self, word: str, keys: Collection[str]) -> list[dict[str, Any]]:
-        """Records by which what is there of these points is measured again, for all purposes with that first word."""
+        """Records that make these points be measured again, for all purposes with that first word."""
         found = []
         for (purpose, key), bursts in self._bursts.items():
             if key in keys and purpose.split(":")[0] == word and bursts:
@@ -109,9 +109,9 @@ class Store:
         ]
 
     def graph(self, key: str) -> dict[str, int] | None:
-        """How many ops of each kind the engine runs for a point, when that was asked."""
+        """How many ops of each kind the engine runs for a point; None when that was not recorded."""
         return self._graphs.get(key)
 
     def memory(self, key: str) -> int | None:
-        """Peak resident set in bytes beyond the empty engine, when it was measured."""
+        """Peak resident set in bytes beyond the empty engine; None when it was not measured."""
         return self._memory.get(key)

@@ -1,7 +1,7 @@
 """What a measurement store holds, and whether all of it is sound: `hakd store ls` and `hakd store verify`.
 
 A store is a folder per device identity, named after the identity's hash, with a journal per session
-(hakd/boards/journal.py). Here they are read line by line and damage is counted, where a sweep stops at the first.
+(hakd/boards/journal.py). Here they are read line by line and damage is counted; a sweep stops at the first damage.
 """
 
 import json
@@ -21,7 +21,9 @@ from hakd.records.files import digest
 from hakd.records.text import printable
 
 TYPES = ("session", "run", "burst", "graph", "memory", "warm", "check", "failure", "forget", "end")
-TWICE = "the first of two counts; two clients had no common lock (`lock_path`): delete the journal"
+TWICE = (
+    "the first of each pair counts; two clients ran without a common lock (`lock_path`): delete the journal"
+)
 MEASURED_AGAIN = "delete the journal: its points are measured again"
 _BURST = tuple(one.name for one in fields(Burst))
 _POSITIVE = ("calls", "min_ns", "median_ns")
@@ -29,7 +31,7 @@ _POSITIVE = ("calls", "min_ns", "median_ns")
 
 @dataclass(frozen=True)
 class Defect:
-    """Something that is not as hakd wrote it; a `note` does no harm."""
+    """Something that hakd did not write like this; a `note` does no harm."""
 
     where: Path
     problem: str
@@ -66,7 +68,7 @@ class Holding:
 
 @dataclass
 class _Journal:
-    """What was read of one journal: its sound records, and the lines that are none."""
+    """What was read of one journal: its sound records, and the numbers of the broken lines."""
 
     path: Path
     records: list[dict[str, Any]]
@@ -118,7 +120,7 @@ def holdings(root: Path) -> list[Holding]:
 
 
 def verify(root: Path) -> tuple[list[Defect], int, int]:
-    """Everything in the store that is not as hakd wrote it; with the numbers of journals and bursts that were read.
+    """Everything in the store that hakd did not write like this; with the numbers of journals and bursts read.
 
     Raises:
         HakdError: no such folder, or a file that cannot be read.
@@ -128,13 +130,13 @@ def verify(root: Path) -> tuple[list[Defect], int, int]:
     known = set(_folders(root))
     for path in sorted(root.iterdir()):
         if path not in known:
-            findings.append(Defect(path, "is not hakd's", "nothing reads it", note=True))
+            findings.append(Defect(path, "not written by hakd", "nothing reads it", note=True))
     for folder in sorted(known):
         places: set[tuple[Any, ...]] = set()
         read = []
         for path in sorted(folder.iterdir()):
             if path.suffix != ".jsonl" or path.is_dir():
-                findings.append(Defect(path, "is not hakd's", "nothing reads it", note=True))
+                findings.append(Defect(path, "not written by hakd", "nothing reads it", note=True))
             else:
                 read.append(_read(path))
         forgotten = {place for journal in read for place in _forgotten(journal)}
@@ -145,7 +147,7 @@ def verify(root: Path) -> tuple[list[Defect], int, int]:
                 one for one in journal.records if one.get("type") == "burst" and not one.get("reference")
             ]
             journals, bursts = journals + 1, bursts + len(timed)
-            # Of another folder's journal nothing can be said twice here.
+            # A journal of another folder repeats nothing here.
             at_home = _home(journal) in (None, folder.name)
             found = [_place(one) for one in timed if at_home and _process_place(one) not in forgotten]
             twice = len(found) - len(set(found) - places)
@@ -187,7 +189,7 @@ def forget(root: Path, device: str, purpose: str) -> tuple[int, int]:
         How many points and bursts are left out.
 
     Raises:
-        HakdError: no such folder, a file that cannot be read or written, or nothing of that kind.
+        HakdError: no such folder, a file that cannot be read or written, or nothing measured for this purpose.
     """
     points = bursts = 0
     for folder in _folders(root):
@@ -224,13 +226,13 @@ def forget(root: Path, device: str, purpose: str) -> tuple[int, int]:
 
 
 def _home(journal: _Journal) -> str | None:
-    """The folder that a journal belongs to by its own words."""
+    """The folder that a journal belongs to by its identity."""
     identity = journal.head.get("identity")
     return digest(identity, 16) if isinstance(identity, Mapping) else None
 
 
 def _of_file(journal: _Journal) -> Iterator[Defect]:
-    """A journal as a whole: every line, its head, and the folder that it lies in."""
+    """A journal as a whole: every line, its head, and its folder."""
     path, head = journal.path, journal.head
     if journal.torn:
         words = (
@@ -239,7 +241,7 @@ def _of_file(journal: _Journal) -> Iterator[Defect]:
         yield Defect(path, words, note=True)
     if journal.broken:
         lines = ", ".join(map(str, journal.broken[:5])) + (", ..." if len(journal.broken) > 5 else "")
-        yield Defect(path, f"no record in {len(journal.broken)} lines ({lines})", MEASURED_AGAIN)
+        yield Defect(path, f"{_count(len(journal.broken), 'broken line')} ({lines})", MEASURED_AGAIN)
     if not journal.records and not journal.broken:
         yield Defect(path, "is empty", "delete it", note=True)
     elif not head:
@@ -247,10 +249,10 @@ def _of_file(journal: _Journal) -> Iterator[Defect]:
     elif head.get("format") != 1:
         yield Defect(path, f"has format {head.get('format')!r}, this program reads 1", MEASURED_AGAIN)
     elif not isinstance(head.get("identity"), Mapping):
-        yield Defect(path, "says no identity", MEASURED_AGAIN)
+        yield Defect(path, "has no identity", MEASURED_AGAIN)
     elif (home := _home(journal)) is not None and home != path.parent.name:
         remedy = f"move it to {path.parent.parent / home}, or delete it"
-        yield Defect(path, f"belongs to the identity {home}, not to the folder's", remedy)
+        yield Defect(path, f"belongs to the identity {home}, not to that of its folder", remedy)
 
 
 def _of_records(journal: _Journal) -> Iterator[Defect]:
@@ -268,7 +270,7 @@ def _of_records(journal: _Journal) -> Iterator[Defect]:
                 foreign["of another session"] += 1
         elif kind == "burst":
             if not _is_burst(record):
-                foreign["that are no bursts (a figure is missing or impossible)"] += 1
+                foreign["that are not bursts (a figure is missing or impossible)"] += 1
             elif str(process) not in runs:
                 foreign["of processes that the session did not start"] += 1
             elif runs[str(process)] != (record.get("purpose"), record.get("slot")):

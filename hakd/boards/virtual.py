@@ -1,7 +1,7 @@
 """The transport `virtual`: an agent that computes its answers, from a cost model or from recorded latencies.
 
-It speaks the protocol of a real board, in a process of its own, so everything above it is exercised as it is, without
-hardware, quickly, and with a truth that is known. Its clock is simulated.
+It speaks the protocol of a real board, in a separate process, so everything above it is exercised without hardware,
+quickly, and with known true latencies. Its clock is simulated.
 """
 
 import json
@@ -49,18 +49,18 @@ def settings(device: Device) -> dict[str, Any]:
 
 
 def explain(device: Device, status: int, words: str, heard: bool) -> HakdError | None:
-    """Where a link was dropped on purpose, say so."""
+    """The error for a link that was dropped on purpose."""
     if status == _DROPPED:
         return LinkLost(
             "the link was lost (faults: drop_link_every)",
             where=f"device {device.name}",
-            remedy="Run the same command again: it goes on where it stopped",
+            remedy="Run the same command again: it continues where it stopped",
         )
     return None
 
 
 def turned_away(words: str) -> bool:
-    """It never is."""
+    """Never."""
     return False
 
 
@@ -93,7 +93,7 @@ def layers_of(model: bytes) -> list[CostedLayer]:
 
 
 def _convolution(node: Any, weight: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> CostedLayer:
-    """A convolution of any number of axes; a transposed one has its inputs first and works once for each of them."""
+    """A convolution of any number of axes; a transposed one has its inputs first and computes once for each of them."""
     groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
     first, second, *kernel = weight
     if node.op_type == "ConvTranspose":
@@ -117,11 +117,11 @@ class Simulation:
         self.points: dict[str, dict[str, Any]] = {}
         self.true_us: dict[str, float] = {}
         self.numbered: dict[str, int] = {}
-        self.struck: set[tuple[str, str]] = set()
+        self.faulted: set[tuple[str, str]] = set()
         self.walk, self.clock_ns = 0.0, 0
 
     def hello(self) -> None:
-        """What it is: the parameters are the hardware, noise and faults are the weather."""
+        """Say what the device is: the parameters are its hardware; noise, faults and seed are conditions."""
         still = ("noise", "faults", "seed")
         about = (
             {k: v for k, v in self.model.to_dict().items() if k not in still} if self.model else self.recorded
@@ -139,7 +139,7 @@ class Simulation:
         self.points = {point["key"]: point for point in points}
 
     def run(self, frame: Mapping[str, Any]) -> None:
-        """A job: what its worker would have said."""
+        """Answer a job with the messages that a worker would send."""
         ended = {"outcome": "ok", "key": None, "detail": ""}
         ready = []
         for key in frame["keys"]:
@@ -166,13 +166,13 @@ class Simulation:
         self.voice.say("done", job=frame["job"], **ended)
 
     def _fault(self, key: str) -> dict[str, Any] | None:
-        """The fault that strikes now: each point counts once, and is struck once by each kind."""
+        """The fault that is due now: each point counts once, and each kind of fault happens once to it."""
         if self.model is None:
             return None
         number = self.numbered.setdefault(key, len(self.numbered) + 1)
         for kind, every in vars(self.model.faults).items():
-            if every and number % every == 0 and (kind, key) not in self.struck:
-                self.struck.add((kind, key))
+            if every and number % every == 0 and (kind, key) not in self.faulted:
+                self.faulted.add((kind, key))
                 if kind == "drop_link_every":
                     os._exit(_DROPPED)
                 if kind == "hang_every":

@@ -1,7 +1,7 @@
-"""The client's end of the wire: frames out, tagged lines in. docs/protocol.md has the format.
+"""The client's end of the wire: frames out, tagged lines in. For the format see docs/protocol.md.
 
-The board is not trusted and its output is shared with banners, libraries and whatever else prints: only lines with this
-session's tag, a right checksum and a rising number count; everything else is noise, counted and dropped.
+The board is not trusted, and banners, libraries and other programs print to the same output: only lines with this
+session's tag, a correct checksum and a rising number count. Everything else is noise, which is counted and dropped.
 """
 
 import json
@@ -20,14 +20,14 @@ def frame(content: Mapping[str, Any]) -> bytes:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 class LineReader:
     """Picks a session's lines out of a stream of bytes.
 
     Attributes:
-        noise: lines that were not ours: untagged, damaged, repeated or too long.
+        noise: lines that are not the agent's: untagged, damaged, repeated or too long.
         noise_bytes: their length.
     """
 
@@ -41,7 +41,7 @@ class LineReader:
         self.noise_bytes = 0
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """Take what arrived; return the messages it completed."""
+        """Take the bytes that arrived; return the messages that they complete."""
         *ends, rest = data.split(b"\n")
         messages = []
         for end in ends:
@@ -63,7 +63,7 @@ class LineReader:
         return messages
 
     def _parse(self, line: bytes) -> dict[str, Any] | None:
-        """The message in a line, None when it is not one of ours or came before."""
+        """The message in a line; None when it is not the agent's or has come before."""
         match = self._pattern.fullmatch(line)
         if match is None or int(match[1], 16) != zlib.crc32(match[2]):
             return None

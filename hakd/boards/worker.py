@@ -1,9 +1,8 @@
 """The board's worker: prepares models in the engine and times them in bursts; a process that may die.
 
 One file for Python 3.8 and later, standard library and numpy; it imports nothing of hakd. It travels with
-engines.py (packing.worker_source). The agent starts it with the command it was started with itself, sends the source
-and one job, reads JSON lines and kills its group when a step takes too long. docs/protocol.md describes jobs, lines
-and the timing protocol.
+engines.py (packing.worker_source). The agent starts it with its own command, sends the source and one job, reads JSON
+lines and kills its group when a step takes too long. For jobs, lines and the timing protocol see docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def write_all(fd, data):
 
 
 def read_clock(path):
-    """CPU clock in MHz, None where the kernel does not tell."""
+    """CPU clock in MHz, None where the kernel does not report it."""
     try:
         with open(path, "rb") as stream:
             return int(stream.read(32)) / 1e3
@@ -60,9 +59,9 @@ def unpack(text):
 
 
 def check_output(numpy, output, reference):
-    """Largest absolute difference from the reference; refuses shapes, NaN and errors above its tolerance.
+    """Largest absolute difference from the reference; refuses other shapes, NaN and errors above its tolerance.
 
-    That is scaled by the largest reference value where that exceeds 1: float32 sums of large terms cancel.
+    The tolerance is scaled by the largest reference value where that exceeds 1: float32 sums of large terms cancel.
     """
     if not numpy.isfinite(output.astype("f4")).all():
         raise ValueError("wrong output: not finite")
@@ -78,7 +77,7 @@ def check_output(numpy, output, reference):
 
 
 def describe(problem):
-    """One short line for an exception; the worker's own ValueErrors speak for themselves."""
+    """One short line for an exception; the worker's own ValueErrors need no type."""
     text = str(problem) if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}"
     return text[:300]
 
@@ -134,11 +133,11 @@ def burst(call, calls, cpu_ns):
 
 
 class Unfit(Exception):
-    """The engine cannot do this job, whatever the point."""
+    """The engine cannot do this job with any point."""
 
 
 class Worker:
-    """Runs one job in the engine that `load` gives: times the points in interleaved rounds, or weighs one point."""
+    """Runs one job in the engine that `load` gives: times points in interleaved rounds, or measures one's memory."""
 
     def __init__(self, job, fd, load):
         self.job, self.fd, self.load = job, fd, load
@@ -147,7 +146,7 @@ class Worker:
         self.clock_path = f"/sys/devices/system/cpu/cpu{job['cpus'][0]}/cpufreq/scaling_cur_freq"
 
     def isolate(self):
-        """Die with the agent, first when memory runs out, without a core file; stay on the chosen CPUs."""
+        """Die with the agent, be the first to go when memory runs out, write no core file, stay on the chosen CPUs."""
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != self.job["parent"]:
             os._exit(1)
@@ -179,11 +178,11 @@ class Worker:
             self.say("missing", detail=str(problem))
         else:
             self.say("end")
-        self.at(-1)  # whatever comes now is no point's fault
+        self.at(-1)  # an error from here on does not count against a point
         self.flush()
 
     def find(self):
-        """The engine, which has to be there and to be the one that the session began with."""
+        """The engine, which must be there and be the one that the session began with."""
         name, expected = self.job["engine"], self.job["engine_version"]
         try:
             import numpy
@@ -200,7 +199,7 @@ class Worker:
         if self.job["kind"] == "probe":
             self.say("probe", version=engine.version, numpy=self.numpy.__version__)
         elif self.job["kind"] == "memory":
-            self.weigh(engine)
+            self.measure_memory(engine)
         elif self.job["kind"] == "graph":
             self.draw(engine)
         else:
@@ -224,14 +223,15 @@ class Worker:
         return prepared
 
     def place_threads(self):
-        """Give each thread a CPU of its own and return them all; they must not have left the CPUs of the job.
+        """Pin each thread to its own CPU and return them all; they must not have left the CPUs of the job.
 
-        Left to itself the kernel wakes a pool's threads on the CPU of the one that waits for them, and they take
-        turns there for many calls: some bursts would have one thread's speed, others that of all.
+        Otherwise the kernel wakes a pool's threads on the CPU of the thread that waits for them, and they alternate
+        there for many calls: some bursts would have one thread's speed, others that of all.
         """
         cpus, own = self.job["cpus"], os.getpid()
         tasks = sorted(int(task) for task in os.listdir("/proc/self/task"))
-        # Pools start their threads one after the other, one fewer than CPUs: in turns each pool gets every other CPU.
+        # Pools start their threads one after the other, one fewer than CPUs: dealt out in order, each pool gets
+        # every other CPU.
         turns = itertools.cycle(cpus[1:] or cpus)
         astray = 0
         for task in tasks:
@@ -273,7 +273,7 @@ class Worker:
                     self.flush()
             self.flush()
 
-    def weigh(self, engine):
+    def measure_memory(self, engine):
         """Peak resident set of loading and running one point, beyond the engine with an empty model."""
         point = self.job["points"][0]
         model = unpack(point["model"])
@@ -316,17 +316,17 @@ def peak_bytes():
 
 
 def reset_peak():
-    """Start the peak anew where the kernel allows it: imports have peaks of their own. The peak from here."""
+    """Reset the peak where the kernel allows it, since imports have peaks too; return the peak from here."""
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as stream:
         stream.write("5")
     return peak_bytes()
 
 
 def main(load):
-    """Do the job at stdin with the engine that `load` gives. What others print to fd 1 goes to stderr from here on."""
+    """Do the job at stdin with the engine that `load` gives. Libraries' output to fd 1 goes to stderr from here on."""
     sys.path[:] = [path for path in sys.path if path not in ("", ".")]
     out = os.dup(1)
     os.dup2(2, 1)
     size = int(sys.stdin.buffer.readline())
     Worker(json.loads(sys.stdin.buffer.read(size)), out, load).run()
-    os._exit(0)  # an engine's clean-up may hang or crash, and it is nobody's result
+    os._exit(0)  # an engine's clean-up may hang or crash, and no result depends on it

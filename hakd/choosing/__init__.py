@@ -1,1 +1,1 @@
-"""Choosing widths: snapping to a device's curves, the rivals without a device, verify and repair."""
+"""Choosing widths: snapping to a device's curves, the baselines without a device, verify and repair."""

@@ -29,7 +29,7 @@ def round_to(widths: Widths, full: Widths, multiple: int = 16) -> dict[str, int]
     for group, width in widths.items():
         if not 1 <= width <= full.get(group, 0):
             raise HakdError(
-                f"a width of {width} channels of {full.get(group, 0)}",
+                f"width {width} is not in 1..{full.get(group, 0)}",
                 key=group,
                 remedy=run_again("prune"),
             )
@@ -64,7 +64,7 @@ def scaled_profile(
     found = _largest(breakpoints, at, budget, count)
     if found is None:
         raise HakdError(
-            f"widths of 1 count {count(at(breakpoints[0]))}, {float(budget):.0f} are allowed",
+            f"widths of 1 give {count(at(breakpoints[0]))}, the level allows {float(budget):.0f}",
             key=f"level {level}",
             remedy="Raise the level",
         )
@@ -180,4 +180,4 @@ def _budget(full: Widths, level: float, count: Count) -> Fraction:
 
 def _check_multiple(multiple: int) -> None:
     if multiple < 1:
-        raise HakdError(f"{multiple} is no multiple to round to", key="multiple", remedy="Use 8, 16 or 32")
+        raise HakdError(f"{multiple} is not a multiple to round to", key="multiple", remedy="Use 8, 16 or 32")

@@ -38,7 +38,7 @@ class Claim:
     """What is to be certified.
 
     Attributes:
-        key: of the point at the chosen widths; None: the two are one by definition, and nothing is timed.
+        key: of the point at the chosen widths; None: the two are the same by definition, and nothing is timed.
         other: of the point it is compared with; None: with `limit_ms`.
         group: the width group; None for the whole network.
         width_from, width_to: of the group, before and after.
@@ -63,8 +63,9 @@ class Claim:
 class Certificate:
     """A claim with what fresh bursts say about it.
 
-    `bound`: at most so much slower, as a fraction; below 0 it is faster. None: too few processes, nothing is certified.
-    `shown`: the bound is within the tolerance. `together`: how many certificates hold together at `confidence`.
+    `bound`: how much slower it is at most, as a fraction; below 0 it is faster. None: too few processes, nothing is
+    certified. `shown`: the bound is within the tolerance. `together`: how many certificates hold together at
+    `confidence`.
     """
 
     scope: str
@@ -101,7 +102,7 @@ def certify(
     Args:
         bursts: by key; fresh, which means that neither the choice nor its verification saw them. Every round of every
             process holds all points.
-        claims: all that is to be said about the network, decided before looking.
+        claims: all statements about the network, decided in advance.
         place: where it was timed.
         confidence: of all certificates together, one-sided.
 

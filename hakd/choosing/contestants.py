@@ -20,7 +20,7 @@ ORIGINS = (JOINT, *COUNTED, *ALIGNED, RUNNER_UP)  # in the contestants' order
 
 DISTINCT = 0.1  # distance from which on two networks are no near-copies
 ALIKE = 0.5  # logarithm (base 2) of the ratio from which on two widths have nothing in common
-PRICE = 0.5  # of what the best network loses: what one that is like it in every group pays
+PRICE = 0.5  # of what the best network loses: the price of a network that is like it in every group
 
 Widths = Mapping[str, int]
 
@@ -149,7 +149,7 @@ def within(
         return found, f"{counted(len(found), 'network')} within the budget"
     if reference is not None:
         own = Answer(REFERENCE, reference, 0.0, budget_ms, budget_ms, kept=True)
-        return [own], "nothing else is shown to keep the budget: the network that gave it"
+        return [own], "no other network is shown to keep the budget: the network that gave it is taken"
     if not measured:
         raise HakdError(
             "no contestant could be timed against the budget",
@@ -157,4 +157,4 @@ def within(
             remedy="See the failures that the device reported, or run again: what was measured is kept",
         )
     closest = line_up([replace(one, worth=-one.upper_ms) for one in measured], most)
-    return closest, "nothing is shown to keep the budget: the closest"
+    return closest, "no network is shown to keep the budget: the closest one is taken"

@@ -37,13 +37,13 @@ def choose_for_all(values: Values, costs: Sequence[Cost], probability: float = P
     """The widths of highest value that keep the budget of every device.
 
     Raises:
-        NoneFits: none do; says for which devices nothing does even when it is asked alone.
+        NoneFits: none do; names the devices for which none do even alone.
     """
     try:
         return choose(values, costs, probability)
     except NoneFits as error:
         alone = [cost.name for cost in costs if _is_impossible(values, cost, probability)]
-        words = f"nothing keeps it on {', '.join(alone)} alone" if alone else "each could be kept alone"
+        words = f"no widths keep it on {', '.join(alone)} alone" if alone else "each can be kept alone"
         raise NoneFits(f"{error.problem}; {words}", key=error.key, remedy=error.remedy) from None
 
 

@@ -24,5 +24,5 @@ class Fresh:
             raise HakdError(
                 f"a ratio of {value} in [{low}, {high}] is not a measurement",
                 key="verification",
-                remedy="Time the networks in two processes at least",
+                remedy="Time the networks in at least two processes",
             )

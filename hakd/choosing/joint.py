@@ -7,8 +7,8 @@ A tile's latency depends on all the widths that shape it (input, hidden, output)
 tiles count as independent and normal, so the constraint is sum(mean) + z sqrt(sum(variance)) <= budget. The root is
 concave: chords lie below it, tangents above. Programs (`hakd.choosing.joint_program`) with a chord bound what can be
 reached, and intervals of the variance are split where the chord was too low for its solution, until the best widths
-found are known to be the best; what is returned always fulfils the true constraint. When time ends before that, the
-bounds that the solver has reached say how far the best possible may be from the best found.
+found are known to be the best; what is returned always fulfils the true constraint. When the time limit comes first,
+the bounds of the solver say how far the best possible may be from the best found.
 """
 
 import heapq
@@ -63,7 +63,7 @@ class Joint:
 
     @property
     def note(self) -> str:
-        """What is to be said where these are not known to be the best widths; else nothing."""
+        """A note where these are not known to be the best widths; else empty."""
         early = self.gap is not None and self.gap > GAP
         return f"best known, at most {self.gap:.2%} from the best possible" if early else ""
 
@@ -120,7 +120,7 @@ def choose(
     best = search.run()
     if best is not None:
         if best.note:
-            expected = time_limit_s < TIME_LIMIT_S  # who gives it less time makes do with what is found
+            expected = time_limit_s < TIME_LIMIT_S  # a caller that gives less time expects that
             level = logging.INFO if expected else logging.WARNING
             log.log(level, "joint choice ended after %g s: %s", time_limit_s, best.note)
         return best
@@ -132,7 +132,7 @@ def choose(
             remedy="Run again when this machine has less to do, or raise the budget",
         )
     raise NoneFits(
-        f"no widths of those timed keep the budget ({budgets}) with probability {probability:g}",
+        f"none of the timed widths keep the budget ({budgets}) with probability {probability:g}",
         key="budget",
         remedy="Raise the budget, or lower `choosing.reach` or `run.levels` so that narrower widths are timed",
     )
@@ -141,7 +141,7 @@ def choose(
 def _check(values: Values, costs: Sequence[Cost], probability: float) -> None:
     if not 0.5 <= probability < 1:
         raise HakdError(
-            f"{probability:g} is not from 0.5 to below 1", key="probability", remedy="Use 0.95, for instance"
+            f"{probability:g} is not in [0.5, 1)", key="probability", remedy="Use for example 0.95"
         )
     names = [cost.name for cost in costs]
     if not names or len(set(names)) < len(names):
@@ -168,7 +168,7 @@ class _Part:
 
 
 class _Search:
-    """Branch and bound: parts that may hold something better than the best so far, and how to take one apart."""
+    """Branch and bound: parts that may hold something better than the best so far, and how to split one."""
 
     def __init__(
         self, values: Values, costs: Sequence[Cost], probability: float, deadline: float, worth: Worth

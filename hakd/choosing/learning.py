@@ -1,6 +1,6 @@
 """Tables of tiles moved by what whole networks were measured to take.
 
-Tiles timed alone mispredict a network, each by an amount of its own, which depends on what stands before and after it.
+Tiles timed alone mispredict a network, each by a different amount, which depends on what comes before and after it.
 Here the error has three parts, taken as normal and independent in advance: one of the whole network, one of the tile
 at all its widths, one of the tile at these widths. Given networks timed whole, what is expected of each part is linear
 in what the tables missed (Gaussian process regression with that kernel; Rasmussen and Williams 2006, section 2.2).
@@ -19,7 +19,9 @@ TILE = 0.10  # of the second, in shares of the tile's
 ENTRY = 0.05  # of the third
 NOISE = 0.005  # of a measured network
 _LEAST = 0.2  # of its measured latency is left to an entry
-NEAR = 2.0  # networks that take more than so many times the budget, or less than a part, say little about it
+NEAR = (
+    2.0  # networks that take more than this times the budget, or less than budget / this, say little about it
+)
 
 
 def learn(

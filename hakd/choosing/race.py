@@ -1,7 +1,7 @@
-"""Successive halving: good networks for one latency budget are trained a little, and the better half goes on.
+"""Successive halving: good networks for one latency budget are trained briefly, and the better half continues.
 
 Saliency is a proxy for accuracy. The tables of a device give several networks that keep a budget; which of them trains
-best is asked of the validation split (Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification").
+best is decided on the validation split (Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification").
 """
 
 import math

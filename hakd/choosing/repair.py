@@ -1,6 +1,6 @@
 """Verify and repair: the chosen network against its unsnapped twin on fresh data (the timing protocol).
 
-Each group may spend its tolerance and curves overlap, so a network of harmless moves can be slower than its
+Each group may use up its tolerance and curves overlap, so a network of harmless moves can be slower than its
 twin. The chosen network is timed interleaved with the twin in fresh processes; while the upper end of the
 interval of snapped / twin is above the limit, moves are undone. `docs/choosing.md` explains the order.
 
@@ -21,7 +21,7 @@ from hakd.staircase.ratio import SAME, Ratio, plain
 
 TimeFresh = Callable[[dict[str, int]], Fresh | None]
 MAX_TIMINGS = 8
-FAR_OFF_SHARE = 4  # surely slower: a quarter of the remaining moves goes at once
+FAR_OFF_SHARE = 4  # clearly slower: a quarter of the remaining moves is undone in one step
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Move:
 
     @property
     def saliency_per_us(self) -> float:
-        """Saliency bought per microsecond; infinite for a move that costs no time."""
+        """Saliency gained per microsecond; infinite for a move that costs no time."""
         return self.saliency / (self.cost_ms * 1e3) if self.cost_ms > 0 else math.inf
 
 
@@ -120,7 +120,7 @@ def repair(
 ) -> Repair:
     """Undo moves until the network is verified not to be slower than its twin.
 
-    One move goes at a time; more when the network is surely slower (the lower end of the interval is above
+    One move goes at a time; more when the network is clearly slower (the lower end of the interval is above
     the limit too: a quarter of the remaining moves), and as many as it takes for the remaining moves to end
     within `max_timings` timings. Without moves it is the twin: ratio 1 by definition, not timed.
 
@@ -170,7 +170,7 @@ def _how_many(left: int, timings_left: int, far_off: bool) -> tuple[int, str]:
     spread = -(-left // (timings_left + 1))
     quarter = -(-left // FAR_OFF_SHARE) if far_off else 1
     count = max(spread, quarter)
-    why = "surely slower" if far_off else "not shown to be as fast"
+    why = "clearly slower" if far_off else "not shown to be as fast"
     return count, f"{why}: {count} of {left} move(s) undone"
 
 

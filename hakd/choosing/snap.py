@@ -1,13 +1,13 @@
 """Widths reset to the widest that is not slower on the device (HAKD, arXiv 1810.10460, step 4), two readings.
 
-`hakd` walks right from the pruned width while measured widths stay within the tolerance; `hakd_free` takes
+`hakd` moves right from the pruned width while measured widths stay within the tolerance; `hakd_free` takes
 the widest measured width within it, whatever lies between. Both anchor the tolerance at the pruned width,
 once: chains of nearly equal neighbours drift up slopes.
 
-Contiguous, on sampled widths: a gap between two measured widths of the run is taken for as fast as they are, unless the
+Contiguous, on sampled widths: a gap between two measured widths of the run counts as fast as they are, unless the
 latency *falls* by more than the tolerance into or out of the gap. A fall is what a comb looks like from between its
-teeth (onnxruntime over input channels: 63 slow, 64 fast, 65 slow), so there the run goes on only over measured widths;
-`hakd.staircase.plan.extend` asks for the first and the last of such a gap. `docs/choosing.md` has examples.
+teeth (onnxruntime over input channels: 63 slow, 64 fast, 65 slow). There the run continues only over measured widths:
+`hakd.staircase.plan.extend` requests the first and the last of such a gap. `docs/choosing.md` has examples.
 """
 
 import math
@@ -71,8 +71,8 @@ def snap(curve: Curve, width: int, full: int, reading: str = "hakd") -> Choice:
     """Choose one group's width from its curve.
 
     The width stays where nothing is known of the noise, where it already is the full width, and on a slope, where
-    the tolerance would be spent as a latency budget. A width is taken where the interval of its ratio to the pruned one
-    says that it is free (`Curve.verdict`); one that is undecided (`open`) is not, and ends a run.
+    the tolerance would become a latency budget. A width is taken where the interval of its ratio to the pruned one
+    shows that it is free (`Curve.verdict`); one that is undecided (`open`) is not, and ends a run.
 
     Args:
         curve: measured at the neighbours' widths; must hold `width`.
@@ -85,11 +85,11 @@ def snap(curve: Curve, width: int, full: int, reading: str = "hakd") -> Choice:
     """
     if reading not in READINGS:
         raise HakdError(
-            f"no such reading: {reading!r}", key=curve.group, remedy=f"Known: {', '.join(READINGS)}"
+            f"unknown reading {reading!r}", key=curve.group, remedy=f"Known: {', '.join(READINGS)}"
         )
     if not 1 <= width <= full:
         raise HakdError(
-            f"a width of {width} channels of {full}",
+            f"width {width} is not in 1..{full}",
             key=curve.group,
             remedy=run_again("prune"),
         )
@@ -147,16 +147,16 @@ def _widest(curve: Curve, start: int, stop: int) -> tuple[int, str]:
     slower = verdicts[: end - start].count(SLOWER)
     past = f", past {slower} slower one(s)" if slower else ""
     unknown = [i for i in range(end + 1, stop) if verdicts[i - start] == OPEN]
-    but = f"; not to be told: {_undecided(curve, start, unknown[-1])}" if unknown else ""
+    but = f"; undecided: {_undecided(curve, start, unknown[-1])}" if unknown else ""
     return end, f"widest timed width that is not slower{past}{but}"
 
 
 def _undecided(curve: Curve, start: int, i: int) -> str:
-    """A width that cannot be told, with its interval and what more time would take."""
+    """An undecided width with its interval and the time that would decide it."""
     ratio = curve.compared(i, start)
     half = math.log(ratio.high / ratio.value)
     times = (half / math.log1p(curve.tolerance or 1.0)) ** 2
-    more = f", {times:.1f} times the processes would tell" if 1 < times < math.inf else ""
+    more = f", {times:.1f} times the processes would decide it" if 1 < times < math.inf else ""
     return f"{curve.widths[i]} is {ratio}{more}"
 
 

@@ -1,4 +1,4 @@
-"""Rivals of the joint choice on the same tables: `knapsack` (each group by itself) and `latency_greedy`.
+"""Baselines of the joint choice on the same tables: `knapsack` (each group by itself) and `latency_greedy`.
 
 knapsack: as HALP (Shen et al. 2022) chooses. What a group's width saves is read off once, at the pruned widths of its
 neighbours, and savings are added up; the best sum of values is a knapsack then.
@@ -67,7 +67,7 @@ def latency_greedy(
     Args:
         values: {group: {width: value}}.
         cost: the device and its budget.
-        twin: not used; the signature is the rivals' common one.
+        twin: not used; the baselines share one signature.
         probability: with which the budget is to be kept.
 
     Raises:

@@ -13,7 +13,7 @@ from hakd.staircase.curve import Curve
 
 MOST = 7
 SHARES = (0.6,)  # of the pruned width, down to a multiple: narrower candidates
-RESOLUTION = 0.03  # an uncertain curve still tells widths apart that differ by more
+RESOLUTION = 0.03  # an uncertain curve still distinguishes widths that differ by more
 
 
 def width_candidates(
@@ -24,18 +24,18 @@ def width_candidates(
     most: int = MOST,
     shares: Collection[float] = SHARES,
 ) -> list[int]:
-    """The pruned and the full width, ends of treads and teeth of the curve, multiples: ascending, at most `most`.
+    """The pruned and the full width, ends of plateaus and teeth of the curve, multiples: ascending, at most `most`.
 
     A timed width is an end or a tooth when nothing wider is as fast within the tolerance. Where there are too many
     candidates, those go that lie closest in latency to a neighbour. Always kept: the pruned and the full width, the
-    widest one that is as fast as the pruned one, and the multiples next to the pruned one. The curve cannot tell that
-    these are none: at neighbours of odd widths, which dominate its blocks, a step may hardly show.
+    widest one that is as fast as the pruned one, and the multiples next to the pruned one. The curve cannot show that
+    these are not useful: at neighbours of odd widths, which dominate its blocks, a step may hardly show.
 
     Args:
         curve: of the group, at the pruned network's widths; holds `width`.
         width: the pruned width.
         full: the width before pruning.
-        lowest: narrower widths are left out, e.g. for want of a recorded saliency.
+        lowest: narrower widths are left out, e.g. because no saliency is recorded for them.
         most: at least 6.
         shares: of the pruned width, at which narrower candidates are tried.
     """

@@ -1,1 +1,1 @@
-"""The sub-commands of `hakd`, a module each: the options, the help with examples, the call of what does the work."""
+"""The sub-commands of `hakd`, a module each: the options, the help with examples, the call of the implementation."""

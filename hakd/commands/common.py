@@ -1,4 +1,4 @@
-"""What the commands share: exit statuses, words of the help, the shape of a sub-command. Light: --help is quick."""
+"""What the commands share: exit statuses, help texts, the form of a sub-command. Light: --help is quick."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 FINE, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 STATUS = """exit status:
-  0    fine
-  1    a mistake that you can mend (one line says which), or a device that is unfit
+  0    success
+  1    an error that you can fix (one line says which), or a device that is unfit
   2    the command line was not understood
   130  ended by Ctrl-C; what was measured is kept
 """
 DEVICE = """A DEVICE is a name in the configuration, the path of a device file
 (name: {transport: ssh, host: ...}), or PATH:NAME for one device of such a file.
 The configuration is config/config.yaml of the working directory, else of the checkout;
---config lays further files over it."""
+--config merges further files into it."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -28,7 +28,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def command(
     commands: Commands, name: str, words: str, about: str, device: bool = True
 ) -> argparse.ArgumentParser:
-    """Add a sub-command; `device`: it reads the configuration, so its help says what a DEVICE is."""
+    """Add a sub-command; `device`: it reads the configuration, so its help explains what a DEVICE is."""
     found = commands.add_parser(
         name,
         help=words,
@@ -42,7 +42,7 @@ def command(
             action="append",
             default=[],
             metavar="FILE",
-            help="lay this configuration over the default one, as snakemake --configfile does; again for more",
+            help="merge this configuration into the default one, as snakemake --configfile does; may be repeated",
         )
     return found
 
@@ -59,13 +59,13 @@ def measuring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
     parser.add_argument("--min-step", type=fraction, metavar="X", help="smallest step that matters, e.g. 0.1")
     parser.add_argument(
-        "--processes", type=from_(2), metavar="N", help="fresh processes in a look, 2 or more"
+        "--processes", type=from_(2), metavar="N", help="fresh processes in each look, 2 or more"
     )
-    parser.add_argument("--rounds", type=from_(3), metavar="N", help="rounds in a process, 3 or more")
+    parser.add_argument("--rounds", type=from_(3), metavar="N", help="rounds in each process, 3 or more")
 
 
 def find_entry(arguments: argparse.Namespace) -> "Entry":
-    """The device that is named, with what `measuring_options` change of its settings.
+    """The named device, with the settings that `measuring_options` change.
 
     Raises:
         HakdError: no such device, or settings that do not fit together.

@@ -12,16 +12,18 @@ def add(commands: Commands) -> None:
     found = command(
         commands,
         "doctor",
-        "look whether devices are fit for measuring, and say what to do where they are not",
-        "Look whether devices are fit for measuring: the way there, host key, Python, engine, CPUs, clock, heat,\n"
-        "memory, load, and how well timings repeat. About 10 s a device; boards side by side.\n\n"
+        "check whether devices are fit for measuring, and say what to do where they are not",
+        "Check whether devices are fit for measuring: connection, host key, Python, engine, CPUs, clock,\n"
+        "temperature, memory, load, and how well timings repeat. About 10 s a device; boards in parallel.\n\n"
         "examples:\n"
         "  hakd doctor                  all devices of the configuration\n"
         "  hakd doctor pi4 local        two of them\n"
         "  hakd doctor boards.yaml      all devices of a device file\n"
-        "  hakd doctor --json pi4       for machines",
+        "  hakd doctor --json pi4       as JSON",
     )
-    found.add_argument("devices", nargs="*", metavar="DEVICE", help="which devices; all of the configuration")
+    found.add_argument(
+        "devices", nargs="*", metavar="DEVICE", help="which devices (default: all of the configuration)"
+    )
     found.add_argument("--json", action="store_true", help="print one JSON list instead of text")
     found.set_defaults(run=_run)
 
@@ -30,7 +32,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from hakd.doctor import Report, examine_all
     from hakd.study.devices import find_devices
 
-    logging.getLogger("hakd").setLevel(logging.ERROR)  # what a session warns of is among the findings
+    logging.getLogger("hakd").setLevel(logging.ERROR)  # a session's warnings are among the findings
     reports: list[Report] = []
     for report in examine_all(find_devices(arguments.devices, arguments.config)):
         if not arguments.json:

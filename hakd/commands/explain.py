@@ -21,11 +21,11 @@ def add(commands: Commands) -> None:
     parser = command(
         commands,
         "explain",
-        "say which widths of your own ONNX model lose time on a device, and which beside them do not",
+        "show which widths of your own ONNX model lose time on a device, and which widths near them do not",
         "Rank the width groups of an ONNX model by the time they lose on a device, with the next widths that are\n"
         "free or faster: the answer to `I pruned it and it got slower, why?`. Each group's decision block is cut\n"
-        "out of the model and timed around its present width. First comes one set of wider widths for the whole\n"
-        "model, timed as a whole. For litert and ncnn each block is written in the engine's own form.\n\n"
+        "out of the model and timed around its present width. The output begins with one set of wider widths for\n"
+        "the whole model, timed as a whole. For litert and ncnn each block is written in the engine's own form.\n\n"
         "examples:\n"
         "  hakd explain pruned.onnx --device local\n"
         "  hakd explain pruned.onnx --device pi4.yaml --top 20\n"
@@ -36,10 +36,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--top", type=from_(1), default=10, metavar="N", help="groups to show (default: 10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object with everything")
     parser.add_argument(
-        "--input", type=sizes, metavar="C,H,W", help="of an image, where the file leaves sizes open"
+        "--input", type=sizes, metavar="C,H,W", help="shape of an image, where the file leaves sizes open"
     )
     parser.add_argument(
-        "--minutes", type=positive, metavar="N", help="stop after so long, the likeliest losses first"
+        "--minutes", type=positive, metavar="N", help="stop after N minutes; the likeliest losses come first"
     )
     measuring_options(parser)
     parser.set_defaults(run=_run)

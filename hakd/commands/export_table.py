@@ -13,15 +13,15 @@ def add(commands: Commands) -> None:
     found = command(
         commands,
         "export-table",
-        "write a latency table as CSV or JSON, or in the shape that HALP, Once-for-all or NetAdapt read",
+        "write a latency table as CSV or JSON, or in the format that HALP, Once-for-all or NetAdapt read",
         "Write a latency table for other programs.\n\n"
         "  csv       the rows, for spreadsheets\n"
-        "  json      rows and description: what `hakd import-table` takes back\n"
+        "  json      rows and description, which `hakd import-table` reads\n"
         "  halp      {batch_cin_cout_size_kernel_stride_groups: ms}\n"
         "  ofa       Once-for-all's latency table (YAML), a key per block\n"
         "  netadapt  {layer: {latency: {'cin,cout': seconds}}}\n\n"
         "HALP and NetAdapt read pickles; docs/commands.md has the line that makes one of the JSON. The last three\n"
-        "hold trusted rows only, and what has no place in them is named.\n\n"
+        "formats hold trusted rows only; the command names the rows that do not fit into them.\n\n"
         "examples:\n"
         "  hakd export-table pi4.parquet --format json --out pi4.json\n"
         "  hakd export-table pi4.parquet --format ofa --out pi4.yaml\n"
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     )
     table_argument(found)
     found.add_argument(
-        "--format", required=True, choices=("csv", "json", "halp", "ofa", "netadapt"), help="which shape"
+        "--format", required=True, choices=("csv", "json", "halp", "ofa", "netadapt"), help="output format"
     )
     found.add_argument("--out", required=True, metavar="FILE", help=".csv, .json, or .yaml (ofa)")
     found.add_argument(
@@ -56,9 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from hakd.records.tables import write_table
 
         write_table(arguments.out, "latency", frame)
-        print(
-            f"Written: {arguments.out} ({counted(len(frame), 'row')}; device and engine have no place in it)."
-        )
+        print(f"Written: {arguments.out} ({counted(len(frame), 'row')}; CSV cannot hold device and engine).")
     elif arguments.format == "json":
         write_latency_json(arguments.out, frame, about)
         print(f"Written: {arguments.out} ({counted(len(frame), 'row')}).")
@@ -68,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]) -> None:
-    """Write one of the other tools' shapes, and say what is not in it."""
+    """Write one of the other tools' formats, and say what is not in it."""
     from hakd.latency_tables.exports import FORMATS, write_export
     from hakd.latency_tables.parts import parts_of, spec_of_table
     from hakd.study.files import read_configuration
@@ -84,12 +82,12 @@ def _foreign(arguments: argparse.Namespace, frame: Any, about: Mapping[str, Any]
         f"Written: {arguments.out} ({counted(len(made.content), 'key')}, of {counted(len(trusted), kind)})."
     )
     if "batch" not in about and arguments.format != "ofa":
-        print("  The table does not say for which batch it was timed: 1 is written.")
+        print("  The table does not say for which batch it was timed: batch 1 is written.")
     if len(rows) > len(trusted):
-        print(f"  Left out: {len(rows) - len(trusted)} untrusted {kind}s (--untrusted writes them).")
+        print(f"  Left out: {len(rows) - len(trusted)} untrusted {kind}s (--untrusted includes them).")
     other = len(frame) - len(rows)
     if other:
-        print(f"  Left out: {other} rows that are no {kind}s.")
+        print(f"  Left out: {other} rows that are not {kind}s.")
     for why, names in made.left_out.items():
         print(f"  Left out: {', '.join(dict.fromkeys(names))} ({why}).")
     for words in made.notes:

@@ -10,10 +10,10 @@ def add(commands: Commands) -> None:
     found = command(
         commands,
         "hazards",
-        "by how much pruning a few channels of a layer can slow it down, from a latency table",
-        "For each curve of a latency table, the worst slow-down that pruning up to a share of the channels causes:\n"
-        "from the full width, and from whichever width is worst. By the widths that were timed; what was not timed\n"
-        "is not known. Nothing is measured.\n\n"
+        "show by how much pruning a few channels of a layer can slow it down, from a latency table",
+        "For each curve of a latency table, show the worst slow-down that pruning up to a share of the channels\n"
+        "causes: from the full width, and from whichever width is worst. Only widths that were timed count.\n"
+        "Nothing is measured.\n\n"
         "examples:\n"
         "  hakd hazards pi4.parquet\n"
         "  hakd hazards pi4.parquet --share 0.25 --out hazards.csv",
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         "--share",
         type=share,
         metavar="X",
-        help="fraction of the channels that is pruned at most (default: 0.12)",
+        help="largest fraction of the channels that is pruned (default: 0.12)",
     )
     found.add_argument("--out", metavar="FILE", help="write the table: .csv or .parquet")
     found.set_defaults(run=_run)

@@ -1,4 +1,4 @@
-"""`hakd import-table`: take a colleague's latency table."""
+"""`hakd import-table`: check and use a colleague's latency table."""
 
 import argparse
 
@@ -11,11 +11,11 @@ def add(commands: Commands) -> None:
     found = command(
         commands,
         "import-table",
-        "check a colleague's latency table and take it",
+        "check a colleague's latency table and write it for use as a virtual device",
         "Check a latency table that was made elsewhere, and write it where a device of `transport: virtual` answers\n"
-        "from it. Format, columns, timing protocol and the shapes of all parts are checked always; where it comes\n"
-        "from is checked against a fingerprint (`hakd store ls` shows it) or against a device, which is asked what\n"
-        "it is. Nothing is timed.\n\n"
+        "from it. Format, columns, timing protocol and the shapes of all parts are always checked. The origin is\n"
+        "checked against a fingerprint (`hakd store ls` shows it) or against a device, which the command connects\n"
+        "to. Nothing is timed.\n\n"
         "examples:\n"
         "  hakd import-table theirs.parquet --device pi4\n"
         "  hakd import-table theirs.json --fingerprint 6e6a7a7cb1a2d3e4 --out tables/pi4.parquet\n"
@@ -23,13 +23,15 @@ def add(commands: Commands) -> None:
     )
     found.add_argument("table", metavar="FILE", help=".parquet, .json of export-table, or .csv")
     origin = found.add_mutually_exclusive_group(required=True)
-    origin.add_argument("--fingerprint", metavar="HASH", help="of the board, engine version and threads")
-    origin.add_argument("--device", metavar="DEVICE", help="the device that it has to be of")
-    origin.add_argument("--unchecked", action="store_true", help="do not check where it comes from")
+    origin.add_argument(
+        "--fingerprint", metavar="HASH", help="expected fingerprint of board, engine version and threads"
+    )
+    origin.add_argument("--device", metavar="DEVICE", help="device that the table must be of")
+    origin.add_argument("--unchecked", action="store_true", help="do not check the origin")
     found.add_argument(
         "--same-model",
         action="store_true",
-        help="with --device: take it from another specimen of the same board (all but the serial number is equal)",
+        help="with --device: accept another board of the same model (everything but the serial number is equal)",
     )
     found.add_argument(
         "--out", metavar="TABLE", help="where to write it, .parquet (default: tables/DEVICE-NETWORK.parquet)"

@@ -12,11 +12,11 @@ def add(commands: Commands) -> None:
         "pin",
         "show a board's host key, ask, and write it into the project's known hosts",
         "Show a board's host key, ask, and write it into config/known_hosts (or the device's own `known_hosts`).\n"
-        "The key of its jump host comes first. Nothing is run on the board.\n\n"
+        "The key of its jump host comes first. No command runs on the board.\n\n"
         "examples:\n"
         "  hakd pin pi4\n"
         "  hakd pin pi4 --fingerprint SHA256:4eGmG4ReAY0DnWbfvMdsLxCyXBxfvq38S7sXq7q3Lbk\n"
-        "  hakd pin pi4 --replace       the board was set up anew",
+        "  hakd pin pi4 --replace       the board was set up again",
     )
     found.add_argument("device", metavar="DEVICE", help="the board")
     found.add_argument(
@@ -24,9 +24,9 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="SHA256:...",
-        help="do not ask: pin a key that has this fingerprint, and no other (again for the jump host's)",
+        help="do not ask: pin only a key that has this fingerprint (repeat it for the jump host's key)",
     )
-    found.add_argument("--replace", action="store_true", help="another key is known: replace it")
+    found.add_argument("--replace", action="store_true", help="replace a known key by another one")
     found.set_defaults(run=_run)
 
 

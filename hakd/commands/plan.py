@@ -1,4 +1,4 @@
-"""`hakd plan`: what a study will cost, beforehand."""
+"""`hakd plan`: what a study will cost, in advance."""
 
 import argparse
 import json
@@ -15,10 +15,10 @@ def add(commands: Commands) -> None:
     found = command(
         commands,
         "plan",
-        "tell what a study will cost: points and minutes per device, hours of training",
-        "Tell what the configured study will cost before it is started: points and minutes on each device, and the\n"
-        "hours of training on this machine. No board is spoken to. Minutes come from what the store has seen of a\n"
-        "device, else from an assumed rate; training from a two-second probe of each network on one thread.\n\n"
+        "show what a study will cost: points and minutes per device, hours of training",
+        "Show what the configured study will cost before it starts: points and minutes on each device, and the\n"
+        "hours of training on this machine. No board is contacted. Minutes come from a device's sessions in the\n"
+        "store, else from an assumed rate; training from a two-second probe of each network on one thread.\n\n"
         "examples:\n"
         "  hakd plan\n"
         "  hakd plan --config config/cluttered.yaml --no-training\n"
@@ -26,10 +26,10 @@ def add(commands: Commands) -> None:
     )
     found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
     found.add_argument(
-        "--gmacs", type=positive, metavar="X", help="assume this many GMAC/s a thread where nothing is known"
+        "--gmacs", type=positive, metavar="X", help="GMAC/s a thread to assume for devices not in the store"
     )
     found.add_argument("--no-training", action="store_true", help="leave the training out (no probe)")
-    found.add_argument("--json", action="store_true", help="for machines")
+    found.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     found.set_defaults(run=_run)
 
 
@@ -62,9 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print("\n".join(network_lines(network_rows(study))))
     for plan in plans:
         print("\n".join(lines_of(plan)))
-    print(
-        "Least: first points, one look; most: every budget and look spent. What the store has is not timed again."
-    )
+    print("Least: first points, one look; most: all points and looks. What the store has is not timed again.")
     print(not_counted(study))
     if training is not None:
         for line in _words(training):
@@ -73,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _training(study: Mapping[str, Any]) -> dict[str, Any]:
-    """Hours of training by network and kind of job; with a reason instead where the data are not known."""
+    """Hours of training by network and kind of job; a reason instead where the data are unknown."""
     from hakd.planning.training import probe, train_images, training_jobs
 
     try:
@@ -93,10 +91,10 @@ def _training(study: Mapping[str, Any]) -> dict[str, Any]:
 
 def _words(training: Mapping[str, Any]) -> list[str]:
     if "unknown" in training:
-        return [f"training: left out: {training['unknown']}"]
+        return [f"training: not counted: {training['unknown']}"]
     total = sum(job["hours"] for one in training["networks"].values() for job in one["jobs"].values())
     lines = [
-        f"training: {total:.2f} h on one thread ({training['epoch_images']} images an epoch); jobs run side by side"
+        f"training: {total:.2f} h on one thread ({training['epoch_images']} images an epoch); jobs run in parallel"
     ]
     for network, one in training["networks"].items():
         jobs = ", ".join(f"{job['jobs']} {what} {job['hours']:.2f} h" for what, job in one["jobs"].items())

@@ -1,4 +1,4 @@
-"""`hakd recheck`: does a latency table still hold?"""
+"""`hakd recheck`: checks whether a latency table still holds."""
 
 import argparse
 
@@ -10,10 +10,10 @@ def add(commands: Commands) -> None:
     found = command(
         commands,
         "recheck",
-        "after an update of the engine: re-time a few tell-tale points, and name the groups and choices that are stale",
-        "Re-time a few tell-tale points of a latency table in fresh processes: both sides of each curve's largest\n"
-        "steps and both ends of its widest tread. Where a ratio is no longer what the table says, beyond the curve's\n"
-        "tolerance, the curve is stale. Status 1 unless all hold.\n\n"
+        "after an update of the engine: time a few check points again, and name the stale groups and choices",
+        "Time a few check points of a latency table again, in fresh processes: both sides of each curve's largest\n"
+        "steps and both ends of its widest plateau. A curve is stale where a ratio differs from the table's by more\n"
+        "than the curve's tolerance. The exit status is 1 unless all curves hold.\n\n"
         "examples:\n"
         "  hakd recheck pi4 --table pi4.parquet\n"
         "  hakd recheck pi4 --table latency/pi4.parquet --choices snap/0.3/pi4.json snap/0.6/pi4.json\n"

@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         "staircase",
         "draw the curves of a latency table, with their steps marked",
         "Draw the curves of a latency table: a panel per width group, with the widths of its neighbours, the 95 %\n"
-        "intervals, and every change above the curve's tolerance marked. Nothing is measured.\n\n"
+        "intervals, and a mark at every change above the curve's tolerance. Nothing is measured.\n\n"
         "examples:\n"
         "  hakd staircase pi4.parquet\n"
         "  hakd staircase pi4.parquet --group block6 block13 --out steps.png\n"
@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
     )
     table_argument(found)
     found.add_argument(
-        "--out", metavar="FILE", help=".pdf or .png (one per page); default: beside the table, as .pdf"
+        "--out", metavar="FILE", help=".pdf or .png (one per page); default: next to the table, as .pdf"
     )
     found.add_argument("--group", nargs="+", default=[], metavar="GROUP", help="these width groups only")
     found.add_argument("--level", type=fraction, metavar="X", help="this level only")
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
 
 
 def _inverted(frame: "pd.DataFrame") -> list[str]:
-    """Widths that are narrower and yet slower than a wider one, a line for each curve that has some."""
+    """A line for each curve with widths that are slower than a wider one."""
     from hakd.latency_tables.files import all_curves
     from hakd.staircase.inversions import in_words, inversions
 

@@ -1,4 +1,4 @@
-"""`hakd store`: what is measured, and whether it is sound."""
+"""`hakd store`: what is stored, and whether it is sound."""
 
 import argparse
 import json
@@ -28,23 +28,25 @@ def add(commands: Commands) -> None:
     found = command(
         commands,
         "store",
-        "list what a measurement store holds, or look whether all of it is sound",
+        "list what a measurement store holds, or check whether it is sound",
         "ls      a paragraph per device identity: device, engine and version, threads, epoch, fingerprint; sessions,\n"
         "        points, bursts, failures, size, first and last session (UTC)\n"
-        "verify  read every journal and say what is not as hakd wrote it, with the remedy; status 1 for damage\n"
-        "forget  leave out what was measured on --device for --purpose (a disturbed hour, say): it is measured again\n"
-        "        when it is asked for next; nothing is deleted\n\n"
+        "verify  read every journal and report damage, with the remedy; the exit status is 1 for damage\n"
+        "forget  leave out what was measured on --device for --purpose (a disturbed hour, for example): it is\n"
+        "        measured again when it is next needed; nothing is deleted\n\n"
         "examples:\n"
         "  hakd store ls\n"
         "  hakd store ls --json --store ../runs/paper/results/measurements\n"
         "  hakd store verify\n"
         "  hakd store forget --device pi4 --purpose verify",
     )
-    found.add_argument("what", choices=("ls", "verify", "forget"), help="list, look for damage, or leave out")
-    found.add_argument("--device", metavar="NAME", help="forget: what was measured on this device")
-    found.add_argument("--purpose", choices=PURPOSES, help="forget: and for this purpose")
+    found.add_argument(
+        "what", choices=("ls", "verify", "forget"), help="list, check for damage, or leave out"
+    )
+    found.add_argument("--device", metavar="NAME", help="forget: the device it was measured on")
+    found.add_argument("--purpose", choices=PURPOSES, help="forget: the purpose it was measured for")
     found.add_argument("--store", metavar="DIR", help="measurement store (default: the configuration's)")
-    found.add_argument("--json", action="store_true", help="for machines")
+    found.add_argument("--json", action="store_true", help="print JSON instead of text")
     found.set_defaults(run=_run)
 
 
@@ -56,11 +58,11 @@ def _run(arguments: argparse.Namespace) -> int:
     root = Path(arguments.store or read_configuration(arguments.config).store())
     if arguments.what == "forget":
         if not (arguments.device and arguments.purpose):
-            remedy = f"Give both; purposes: {', '.join(PURPOSES)}"
-            raise HakdError("needs to be told what", key="--device, --purpose", remedy=remedy)
+            remedy = f"Purposes: {', '.join(PURPOSES)}"
+            raise HakdError("forget needs both", key="--device, --purpose", remedy=remedy)
         points, bursts = forget(root, arguments.device, arguments.purpose)
         print(
-            f"{root}: forgot {counted(bursts, 'burst')} of {counted(points, 'point')}: to be measured again"
+            f"{root}: {counted(bursts, 'burst')} of {counted(points, 'point')} left out, to be measured again"
         )
         return FINE
     if arguments.what == "ls":

@@ -1,4 +1,4 @@
-"""`hakd sweep`: a latency table alone."""
+"""`hakd sweep`: a latency table without the rest of a study."""
 
 import argparse
 import logging
@@ -20,7 +20,7 @@ from hakd.records.errors import HakdError
 if TYPE_CHECKING:
     from hakd.latency_tables.build import TableRequest
 
-CHANNELS = 1024  # of an image: hyperspectral ones have some hundred
+CHANNELS = 1024  # of an image: hyperspectral ones have several hundred
 
 
 def add(commands: Commands) -> None:
@@ -28,10 +28,10 @@ def add(commands: Commands) -> None:
     parser = command(
         commands,
         "sweep",
-        "build a latency table of a network on a device alone, without training or data",
+        "build a latency table of a network on a device, without training or data",
         "Build a latency table of a network on a device: for each width group, latency over its width. Nothing is\n"
-        "trained and no data set is read. Every burst is kept in the store: the same command goes on after a\n"
-        "kill, and a study that shares the store measures nothing twice.\n\n"
+        "trained and no data set is read. Every burst is kept in the store: after a kill, the same command\n"
+        "continues, and a study that shares the store measures nothing again.\n\n"
         "examples:\n"
         "  hakd sweep local mobilenet --mode map --out mobilenet.parquet\n"
         "  hakd sweep pi4.yaml densenet --mode map --groups block1.layer1 block2.layer1 --out pi4.csv\n"
@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
         "network",
         metavar="NETWORK",
         help="a name of the configuration's `networks`, a family with defaults, or package.module:function, "
-        "a function of yours that gives a torch.nn.Module",
+        "your function that returns a torch.nn.Module",
     )
     parser.add_argument("--out", required=True, metavar="TABLE", help="where to write it: .parquet or .csv")
     _network_options(parser)
@@ -54,33 +54,33 @@ def add(commands: Commands) -> None:
 
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
-    """Which points of a curve are timed, and what is known of them in advance."""
+    """Which points of a curve are timed, and what is known about them in advance."""
     parser.add_argument(
         "--mode",
         choices=("map", "targets", "exhaustive"),
         default="map",
-        help="map: the whole curve, coarse first, then narrowed down where neighbours differ (the default); "
+        help="map: the whole curve, coarse first, then refined where neighbours differ (the default); "
         "targets: what choosing a width near the network's own needs, as in a study; "
-        "exhaustive: every width, the truth that the other two are checked against",
+        "exhaustive: every width, which the other two are checked against",
     )
     parser.add_argument(
         "--prior",
         nargs="+",
         default=[],
         metavar="TABLE",
-        help="latency tables of other devices: what they have in common orders what is timed, so that fewer points do "
-        "where the device is like them (docs/transfer.md; needs the optional extra `transfer`)",
+        help="latency tables of other devices: what they have in common orders the points, so that fewer are enough "
+        "on a similar device (docs/transfer.md; needs the optional extra `transfer`)",
     )
     parser.add_argument(
         "--again",
         action="store_true",
-        help="measure all of it again; what the store has of it does not count any more. Without it the same command "
-        "takes further looks at what could not be told",
+        help="measure everything again; what the store has of it does not count any more. Without it the same command "
+        "takes further looks at undecided curves",
     )
 
 
 def _network_options(parser: argparse.ArgumentParser) -> None:
-    """Which curves: the widths that they start from, the groups, and the images that the network takes."""
+    """Which curves: the widths that they start from, the groups, and the network's images."""
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--level",
@@ -88,7 +88,7 @@ def _network_options(parser: argparse.ArgumentParser) -> None:
         type=fraction,
         default=[1.0],
         metavar="X",
-        help="fraction of the full network's MACs that the other groups' widths are scaled to, all alike "
+        help="fraction of the full network's MACs that all widths are scaled to by one factor "
         "(default: 1, the full network)",
     )
     start.add_argument(
@@ -103,14 +103,16 @@ def _network_options(parser: argparse.ArgumentParser) -> None:
         "--channels",
         type=from_(1, CHANNELS),
         metavar="N",
-        help=f"of an image, up to {CHANNELS} (default: the data set's, or 3)",
+        help=f"channels of an image, up to {CHANNELS} (default: the data set's, or 3)",
     )
-    parser.add_argument("--classes", type=from_(2), metavar="N", help="(default: the data set's, or 10)")
+    parser.add_argument(
+        "--classes", type=from_(2), metavar="N", help="number of classes (default: the data set's, or 10)"
+    )
     parser.add_argument(
         "--input",
         type=sizes,
         metavar="C,H,W",
-        help="an image of package.module:function (default: 3,224,224)",
+        help="shape of an image for package.module:function (default: 3,224,224)",
     )
 
 
@@ -131,16 +133,16 @@ def _request(arguments: argparse.Namespace) -> "TableRequest":
 
     own = ":" in arguments.network
     if arguments.input is not None and not own:
-        remedy = "Leave it out: `input_size` of the network's settings and --channels say it"
-        raise HakdError("belongs to package.module:function", key="--input", remedy=remedy)
+        remedy = "Leave it out: use `input_size` of the network's settings, and --channels"
+        raise HakdError("only for package.module:function", key="--input", remedy=remedy)
     for key, given in (("--channels", arguments.channels), ("--classes", arguments.classes)):
         if own and given is not None:
-            remedy = "Leave it out: the function says what the network is, and --input what an image is"
-            raise HakdError("goes with networks of the configuration only", key=key, remedy=remedy)
+            remedy = "Leave it out: the function defines the network, and --input the image"
+            raise HakdError("only for networks of the configuration", key=key, remedy=remedy)
     if arguments.prior and arguments.mode == "exhaustive":
         remedy = "Leave it out, or use --mode map or targets"
-        raise HakdError("has nothing to say where every width is timed", key="--prior", remedy=remedy)
-    shared = ("network", "mode", "out", "store", "groups", "again")  # called as the options are
+        raise HakdError("of no use where every width is timed", key="--prior", remedy=remedy)
+    shared = ("network", "mode", "out", "store", "groups", "again")  # named as the options are
     return TableRequest(
         **{name: getattr(arguments, name) for name in shared},
         levels=arguments.level,

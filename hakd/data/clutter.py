@@ -1,7 +1,7 @@
 """Draws cluttered digits: a real scan placed by a random affine transform among fragments of other scans and strokes.
 
 The idea is cluttered MNIST (Mnih et al., Recurrent Models of Visual Attention, NeurIPS 2014): plain digits saturate,
-so that they cannot tell methods apart. Here the digit is also rotated, sheared and scaled, the fragments are rotated
+so that they cannot distinguish methods. Here the digit is also rotated, sheared and scaled, the fragments are rotated
 pieces of other scans at the same scale, and bent strokes and noise are added. `benchmarks/cluttered_difficulty.py`
 measures how hard it is.
 
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 CANVAS = 32
 """Height and width of a drawn image, in pixels."""
 
-_CHUNK = 512  # images drawn at once: keeps temporary tensors in the processor's cache and small on a GPU
+_CHUNK = 512  # images drawn together: keeps temporary tensors in the processor's cache and small on a GPU
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _fragments(
 
 
 def _soft_window(side: int) -> torch.Tensor:
-    """1 inside a disc and 0 in the corners (p, p): a straight cut would tell a fragment from a digit at a glance."""
+    """1 inside a disc and 0 in the corners (p, p): a straight cut would set fragments apart from digits."""
     at = torch.arange(side) - (side - 1) / 2
     return ((side / 2 - torch.hypot(at[:, None], at[None, :])) / 2).clamp(0, 1)
 

@@ -1,4 +1,4 @@
-"""Folders of images as people have them: service folders left out, links followed, copies found by their content."""
+"""Folders of images as users have them: service folders left out, links followed, copies found by their content."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ ORDER = (
 
 
 class Tally:
-    """Paths by what is said of them; reported in one line with a count and an example each."""
+    """Paths by note; reported in one line with a count and an example each."""
 
     def __init__(self) -> None:
         self._paths: dict[str, list[object]] = {}
@@ -85,7 +85,7 @@ def files_below(folder: Path, left_out: Tally) -> list[Path]:
             if not entry.is_dir():
                 files.append(entry)
             elif entry.resolve() in entered:
-                left_out.add("links to folders that are read already", entry)
+                left_out.add("links to folders that were already read", entry)
             else:
                 entered.add(entry.resolve())
                 waiting.append(entry)
@@ -100,7 +100,7 @@ def keep_once(listed: Mapping[str, Listing], classes: Sequence[str], root: Path)
     Args:
         listed: files by split (`tree` before there are splits).
         classes: their names.
-        root: named in a complaint.
+        root: named in an error.
 
     Raises:
         HakdError: an image in two classes, a class of a split without any image left, a file that cannot be read.
@@ -132,12 +132,12 @@ def keep_once(listed: Mapping[str, Listing], classes: Sequence[str], root: Path)
     for split, listing in kept.items():
         for label in sorted(set(range(len(classes))) - {label for _, label in listing}):
             problem = f"all images of class `{classes[label]}` in {split} are in another split too"
-            raise HakdError(problem, where=root, remedy="Give every split images of its own")
+            raise HakdError(problem, where=root, remedy="Give every split its own images")
     return kept
 
 
 def _contents(paths: Sequence[Path]) -> dict[Path, object]:
-    """What tells the content of files apart: the size where only one file has it, else a hash of the bytes."""
+    """What distinguishes the content of files: the size where only one file has it, else a hash of the bytes."""
     try:
         sizes = {path: path.stat().st_size for path in paths}
         count = Counter(sizes.values())

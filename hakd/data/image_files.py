@@ -46,7 +46,7 @@ def read_images(paths: Sequence[Path], size: int, notes: Tally) -> np.ndarray:
                     fitted = ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.BILINEAR)
                     # Phones write JPEGs that hold a preview as a second image (MPO): nothing is lost of these.
                     if getattr(image, "is_animated", False) and image.format != "MPO":
-                        notes.add("of several frames or pages the first is used", path)
+                        notes.add("files of several frames or pages, the first is used", path)
             except Exception as error:  # of damaged files, Pillow's decoders raise errors of all kinds
                 raise HakdError(
                     f"image cannot be read ({error})",
@@ -73,5 +73,5 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         image = Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) >> 8).astype(np.uint8))
     elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
+        raise ValueError("floating-point pixels have no standard range")
     return image.convert("RGB")

@@ -85,7 +85,7 @@ def _listed(root: Path) -> tuple[tuple[str, ...], dict[str, Listing]]:
         if names != classes:
             odd = min(set(names) ^ set(classes))
             raise HakdError(
-                f"class folder `{odd}` is in `train` or here, not in both",
+                f"class folder `{odd}` is either in `train` or here, not in both",
                 where=folders[split],
                 remedy="Give every split the same class folders",
             )
@@ -102,7 +102,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
             left_out.add("entries beside the splits", entry)
         elif split in folders:
             problem = f"`{folders[split].name}` and `{entry.name}` both name the {split} split"
-            raise HakdError(problem, where=root, key="data.root", remedy="Keep one of them, or merge them")
+            raise HakdError(problem, where=root, key="data.root", remedy="Keep one of them or merge them")
         else:
             folders[split] = entry
     if len(folders) < 2 and not (root / "train").is_dir():

@@ -1,4 +1,4 @@
-"""From all images of a data set to the files of its splits: the one way for every set, whatever its images are."""
+"""From all images of a data set to the files of its splits: the same way for every set."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ class Originals:
 
 
 def stored_splits(originals: Originals, settings: Mapping[str, Any], where: object) -> list[Stored]:
-    """The splits; of the train split the part that `train_size` asks for, with the constants of that part.
+    """The splits; of the train split the part that `train_size` sets, with the constants of that part.
 
     Raises:
         HakdError: `train_size` is larger than the train split, or smaller than its number of classes.

@@ -89,7 +89,7 @@ def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str,
     known_keys = SETTINGS[name]
     for key in settings:
         if key != "name" and key not in known_keys:
-            remedy = f"It knows name, {', '.join(known_keys)}"
+            remedy = f"Use one of name, {', '.join(known_keys)}"
             raise HakdError(f"{name} has no such setting", where=where, key=f"data.{key}", remedy=remedy)
     full: dict[str, Any] = {"name": name}
     for key, setting in known_keys.items():
@@ -104,8 +104,8 @@ def complete(settings: Mapping[str, Any], where: object = "config") -> dict[str,
         full[key] = value
     if ("mean" in full) != ("std" in full):
         given, other = ("mean", "std") if "mean" in full else ("std", "mean")
-        remedy = f"Give data.{other} too, or leave both to the training images"
-        raise HakdError("is given alone", where=where, key=f"data.{given}", remedy=remedy)
+        remedy = "Give both, or none to take them from the training images"
+        raise HakdError(f"is given without data.{other}", where=where, key=f"data.{given}", remedy=remedy)
     if full["validation"] + full.get("test", 0) > 0.95:
         raise HakdError("leaves nothing to train on", where=where, key="data.validation", remedy="Lower it")
     return full

@@ -100,7 +100,7 @@ class Split:
 
 
 class DrawnSplit(Split):
-    """A train split of `cluttered-digits`: its images are drawn afresh in every epoch.
+    """A train split of `cluttered-digits`: its images are drawn again in every epoch.
 
     Image i shows the same scan in every epoch, so `labels` and `ids` stand. Without augmentation, and as `images`, it
     is one fixed drawing.
@@ -150,7 +150,7 @@ def load(path: str | os.PathLike, input_size: Size, device: str | torch.device =
         torch.empty(1, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         problem = f"torch cannot use the device {str(device)!r} ({str(error).splitlines()[0]})"
-        remedy = "Use cpu, or one that is there"
+        remedy = "Use cpu, or an available device"
         raise HakdError(problem, where="config", key="training device", remedy=remedy) from None
     return (DrawnSplit if stored.drawn_images else Split)(stored, image, target)
 
@@ -227,7 +227,7 @@ class _Moves:
         return cls(shifts[0], shifts[1], flipped, policy.reflected)
 
     def apply(self, images: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Move the images (n, C, H, W) whose numbers are `index`, all at once: one gather by source pixel."""
+        """Move the images (n, C, H, W) whose numbers are `index`: one gather by source pixel."""
         _, channels, height, width = images.shape
         down, across = (torch.arange(side, device=images.device) for side in (height, width))
         rows = down - self.down[index][:, None]

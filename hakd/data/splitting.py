@@ -5,7 +5,7 @@ import numpy as np
 from hakd.data.seeding import numpy_generator
 from hakd.records.errors import HakdError
 
-_CHUNK = 4096  # images counted at once: `bincount` makes 8 bytes of every one
+_CHUNK = 4096  # images counted together: `bincount` makes 8 bytes of every one
 
 
 def set_apart(

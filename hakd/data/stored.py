@@ -49,7 +49,7 @@ class Stored:
         mean: per channel, of the train split, in units of 0 to 255.
         std: likewise.
         augmentation: what training may do to the images.
-        drawn_images: for a split that is drawn afresh each epoch, how many images that is; else 0.
+        drawn_images: for a split that is drawn again in each epoch, how many images that is; else 0.
         dataset: a hash of the settings and of the originals; equal in the three files of one preparation.
     """
 
@@ -100,7 +100,7 @@ def read(path: str | os.PathLike) -> Stored:
     """Read one split; needs none of the other files.
 
     Raises:
-        HakdError: the file is missing, truncated, no split of a data set, of another format version, or inconsistent.
+        HakdError: the file is missing, truncated, inconsistent, of another format version or not a split of a data set.
     """
     arrays = _read_arrays(path)
     meta = _read_meta(path, arrays)
@@ -137,7 +137,7 @@ def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as stream:
             if stream.read(2) != b"PK":  # np.load would take other files for pickles or single arrays
-                raise HakdError("is no npz file", where=path, remedy=make_again(path))
+                raise HakdError("not an npz file", where=path, remedy=make_again(path))
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
@@ -153,7 +153,7 @@ def _read_meta(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> dic
     except (KeyError, ValueError):
         meta = None
     if not isinstance(meta, dict) or meta.get("kind") != KIND:
-        raise HakdError("is no split of a data set", where=path, key="meta", remedy=make_again(path))
+        raise HakdError("not a split of a data set", where=path, key="meta", remedy=make_again(path))
     if meta.get("format") != FORMAT:
         raise HakdError(
             f"format {meta.get('format')}, this program reads {FORMAT}",
@@ -189,7 +189,7 @@ def check(stored: Stored, where: object) -> None:
     if labels.min() < 0 or labels.max() >= classes:
         raise refuse(f"labels {labels.min()} to {labels.max()} do not fit {classes} classes", "labels")
     if stored.split not in SPLITS:
-        raise refuse(f"{stored.split!r} is none of {', '.join(SPLITS)}", "split")
+        raise refuse(f"{stored.split!r} is not one of {', '.join(SPLITS)}", "split")
     for key, numbers in (("mean", stored.mean), ("std", stored.std)):
         if len(numbers) != images.shape[1] or not np.isfinite(numbers).all():
             raise refuse(f"needs {images.shape[1]} finite numbers, one per channel", key)

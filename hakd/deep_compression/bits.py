@@ -1,4 +1,4 @@
-"""Bit strings in numpy: packing codewords of varying length, and looking at every bit position at once."""
+"""Bit strings in numpy: packing codewords of varying length, and looking at every bit position in one operation."""
 
 import numpy as np
 

@@ -53,7 +53,7 @@ class QuantisedTensor:
 
     def __post_init__(self) -> None:
         if self.kind not in INDEX_BITS:
-            raise ValueError(f"{self.name}: kind {self.kind!r} is none of {sorted(INDEX_BITS)}")
+            raise ValueError(f"{self.name}: kind {self.kind!r} is not one of {sorted(INDEX_BITS)}")
         object.__setattr__(self, "index_bits", self.index_bits or INDEX_BITS[self.kind])
         if not 1 <= self.index_bits <= MAX_BITS:
             raise ValueError(f"{self.name}: index_bits {self.index_bits} is not within 1..{MAX_BITS}")
@@ -189,7 +189,7 @@ def decode_tensors(
             array = np.frombuffer(body[offset : offset + size], "<f4").astype(np.float32)
             others[name], offset = array.reshape(shape), offset + size
         if offset != len(body):
-            raise ValueError("its parts do not fill it")
+            raise ValueError("its parts do not add up to its length")
         return tensors, others, directory["header"]
 
 
@@ -199,7 +199,7 @@ def _coherent(where: object) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
-        raise HakdError(f"does not hold together ({error})", where=where, remedy=make_again(where)) from None
+        raise HakdError(f"is inconsistent ({error})", where=where, remedy=make_again(where)) from None
 
 
 def _decode_tensor(

@@ -58,7 +58,7 @@ class CompressionSettings:
             allowed = {"threshold": RULES, "centroid_step": STEPS}.get(name)
             if allowed:
                 if value not in allowed:
-                    problem = f"{value!r} is none of {list(allowed)}"
+                    problem = f"{value!r} is not one of {list(allowed)}"
                     raise HakdError(problem, key=name, remedy="Choose one of them")
                 continue
             lowest = 0 if name.endswith("epochs") else 1
@@ -99,8 +99,8 @@ def compress(
         module: convolutions and linear layers are compressed, everything else is kept as float32; on the
             data's device. Afterwards its weights are exactly what the file decodes to.
         data: has `train` and `validation` splits; nothing else is read.
-        density: fraction of the convolution and linear weights left, in (0, 1]. With 1 there are no rounds, and
-            sharing follows at once.
+        density: fraction of the convolution and linear weights left, in (0, 1]. With 1 there are no rounds:
+            sharing comes first.
         recipe: of all fine-tuning; its schedule spans each phase.
         seed: fixes the order of the images, another one in each phase.
         resume_directory: state of unfinished fine-tuning is kept here; the caller deletes it once the result

@@ -60,7 +60,9 @@ def _array(name: str, value: Any) -> np.ndarray:
     """A finite float32 array of a numpy array or a torch tensor."""
     array = np.asarray(value.detach() if hasattr(value, "detach") else value)
     if array.dtype.kind != "f":
-        raise HakdError(f"{array.dtype} cannot be quantised", where=name, remedy="Give floating point")
+        raise HakdError(
+            f"{array.dtype} cannot be quantised", where=name, remedy="Give floating-point weights"
+        )
     if not np.isfinite(array).all():
         raise HakdError("holds NaN or infinity", where=name, remedy="Give a network whose training converged")
     return array.astype(np.float32)

@@ -12,7 +12,7 @@ from hakd.deep_compression.bits import MAX_LENGTH, pack, windows
 MAX_SYMBOLS = 4096
 _FIRST_LENGTH = 8  # what the first length of a table is compared with
 _SPARSE = 0x8000  # flag in a table's symbol count: some symbols do not occur
-_CHUNK_BYTES = 1 << 17  # read at once when decoding: bounds the memory, one megabit of positions
+_CHUNK_BYTES = 1 << 17  # read in one step when decoding: bounds the memory, one megabit of positions
 
 
 def code_lengths(counts: np.ndarray, max_length: int = MAX_LENGTH) -> np.ndarray:
@@ -74,7 +74,7 @@ def encode(symbols: np.ndarray, lengths: np.ndarray) -> bytes:
 def decode(content: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     """Read `count` symbols back.
 
-    Every bit position of a chunk is looked up at once, as if a codeword began there; what is left to do one
+    Every bit position of a chunk is looked up in one operation, as if a codeword began there; what is left to do one
     by one is to walk from each codeword to the next.
 
     Returns:
@@ -86,7 +86,7 @@ def decode(content: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     order = _canonical_order(lengths)
     if len(order) < 2:
         if content or (count and not len(order)):
-            raise ValueError("a stream and its code table disagree")
+            raise ValueError("a stream does not fit its code table")
         return np.full(count, order[0] if len(order) else 0, np.uint16)
     longest = int(lengths.max())
     repeats = np.int64(1) << (longest - lengths[order].astype(np.int64))

@@ -27,7 +27,9 @@ def prunable(module: nn.Module) -> tuple[Weights, dict[str, str]]:
             kinds[key] = "linear" if isinstance(layer, nn.Linear) else "conv"
     shared = [name for name, _ in module.named_parameters(remove_duplicate=False)]
     if len(shared) > len(list(module.parameters())):
-        raise HakdError("layers share a parameter, which the format cannot say", where=type(module).__name__)
+        raise HakdError(
+            "layers share a parameter, which the format cannot store", where=type(module).__name__
+        )
     if not weights:
         raise HakdError("has no convolution and no linear layer", where=type(module).__name__)
     return weights, kinds
@@ -50,7 +52,7 @@ def scores(weights: Weights, rule: str) -> dict[str, torch.Tensor]:
         Float64 scores in the shapes of the weights; the highest are the last to go.
     """
     if rule not in RULES:
-        raise HakdError(f"{rule!r} is none of {list(RULES)}", key="threshold", remedy="Choose one of them")
+        raise HakdError(f"{rule!r} is not one of {list(RULES)}", key="threshold", remedy="Choose one of them")
     return {name: _RANK[rule](weight.detach().double()) for name, weight in weights.items()}
 
 

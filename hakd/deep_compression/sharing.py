@@ -11,7 +11,7 @@ def cluster(values: np.ndarray, clusters: int, iterations: int = MAX_ITERATIONS)
     In one dimension a cluster is a run of the sorted values, so an iteration is one `searchsorted` of the
     midpoints between centroids and a difference of prefix sums. The linear start (which the paper found best:
     it keeps the few large weights that matter) leaves clusters empty, above all in the hole that pruning
-    makes around zero; each empty one is spent on halving the cluster with the largest squared error.
+    makes around zero; each empty one halves the cluster with the largest squared error.
 
     Args:
         values: weights, any shape, finite.

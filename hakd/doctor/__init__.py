@@ -1,4 +1,4 @@
-"""`hakd doctor`: is a device fit for measuring, and what to do where it is not."""
+"""`hakd doctor`: checks whether a device is fit for measuring, and says what to do where it is not."""
 
 from hakd.doctor.examine import examine, examine_all
 from hakd.doctor.findings import Finding, Report

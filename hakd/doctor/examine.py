@@ -1,4 +1,4 @@
-"""The examination of a device, stage by stage; what fails ends it, and what is left is said not to be examined."""
+"""The examination of a device, stage by stage; a failure ends it, and the remaining stages are reported as skipped."""
 
 import queue
 import tempfile
@@ -11,6 +11,7 @@ from pathlib import Path
 from hakd.boards import Board, open_board
 from hakd.boards.device import Device
 from hakd.doctor.findings import FAIL, NOTE, OK, WARN, Report
+from hakd.doctor.processes import look_at_processes
 from hakd.doctor.reach import look_at_way
 from hakd.doctor.state import look_at_state
 from hakd.records.errors import HakdError
@@ -40,9 +41,9 @@ STAGE_OF = {
 
 
 def examine_all(entries: Sequence[Entry]) -> Iterator[Report]:
-    """Reports as they become ready: boards side by side, devices of one board one after the other, this machine last.
+    """Reports as they become ready: boards in parallel, devices of one board one after the other, this machine last.
 
-    The threads are daemons: an interrupted program ends at once, and what it started on boards ends with it.
+    The threads are daemons: an interrupted program ends immediately, and what it started on boards ends with it.
     """
     groups: dict[tuple, list[Entry]] = {}
     for entry in entries:
@@ -56,7 +57,7 @@ def examine_all(entries: Sequence[Entry]) -> Iterator[Report]:
         for entry in members:
             try:
                 ready.put(examine(entry))
-            except BaseException as defect:  # told in the main thread
+            except BaseException as defect:  # raised again in the main thread
                 ready.put(defect)
 
     for members in boards:
@@ -71,7 +72,7 @@ def examine_all(entries: Sequence[Entry]) -> Iterator[Report]:
 
 
 def examine(entry: Entry) -> Report:
-    """Look at everything that a measurement on this device depends on, and measure its noise (about 10 s)."""
+    """Check everything that a measurement on this device depends on, and measure its noise (about 10 s)."""
     device, report = entry.device, Report(entry.device.name, entry.spelled)
     if not look_at_way(report, device):
         report.skip(*_after(report, device))
@@ -86,6 +87,8 @@ def examine(entry: Entry) -> Report:
             report.fingerprint = board.fingerprint
             _opened(report, device)
             look_at_state(report, device, board.context, here_s)
+            if device.transport == "local":
+                look_at_processes(report)
             _look_at_noise(report, board, entry)
     except HakdError as error:
         _failed(report, error, device)
@@ -95,7 +98,7 @@ def examine(entry: Entry) -> Report:
 def _opened(report: Report, device: Device) -> None:
     """What an open session proves."""
     if device.transport == "ssh":
-        report.add(OK, "login", f"as {device.user or 'ssh says'}")
+        report.add(OK, "login", f"as {device.user or 'the user that ssh chooses'}")
     if device.transport != "virtual":
         report.add(OK, "lock", f"{device.lock_path} was free")
 
@@ -107,8 +110,8 @@ def _look_at_noise(report: Report, board: Board, entry: Entry) -> None:
     threads = board.device.threads
     report.add(OK, "call overhead", f"{found.call_us:.1f} us a call")
     if board.noise:
-        text = f"{board.noise} foreign lines came from its login shell; they are ignored"
-        report.add(NOTE, "output", text, "Keep ~/.bashrc silent where there is no terminal")
+        text = f"{board.noise} lines of its login shell on the agent's output were ignored"
+        report.add(NOTE, "output", text, "Let ~/.bashrc print nothing where there is no terminal")
     report.add(OK, "noise", "; ".join(noise.summary(found)))
     if threads > 1 and found.cpu_ratio < 0.5 * threads:
         text = f"{found.cpu_ratio:.2f} CPUs busy during bursts, threads: {threads}"
@@ -118,22 +121,22 @@ def _look_at_noise(report: Report, board: Board, entry: Entry) -> None:
 
 
 def _failed(report: Report, error: HakdError, device: Device) -> None:
-    """An error of the session as the finding of its stage; stages before it were passed, those after it not reached."""
+    """Report a session's error as the finding of its stage; earlier stages passed, later ones were not reached."""
     stage = STAGE_OF.get(str(error.key), "agent")
     done = {found.what for found in report.findings}
     if stage in done or "verdict" in done:
         stage = "session"
     if "load" not in done and stage != "session":
         for passed in BEFORE_HELLO[: BEFORE_HELLO.index(stage)]:
-            if passed not in done and _told(passed, device):
+            if passed not in done and _listed(passed, device):
                 report.add(OK, passed, "passed")
     place = "" if error.where in (None, f"device {device.name}") else f"{error.where}: "
     report.add(FAIL, stage, f"{place}{error.problem}", error.remedy or "")
     report.skip(*_after(report, device))
 
 
-def _told(stage: str, device: Device) -> bool:
-    """Whether a stage is worth a line when nothing is wrong with it: only ssh has keys, only a machine has a lock."""
+def _listed(stage: str, device: Device) -> bool:
+    """Whether a stage gets a line when nothing is wrong with it: only ssh has keys, only a machine has a lock."""
     absent = {"local": ("host key", "login"), "virtual": ("host key", "login", "lock")}
     return stage not in ("agent", "cpus", *absent.get(device.transport, ()))
 
@@ -141,4 +144,4 @@ def _told(stage: str, device: Device) -> bool:
 def _after(report: Report, device: Device) -> list[str]:
     done = {found.what for found in report.findings}
     stages = (*BEFORE_HELLO, *STATE, *PROBES)
-    return [stage for stage in stages if stage not in done and _told(stage, device)]
+    return [stage for stage in stages if stage not in done and _listed(stage, device)]

@@ -13,13 +13,13 @@ NOT_EXAMINED = "not examined"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was examined.
 
     Args:
         status: `ok`; `note`: worth knowing; `warn`: makes measurements worse; `FAIL`: makes the device unfit; `-`: not
-            examined, because something before it failed.
-        what: was looked at.
-        value: that was found.
+            examined, because an earlier stage failed.
+        what: the thing examined.
+        value: what was found.
         remedy: what to do about it; empty for nothing.
     """
 
@@ -42,7 +42,7 @@ class Finding:
 class Report:
     """All findings on a device, in the order of the examination.
 
-    `spelled` is how the command line names it, `fingerprint` what its measurements are kept under; None: not reached.
+    `spelled` is how the command line names it, `fingerprint` what its measurements are stored under; None: not reached.
     """
 
     device: str

@@ -1,7 +1,7 @@
-"""The doctor's stopwatch: what a call of the engine costs, and how well timings of one fixed block repeat.
+"""The doctor's noise probe: the time of an empty call of the engine, and how well timings of one fixed block repeat.
 
-The block is timed as a sweep times points, interleaved bursts in fresh processes, eight copies of it side by side. All
-copies are the same model, so every difference between them is noise, and nothing else.
+The block is timed as a sweep times points: interleaved bursts in fresh processes, of eight copies. All copies are the
+same model, so every difference between them is noise.
 """
 
 import itertools
@@ -24,18 +24,18 @@ from hakd.staircase.factors import process_times
 from hakd.study.measuring import Measuring
 
 PROBE_S = 5.0  # of passes: as many fresh processes as fit, at least two
-FEWEST, MOST = 2, 8  # a sweep has two processes in a look, and four looks at most
+FEWEST, MOST = 2, 8  # a sweep has two processes in a look, and at most four looks
 COPIES = 8
 CHANNELS, SIZE = 32, 16
 CALL = "call"
-BUSY_SHARE = 0.25  # of bursts preempted, from which others must be at work on the timed CPUs
+BUSY_SHARE = 0.25  # share of preempted bursts from which other programs must be running on the timed CPUs
 SPREAD = 0.05  # log spread of whole processes from which the machine's speed is not steady
-UNSTABLE = 0.015  # scatter of burst medians inside a process from which it is not calm
+UNSTABLE = 0.015  # scatter of burst medians inside a process from which it is unstable
 
 
 @dataclass(frozen=True)
 class Repeatability:
-    """How well timings repeat; all but counts as fractions.
+    """How well timings repeat; all figures except counts and times are fractions.
 
     Attributes:
         latency_ms: of the fixed block.
@@ -43,9 +43,9 @@ class Repeatability:
         processes: fresh processes that timed it.
         bursts: in all of them.
         within: scatter of bursts inside a process: median distance from the median.
-        between: standard deviation over processes of what a whole process has in common.
-        residual_p95: of two processes, their common factor removed, as one look of a sweep has it.
-        residual_all_p95: of two halves of all processes, as more looks have it; None with fewer than four.
+        between: standard deviation over processes of the factor that a whole process has in common.
+        residual_p95: of two processes, their common factor removed, as in one look of a sweep.
+        residual_all_p95: of two halves of all processes, as in several looks; None with fewer than four.
         preempted: share of bursts that were interrupted.
         cpu_ratio: cpu time over wall time during bursts.
     """
@@ -63,9 +63,9 @@ class Repeatability:
 
     @property
     def best_min_step(self) -> float:
-        """The smallest `min_step` that a sweep's widths could be told with: twice what two measurements differ by."""
-        told = [self.residual_p95, *([] if self.residual_all_p95 is None else [self.residual_all_p95])]
-        return max(2 * TOLERANCE_FLOOR, 2 * min(told))
+        """The smallest `min_step` that a sweep could decide widths with: twice what two measurements differ by."""
+        known = [self.residual_p95, *([] if self.residual_all_p95 is None else [self.residual_all_p95])]
+        return max(2 * TOLERANCE_FLOOR, 2 * min(known))
 
 
 def block() -> Graph:
@@ -75,13 +75,13 @@ def block() -> Graph:
 
 
 def nothing() -> Graph:
-    """One activation of one number: what is timed is the call."""
+    """One activation of one number: its time is that of the call."""
     b = Builder(1, 1)
     return b.graph(b.relu(b.input, "relu"))
 
 
 def reference(images: np.ndarray) -> np.ndarray:
-    """What the block makes of an input, by plain sums (batch, C, S, S)."""
+    """The block's output for an input (batch, C, S, S), by plain sums."""
     weight = stand_in_weights(block())["conv.weight"]
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
@@ -106,7 +106,7 @@ def points(device: Device) -> list[Point]:
 
 
 def probe(board: Board, measuring: Measuring, seconds: float = PROBE_S) -> Repeatability:
-    """Time the fixed block in one fresh process after the other, for so long and at least twice.
+    """Time the fixed block in one fresh process after the other, for `seconds` and at least twice.
 
     Raises:
         HakdError: the engine fails on the block, or gives wrong results.
@@ -126,7 +126,7 @@ def probe(board: Board, measuring: Measuring, seconds: float = PROBE_S) -> Repea
 
 
 def noise(bursts: dict[str, list[Burst]]) -> Repeatability:
-    """What the bursts of `points` say."""
+    """The repeatability that the bursts of `points` show."""
     calls = [burst.median_ns / 1e3 for burst in bursts[CALL]]
     copies = {key: found for key, found in bursts.items() if key != CALL}
     times = process_times(copies)
@@ -167,7 +167,7 @@ def _of_pairs(log_ms: np.ndarray) -> float:
 def verdict(found: Repeatability, min_step: float) -> tuple[str, str, str]:
     """(`fit`, `more` or `unfit`; in words; what to do about it)."""
     least = found.best_min_step
-    steps = f"steps of {least:.1%} and more can be told"
+    steps = f"steps of {least:.1%} and more can be detected"
     if 2 * found.residual_p95 <= min_step:
         return "fit", f"fit: {steps}", ""
     if least <= min_step:
@@ -185,10 +185,10 @@ def _cause(found: Repeatability) -> tuple[str, str]:
         return f"the engine had only {found.cpu_ratio:.2f} CPUs", "End what else runs on those CPUs"
     if found.between > SPREAD:
         words = f"whole processes differ by {found.between:.1%}"
-        return words, "Look at governor, heat and neighbours on the same machine"
+        return words, "Check governor, temperature and other guests of the same machine"
     if found.within > UNSTABLE:
         words = f"bursts scatter by {found.within:.1%} inside a process"
-        return words, "Look for others at work there, and at the governor"
+        return words, "Check for other programs running on the device, and the governor"
     return f"processes disagree by {found.residual_p95:.1%}", "Raise `rounds` and `processes`"
 
 

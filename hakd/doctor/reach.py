@@ -1,4 +1,4 @@
-"""The way to a board: ssh's configuration, the network, the host key, before any session is opened."""
+"""The connection to a board: ssh's configuration, the network, the host key, before any session is opened."""
 
 import socket
 
@@ -11,7 +11,7 @@ CONNECT_S = 5.0
 
 
 def look_at_way(report: Report, device: Device) -> bool:
-    """Report how ssh would go, whether anybody answers there, and the host key; False where it ends here."""
+    """Report ssh's route, whether the port answers, and the host key; False where the examination ends here."""
     if device.transport != "ssh":
         report.add(OK, "reach", f"transport {device.transport}")
         return True
@@ -53,7 +53,7 @@ def _why(error: OSError | UnicodeError, route: SshRoute) -> tuple[str, str]:
 
 
 def _look_at_key(report: Report, device: Device, route: SshRoute) -> bool:
-    """The state of the host key; an unknown or a changed one ends the examination, as it would end a session."""
+    """Report the host key; an unknown or a changed one ends the examination, as it would end a session."""
     try:
         shown, known = shown_keys(device), known_keys(route)
     except HakdError as error:
@@ -70,12 +70,12 @@ def _look_at_key(report: Report, device: Device, route: SshRoute) -> bool:
             FAIL,
             "host key",
             f"changed: it shows {prints}; {place} has {key.fingerprint}",
-            f"Was the board set up anew? Then compare fingerprints and run `hakd pin {device.name} --replace`;"
-            " if not, somebody may be in between",
+            f"If the board was set up again, compare fingerprints and run `hakd pin {device.name} --replace`;"
+            " if not, somebody may be intercepting the connection",
         )
         return False
-    if known:  # an authority, or keys of other types: ssh has the last word
-        report.add(NOTE, "host key", f"{prints}; something else is known in {known[0][0]}")
+    if known:  # an authority, or keys of other types: ssh decides
+        report.add(NOTE, "host key", f"{prints}; {known[0][0]} has a key of another kind")
         return True
     remedy = f"Compare its fingerprint with the board's and run `hakd pin {device.name}`"
     report.add(FAIL, "host key", f"unknown: it shows {prints}", remedy)

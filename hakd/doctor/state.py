@@ -1,4 +1,4 @@
-"""What a board says of itself when a session opens: interpreter, engine, processor, clock, heat, memory, load."""
+"""What a board reports when a session opens: interpreter, engine, processor, clock, temperature, memory, load."""
 
 import re
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from typing import Any
 from hakd.boards.device import Device
 from hakd.doctor.findings import FAIL, NOTE, OK, WARN, Report
 
-NOT_TOLD = "the board does not tell"
+NOT_REPORTED = "not reported by the board"
 HOT_C = 80.0
 WARM_C = 70.0
 LITTLE_MB = 200
 CLOCK_OFF_S = 5.0
 SLOWED = 0.95  # of the highest clock
-# Flags that decide which kernels an engine takes: (in /proc/cpuinfo, what people call it).
+# Flags that decide which kernels an engine takes: (in /proc/cpuinfo, common name).
 ISA = {
     "aarch64": (("asimd", "NEON"), ("asimdhp", "fp16"), ("asimddp", "dotprod"), ("i8mm", "i8mm"), ("sve", "SVE")),
     "arm": (("neon", "NEON"), ("vfpv4", "VFPv4")),
@@ -27,7 +27,7 @@ _QUOTA = (
     "Start the container without a limit of CPU time (Docker: no --cpus, but --cpuset-cpus; Kubernetes: no CPU limit;"
     " systemd: no CPUQuota)"
 )
-_COOL = "Cool it: a heat sink or a fan; wait until it is cold"
+_COOL = "Cool it with a heat sink or a fan; wait until it has cooled down"
 
 
 def look_at_state(report: Report, device: Device, context: Mapping[str, Any], here_s: float) -> None:
@@ -36,29 +36,29 @@ def look_at_state(report: Report, device: Device, context: Mapping[str, Any], he
     Args:
         report: takes the findings.
         device: as configured.
-        context: of an open session (`Board.context`); None where the board does not tell.
+        context: of an open session (`Board.context`); None for what the board does not report.
         here_s: this machine's wall clock when the board's was read, seconds.
     """
-    told = BoardState(context)
-    python = told.text("python")
+    state = BoardState(context)
+    python = state.text("python")
     where = device.python or _default_python(device)
-    report.add(*((OK, "python", f"{python} ({where})") if python else (NOTE, "python", NOT_TOLD)))
-    numpy = told.text("numpy_version")
-    report.add(OK, "engine", f"{device.engine} {told.text('engine_version')}, numpy {numpy}")
-    _processor(report, told)
-    _timed_cpus(report, told)
-    _quota(report, told, device.threads)
-    _governor(report, told)
-    _clock(report, told)
-    _heat(report, told)
-    _throttling(report, told)
-    _memory(report, told)
-    _wall_clock(report, told, here_s)
-    _load(report, told)
+    report.add(*((OK, "python", f"{python} ({where})") if python else (NOTE, "python", NOT_REPORTED)))
+    numpy = state.text("numpy_version")
+    report.add(OK, "engine", f"{device.engine} {state.text('engine_version')}, numpy {numpy}")
+    _processor(report, state)
+    _timed_cpus(report, state)
+    _quota(report, state, device.threads)
+    _governor(report, state)
+    _clock(report, state)
+    _heat(report, state)
+    _throttling(report, state)
+    _memory(report, state)
+    _wall_clock(report, state, here_s)
+    _load(report, state)
 
 
 class BoardState(dict[str, Any]):
-    """A board's context, read with suspicion: a value of the wrong type is one that the board does not tell."""
+    """A board's context, which is not trusted: a value of the wrong type counts as not reported."""
 
     def number(self, key: str) -> float | None:
         """A number."""
@@ -71,7 +71,7 @@ class BoardState(dict[str, Any]):
         return value if isinstance(value, str) and value else None
 
     def numbers(self, key: str) -> list[float]:
-        """A list of numbers, empty where it is none."""
+        """A list of numbers; empty for anything else."""
         value = self.get(key)
         plain = isinstance(value, list) and all(type(item) in (int, float) for item in value)
         return value if isinstance(value, list) and plain else []
@@ -81,20 +81,20 @@ def _default_python(device: Device) -> str:
     return "the one that runs this program" if device.transport == "local" else "python3 of the login"
 
 
-def _processor(report: Report, told: BoardState) -> None:
-    machine = told.text("machine") or "?"
+def _processor(report: Report, state: BoardState) -> None:
+    machine = state.text("machine") or "?"
     family = "arm" if machine.startswith("armv") else machine
     words = [
-        told.text("cpu_model") or machine,
-        f"{told.number('cpus') or 0:.0f} cores",
+        state.text("cpu_model") or machine,
+        f"{state.number('cpus') or 0:.0f} cores",
         machine,
-        *([f"Linux {told.text('kernel')}"] if told.text("kernel") else []),
+        *([f"Linux {state.text('kernel')}"] if state.text("kernel") else []),
     ]
     report.add(OK, "processor", ", ".join(words))
-    flags = set(_words(told.get("isa_flags")))
+    flags = set(_words(state.get("isa_flags")))
     known = ISA.get(family, ())
     if not flags or not known:
-        report.add(NOTE, "instructions", NOT_TOLD)
+        report.add(NOTE, "instructions", NOT_REPORTED)
         return
     have = [name for flag, name in known if flag in flags]
     lack = [name for flag, name in known if flag not in flags]
@@ -107,62 +107,64 @@ def _words(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _timed_cpus(report: Report, told: BoardState) -> None:
-    chosen, cpus = told.numbers("affinity"), told.number("cpus")
+def _timed_cpus(report: Report, state: BoardState) -> None:
+    chosen, cpus = state.numbers("affinity"), state.number("cpus")
     numbers = ", ".join(f"{cpu:.0f}" for cpu in chosen)
     text = f"CPU {numbers} of {cpus or 0:.0f}"
     if not chosen:
-        report.add(NOTE, "timed on", NOT_TOLD)
+        report.add(NOTE, "timed on", NOT_REPORTED)
     elif cpus is not None and len(chosen) >= cpus:
         remedy = "Leave one free: fewer `threads`" if len(chosen) > 1 else ""
-        report.add(NOTE, "timed on", f"{text}: the agent shares them", remedy)
+        report.add(NOTE, "timed on", f"{text}: the agent runs on them too", remedy)
     else:
         report.add(OK, "timed on", text)
 
 
-def _quota(report: Report, told: BoardState, threads: int) -> None:
+def _quota(report: Report, state: BoardState, threads: int) -> None:
     """A control group that has used up its share of a period (100 ms) is stopped for the rest of it."""
-    quota, cpus = told.number("cpu_quota"), told.number("cpus")
+    quota, cpus = state.number("cpu_quota"), state.number("cpus")
     if quota is None:
-        report.add(*((OK, "cpu quota", "none") if "cpu_quota" in told else (NOTE, "cpu quota", NOT_TOLD)))
+        report.add(
+            *((OK, "cpu quota", "none") if "cpu_quota" in state else (NOTE, "cpu quota", NOT_REPORTED))
+        )
         return
     text = f"{quota:.3g} CPU{'s' * (quota != 1)} for {threads} thread{'s' * (threads > 1)} and the agent"
     if quota > threads or (cpus is not None and quota >= cpus):
         report.add(OK, "cpu quota", text)
     else:
-        report.add(WARN, "cpu quota", f"{text}: the kernel stops them in mid-burst", _QUOTA)
+        report.add(WARN, "cpu quota", f"{text}: the kernel stops them during bursts", _QUOTA)
 
 
-def _governor(report: Report, told: BoardState) -> None:
-    governor = told.text("governor")
+def _governor(report: Report, state: BoardState) -> None:
+    governor = state.text("governor")
     if governor is None:
-        report.add(NOTE, "governor", f"{NOT_TOLD} (a virtual machine, or no cpufreq)")
+        report.add(NOTE, "governor", f"{NOT_REPORTED} (a virtual machine, or no cpufreq)")
     elif governor == "performance":
         report.add(OK, "governor", governor)
     else:
         remedy = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-        report.add(WARN, "governor", f"{governor}: the clock moves with the load", remedy)
+        report.add(WARN, "governor", f"{governor}: the clock follows the load", remedy)
 
 
-def _clock(report: Report, told: BoardState) -> None:
-    now, low, high = (told.number(key) for key in ("clock_mhz", "clock_min_mhz", "clock_max_mhz"))
+def _clock(report: Report, state: BoardState) -> None:
+    now, low, high = (state.number(key) for key in ("clock_mhz", "clock_min_mhz", "clock_max_mhz"))
     if now is None:
-        report.add(NOTE, "clock", NOT_TOLD)
+        report.add(NOTE, "clock", NOT_REPORTED)
         return
     text = f"{now:.0f} MHz" + (f" of {low:.0f} to {high:.0f}" if low is not None and high is not None else "")
-    slowed = high is not None and told.text("governor") == "performance" and now < SLOWED * high
+    slowed = high is not None and state.text("governor") == "performance" and now < SLOWED * high
     if slowed:
-        report.add(WARN, "clock", f"{text}, in spite of the governor", "Look at heat and power supply")
+        report.add(WARN, "clock", f"{text}, in spite of the governor", "Check temperature and power supply")
     else:
         report.add(OK, "clock", text)
 
 
-def _heat(report: Report, told: BoardState) -> None:
-    degrees = told.number("temperature_c")
+def _heat(report: Report, state: BoardState) -> None:
+    degrees = state.number("temperature_c")
     if degrees is None:
-        report.add(NOTE, "temperature", f"{NOT_TOLD} (a virtual machine, or no sensor)")
+        report.add(NOTE, "temperature", f"{NOT_REPORTED} (a virtual machine, or no sensor)")
     elif degrees >= HOT_C:
-        report.add(WARN, "temperature", f"{degrees:.0f} degrees C: it is about to throttle, or does", _COOL)
+        report.add(WARN, "temperature", f"{degrees:.0f} degrees C: it throttles, or is about to", _COOL)
     elif degrees >= WARM_C:
         report.add(NOTE, "temperature", f"{degrees:.0f} degrees C: a long sweep may make it throttle", _COOL)
     else:
@@ -170,7 +172,7 @@ def _heat(report: Report, told: BoardState) -> None:
 
 
 def throttled(text: str) -> tuple[list[str], list[str]] | None:
-    """What `vcgencmd get_throttled` says in words: (now, since the start); None for something else."""
+    """The bits of `vcgencmd get_throttled` in words: (now, since the start); None for another text."""
     match = re.fullmatch(r"throttled=0x([0-9a-fA-F]{1,8})", text.strip())
     if match is None:
         return None
@@ -180,8 +182,8 @@ def throttled(text: str) -> tuple[list[str], list[str]] | None:
     return now, before
 
 
-def _throttling(report: Report, told: BoardState) -> None:
-    inner = told.get("throttle")
+def _throttling(report: Report, state: BoardState) -> None:
+    inner = state.get("throttle")
     counters = BoardState(inner if isinstance(inner, dict) else {})
     bits = throttled(counters.text("get_throttled") or "")
     count = counters.number("core_throttle_count")
@@ -197,24 +199,24 @@ def _throttling(report: Report, told: BoardState) -> None:
     elif count is not None:
         report.add(NOTE if count else OK, "throttling", f"{count:.0f} events counted since the start")
     else:
-        report.add(NOTE, "throttling", NOT_TOLD)
+        report.add(NOTE, "throttling", NOT_REPORTED)
 
 
-def _memory(report: Report, told: BoardState) -> None:
-    free, total = told.number("memory_free_mb"), told.number("memory_total_mb") or 0
+def _memory(report: Report, state: BoardState) -> None:
+    free, total = state.number("memory_free_mb"), state.number("memory_total_mb") or 0
     if free is None:
-        report.add(NOTE, "memory", NOT_TOLD)
+        report.add(NOTE, "memory", NOT_REPORTED)
     elif free < LITTLE_MB:
-        remedy = "End what is not needed there: a sweep holds up to 64 models in one process"
+        remedy = "Stop programs that are not needed: a sweep holds up to 64 models in one process"
         report.add(WARN, "memory", f"{free:.0f} of {total:.0f} MiB available", remedy)
     else:
         report.add(OK, "memory", f"{free:.0f} of {total:.0f} MiB available")
 
 
-def _wall_clock(report: Report, told: BoardState, here_s: float) -> None:
-    there_s = told.number("wall_clock_s")
+def _wall_clock(report: Report, state: BoardState, here_s: float) -> None:
+    there_s = state.number("wall_clock_s")
     if there_s is None:
-        report.add(NOTE, "wall clock", NOT_TOLD)
+        report.add(NOTE, "wall clock", NOT_REPORTED)
         return
     off = there_s - here_s
     if abs(off) <= CLOCK_OFF_S:
@@ -231,15 +233,15 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _load(report: Report, told: BoardState) -> None:
-    load = told.numbers("load")
-    up = told.number("uptime_s")
+def _load(report: Report, state: BoardState) -> None:
+    load = state.numbers("load")
+    up = state.number("uptime_s")
     since = f"; up for {_duration(up)}" if up is not None else ""
     if not load:
-        report.add(NOTE, "load", NOT_TOLD)
+        report.add(NOTE, "load", NOT_REPORTED)
         return
     text = f"{load[0]:.2f} over the last minute{since}"
-    if load[0] > max(0.5, 0.1 * (told.number("cpus") or 1)):
-        report.add(WARN, "load", f"{text}: others are at work", "Find them with `top`, and end them or wait")
+    if load[0] > max(0.5, 0.1 * (state.number("cpus") or 1)):
+        report.add(WARN, "load", f"{text}: other programs run", "Find them with `top`, and stop them or wait")
     else:
         report.add(OK, "load", text)

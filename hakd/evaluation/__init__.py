@@ -1,1 +1,1 @@
-"""What a candidate is worth once it is a file: export, test accuracy."""
+"""Candidates as files: export, test accuracy, benchmark."""

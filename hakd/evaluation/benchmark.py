@@ -22,15 +22,15 @@ from hakd.sweeping.seams import Parts, tie_points, time_parts
 from hakd.sweeping.timing import device_from, end_to_end, known
 
 log = logging.getLogger(__name__)
-MORE = "the others are not trusted; end what else runs there, or raise the device's `benchmark_processes`"
+MORE = "the others are not trusted; stop other programs on the device, or raise its `benchmark_processes`"
 
 
 def candidate_point(entry: Mapping[str, Any], device: Device) -> Point:
-    """A point that times the exported file itself, or what an engine without ONNX takes, made from what the file holds.
+    """A point that times the exported file, or a model made from it for an engine that does not read ONNX.
 
-    Either way its output is checked against what ONNX Runtime makes of the file here.
+    Either way its output is checked against that of ONNX Runtime for the file on this machine.
 
-    Candidates that share a file share the point: it is the file that is timed.
+    Candidates that share a file share the point, since the file is timed.
     """
     path = Path(entry["onnx_path"])
     spec = entry["network_spec"]
@@ -67,8 +67,8 @@ def benchmark(
         context).
 
     Raises:
-        HakdError: the device does not answer, or is not the one with the engine that widths were chosen on, or a
-            candidate could not be timed on it.
+        HakdError: the device does not answer, is another board or has another engine than widths were chosen on, or
+            could not time a candidate.
     """
     device, measuring = device_from(name, settings)
     points = {entry["candidate"]: candidate_point(entry, device) for entry in entries}
@@ -85,7 +85,7 @@ def benchmark(
         memory = _memory(board, archs)
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
-    figures = {one.key: timed.by_key[one.key] for one in points.values()}  # by file; ties are no candidates
+    figures = {one.key: timed.by_key[one.key] for one in points.values()}  # by file; ties are not candidates
     trusted = {key: known(figure, measuring.min_step / 2) for key, figure in figures.items()}
     predicted, checked = _audit(entries, points, figures, parts)
     rows = []
@@ -111,7 +111,7 @@ def _refuse_failures(board: Board, points: Mapping[str, Point]) -> None:
                 f"could not be timed: {board.failures[one.key]}",
                 where=f"device {board.device.name}",
                 key=candidate,
-                remedy="Look at the device, then run again: what was measured is kept",
+                remedy="Check the device, then run again: what was measured is kept",
             )
 
 
@@ -140,7 +140,7 @@ def _audit(
 
 
 def _trust(name: str, trusted: Sequence[bool], precision: float) -> str:
-    """How many figures are known well enough, which the log says too where some are not."""
+    """How many figures are known well enough; logged as a warning where some are not."""
     words = f"{sum(trusted)} of {counted(len(trusted), 'figure')} known to within {precision:.1%}"
     if not all(trusted):
         log.warning("%s: %s: %s", name, words, MORE)

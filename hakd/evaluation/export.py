@@ -40,7 +40,7 @@ def export(
 ) -> float:
     """Write the network as ONNX (dynamic batch, batch norm folded) and return its largest deviation from torch.
 
-    `facts` and `provenance` of the training travel along in the file's metadata.
+    `facts` and `provenance` of the training are stored in the file's metadata.
 
     Raises:
         HakdError: ONNX Runtime's logits of the probe images differ from torch's by more than 1e-4 (absolute, and
@@ -65,7 +65,7 @@ def export(
 
 
 def fix_batch(content: bytes, batch: int) -> bytes:
-    """The same model with its dynamic batch axis fixed to the device's batch: that is what is timed."""
+    """The same model with its dynamic batch axis fixed to the device's batch, as it is timed."""
     model = onnx.load_model_from_string(content)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = batch
@@ -73,10 +73,10 @@ def fix_batch(content: bytes, batch: int) -> bytes:
 
 
 def for_engine(path: str | os.PathLike, engine: str, batch: int) -> bytes:
-    """What an engine takes of an exported network: the file with its batch fixed, or a model of what the file holds.
+    """An exported network for an engine: the file with its batch fixed, or a model made from it.
 
     Raises:
-        HakdError: the file is not one of `export`, or the engine cannot do that batch.
+        HakdError: `export` did not write the file, or the engine cannot run that batch.
     """
     if engine in ONNX_ENGINES:
         return fix_batch(Path(path).read_bytes(), batch)
@@ -86,10 +86,10 @@ def for_engine(path: str | os.PathLike, engine: str, batch: int) -> bytes:
 def read_back(path: str | os.PathLike) -> tuple[Graph, dict[str, np.ndarray]]:
     """Op-level description and weights of an exported network, from the file alone.
 
-    The file's ops are those of the architecture in its metadata: it is written anew from what was read and compared.
+    The file's ops must be those of the architecture in its metadata: the model is made again from it and compared.
 
     Raises:
-        HakdError: they are not.
+        HakdError: they differ.
     """
     model = onnx.load(path)
     header = {entry.key: entry.value for entry in model.metadata_props}.get("hakd", "null")
@@ -98,5 +98,5 @@ def read_back(path: str | os.PathLike) -> tuple[Graph, dict[str, np.ndarray]]:
     weights = {array.name: onnx.numpy_helper.to_array(array) for array in model.graph.initializer}
     shapes = {name: array.shape for name, array in weights.items()}
     if shapes != graph.parameter_shapes() or to_onnx(graph, weights, batch="batch").graph != model.graph:
-        raise HakdError("is not what its metadata says it is", where=path, remedy=make_again(path))
+        raise HakdError("does not match its own metadata", where=path, remedy=make_again(path))
     return graph, weights

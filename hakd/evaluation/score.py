@@ -19,7 +19,7 @@ def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFra
     """Prediction of every candidate for every test image (columns of the `predictions` table).
 
     Raises:
-        HakdError: a candidate of another number of classes or channels than the data.
+        HakdError: a candidate has another number of classes or channels than the data.
     """
     splits: dict[Sides, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     known: dict[str, np.ndarray] = {}
@@ -32,7 +32,7 @@ def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFra
             splits[size] = (split.images.numpy(), split.labels.numpy(), split.ids.numpy())
             if (split.channels, split.num_classes) != (spec["input_channels"], spec["num_classes"]):
                 raise HakdError(
-                    "is of other data than the test split", where=entry["onnx_path"], key="network"
+                    "made for other data than the test split", where=entry["onnx_path"], key="network"
                 )
         images, labels, originals = splits[size]
         if entry["onnx_digest"] not in known:

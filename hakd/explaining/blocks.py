@@ -64,7 +64,7 @@ class _Parameter:
 
 
 class Block:
-    """A section of a model with some widths changed, as an ONNX model of its own with stand-in weights.
+    """A section of a model with some widths changed, as a separate ONNX model with stand-in weights.
 
     Nodes, tensors and constants get names of no meaning. So equal blocks, of which networks have many, are one point.
 
@@ -150,7 +150,7 @@ class Block:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
-        options.log_severity_level = 4  # what fails is said by us
+        options.log_severity_level = 4  # we report what fails
         model = self.model()
         try:
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -206,7 +206,7 @@ class Block:
         return node
 
     def _input(self, index: int, place: int) -> str:
-        """The block's name of a node's input; a constant becomes a parameter of its own."""
+        """The block's name of a node's input; a constant becomes its own parameter."""
         name = self._model.nodes[index].input[place]
         if name not in self._model.constants:
             return self._names[name]
@@ -304,12 +304,12 @@ def in_form_of(engine: str, block: Block) -> bytes:
             raise Unmeasurable(f"{engine}: several outputs")
         described = read(model)
         if described.softmax:
-            raise Unmeasurable(f"{engine}: there is no form of {described.softmax} for it")
+            raise Unmeasurable(f"{engine}: no implementation of {described.softmax}")
         batch, channels, *size = block.input_shape
         graph, weights = fold_weights(described.graph(channels, size), described.weights)
         return engine_model(engine, graph, weights, batch)
     except NotDescribed as error:
-        raise Unmeasurable(f"{engine}: there is no form of {error.op} for it") from None
+        raise Unmeasurable(f"{engine}: no implementation of {error.op}") from None
     except HakdError as error:
         raise Unmeasurable(f"{engine}: {error.problem}") from None
 

@@ -1,4 +1,4 @@
-"""Why a width is slower than a good one beside it: what the engine runs at both, where it can write that down."""
+"""Why a width is slower than a good one beside it: what the engine runs at both, where it reports that."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ SAME = "the engine runs the same ops in the same layout at both"
 def causes(
     board: Board, width_groups: WidthGroups, reports: Sequence[GroupReport]
 ) -> Mapping[str, tuple[int, str]]:
-    """{group: (good width, what is different there)} for the groups that lose time; empty where the engine cannot tell.
+    """{group: (good width, what is different there)} for the groups that lose time; empty where the engine hides it.
 
     Raises:
         HakdError: a device that went away.
@@ -44,7 +44,7 @@ def causes(
 
 
 def difference(now: Mapping[str, int], then: Mapping[str, int], width: int, good: int) -> str:
-    """What the graph of the present width has otherwise than that of the good one, in words."""
+    """How the graph of the present width differs from that of the good one, in words."""
     words = []
     blocked = [sum(count for kind, count in ops.items() if _is_blocked(kind)) for ops in (now, then)]
     if blocked[0] != blocked[1]:

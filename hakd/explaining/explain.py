@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hakd.boards import open_board
 from hakd.explaining.causes import causes
-from hakd.explaining.report import Told, report_groups, text, to_dict, with_causes
+from hakd.explaining.report import ModelReport, report_groups, text, to_dict, with_causes
 from hakd.explaining.sets import Advised, advise
 from hakd.explaining.timing import time_groups
 from hakd.importing.groups import take_apart
@@ -18,7 +18,7 @@ from hakd.study.files import Configuration
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Which model to explain, and how to say it.
+    """Which model to explain, and in which form.
 
     Args:
         model: path of the ONNX file.
@@ -43,8 +43,8 @@ def explain(
     """Time the width groups of a model on a device and say which lose time.
 
     Raises:
-        HakdError: a file that is no model or has no width to change, a device that does not answer. What was
-            measured stays in the store: the same command goes on.
+        HakdError: a file that is not a model or has no width to change, a device that does not answer. What was
+            measured stays in the store: the same command continues from it.
     """
     model = load_model(request.model, entry.device.batch, request.image)
     width_groups = take_apart(model, request.model)
@@ -55,12 +55,12 @@ def explain(
         if timed.whole_ms is None:
             advised = Advised(reason="the whole model was not timed")
         elif board.clock_s() >= timed.end_s:
-            advised = Advised(reason="the minutes were over")
+            advised = Advised(reason="the time limit was reached")
         else:
             with board.one_bar("explain, whole"):
                 seconds = timed.end_s - board.clock_s()
                 advised = advise(board, width_groups, timed.curves, entry.measuring, timed.whole_ms, seconds)
         if board.clock_s() < timed.end_s:
             reports = with_causes(reports, causes(board, width_groups, reports[: request.top]))
-    told = Told(request.model, model.remarks, reports, width_groups.fixed, timed, advised)
-    say(json.dumps(to_dict(told), indent=1) if request.as_json else "\n".join(text(told, request.top)))
+    report = ModelReport(request.model, model.remarks, reports, width_groups.fixed, timed, advised)
+    say(json.dumps(to_dict(report), indent=1) if request.as_json else "\n".join(text(report, request.top)))

@@ -1,4 +1,4 @@
-"""What explaining a model will cost, told once the whole model is timed, and which groups come first."""
+"""What explaining a model will cost, reported once the whole model is timed, and which groups come first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from hakd.study.measuring import Measuring
 from hakd.sweeping.following import LENGTHS
 
 GMACS = 2.0  # assumed where the whole model could not be timed: thousand million a second
-_ODDNESS = ((8, 1.0), (16, 0.5), (32, 0.25))  # how likely a width loses time that is no multiple of these
+_ODDNESS = ((8, 1.0), (16, 0.5), (32, 0.25))  # how likely a width loses time that is not a multiple of these
 _EVEN = 0.1
 SETS_S = 240.0  # for the whole models that are timed, about
 _SETS = (9, 40)  # of them, at least and at most
-_MORE = 1.5  # points that the curves ask for, over those that they begin with
+_MORE = 1.5  # points that the curves need, over those that they begin with
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ExplainPlan:
     def words(self, minutes: float | None) -> str:
         """One line for a person."""
         least, most = (second / 60 for second in self.seconds)
-        about = f"about {_minutes(least)} to {_minutes(most)} minutes, the more the noisier the device"
+        about = f"about {_minutes(least)} to {_minutes(most)} minutes, longer on a noisy device"
         until = "" if minutes is None else f"; stops after {minutes:g}"
         return f"{counted(len(self.order), 'width')}, {self.points} points or more: {about}{until}"
 

@@ -1,8 +1,8 @@
-"""What the curves of a user's model say: the time that each width loses, and what beside it is free or faster.
+"""What the curves of a user's model say: the time that each width loses, and which widths beside it are free or faster.
 
 Only widths that were timed are ever named. The time that a width loses is what it takes above the lower convex hull of
-its curve: above the straight line between the good widths on both sides. A width at the right end of a tread loses
-nothing; the first one after a step loses nearly the whole step; on a slope nobody loses anything.
+its curve: above the straight line between the good widths on both sides. A width at the right end of a plateau
+loses nothing; the first one after a step loses nearly the whole step; on a slope no width loses anything.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hakd.explaining.sets import PLAIN, Advised, WidthSet
-from hakd.explaining.timing import TimedGroups, told
+from hakd.explaining.timing import TimedGroups, decided
 from hakd.importing.groups import Group
 from hakd.records.text import counted
 from hakd.staircase.curve import FREE, OPEN, TOGETHER, TOLERANCE_FLOOR, Curve, has_step
@@ -36,15 +36,15 @@ class GroupReport:
 
     Attributes:
         latency_ms: of its block at the present width; None where that was not timed.
-        lost_us: microseconds that the present width loses; None where that cannot be told.
-        shape: `steps`, `line` or `flat`; None where it cannot be told.
+        lost_us: microseconds that the present width loses; None where that is undecided.
+        shape: `steps`, `line` or `flat`; None where that is undecided.
         free: the widest timed width that is not slower, if there is a wider one.
         narrower, wider: the nearest timed width on that side that is faster by more than the tolerance.
         good: the nearest timed width on each side that loses nothing; empty where the present one loses nothing.
-        trusted: whether anything can be said for sure, all that is said of the model holding together.
+        trusted: whether anything is decided, with all statements on the model holding together.
         reason: how well the curve is known, or why nothing was timed.
         curve: what was timed, if anything was.
-        cause: a good width, and what the engine runs otherwise there; None where it cannot tell.
+        cause: a good width, and what the engine runs differently there; None where it does not show it.
     """
 
     group: Group
@@ -62,12 +62,12 @@ class GroupReport:
 
 
 @dataclass(frozen=True)
-class Told:
-    """All that is said of a model.
+class ModelReport:
+    """The report on a model.
 
     Attributes:
         name: of the model.
-        remarks: what the person should know of the file.
+        remarks: what the user should know about the file.
         reports: of the groups that can be changed.
         fixed: those that cannot.
         timed: what was timed.
@@ -107,7 +107,7 @@ def _report(group: Group, timed: TimedGroups) -> GroupReport:
     free, narrower, wider = _others(curve, group.width) if shape != "line" else (None, None, None)
     lost_us = 1e3 * lost_ms(curve, group.width) if narrower or wider else 0.0
     good = _good(curve, group.width) if lost_us else ()
-    if not (lost_us or free or narrower or wider or told(curve, group.width, curve.widths[-1])):
+    if not (lost_us or free or narrower or wider or decided(curve, group.width, curve.widths[-1])):
         return GroupReport(group, _undecided(curve, group.width), curve, latency_ms)
     return GroupReport(
         group, curve.reason, curve, latency_ms, lost_us, shape, free, narrower, wider, good, trusted=True
@@ -115,11 +115,11 @@ def _report(group: Group, timed: TimedGroups) -> GroupReport:
 
 
 def _others(curve: Curve, width: int) -> tuple[Other | None, Other | None, Other | None]:
-    """The widest free width, and the nearest faster one on each side; each holds together with all that is said."""
+    """The widest free width, and the nearest faster one on each side; each statement holds together with all others."""
     here, now = curve.index(width), curve.at(width)
     places = range(len(curve.widths))
     free = [i for i in places if i > here and curve.verdict(i, here, TOGETHER) == FREE]
-    free = free if has_step(curve, width) else []  # on a slope the tolerance would be spent as time
+    free = free if has_step(curve, width) else []  # on a slope the tolerance would be used up as time
     fast = [i for i in places if curve.faster(i, here)]
 
     def other(i: int | None) -> Other | None:
@@ -131,7 +131,7 @@ def _others(curve: Curve, width: int) -> tuple[Other | None, Other | None, Other
 
 
 def _undecided(curve: Curve, width: int) -> str:
-    """The width nearest to the present one of which nothing can be said, with its interval; and how to say more."""
+    """The width nearest to the present one that is undecided, with its interval; and how to decide it."""
     here = curve.index(width)
     unknown = [i for i in range(len(curve.widths)) if curve.verdict(i, here, TOGETHER) == OPEN]
     nearest = min(unknown, key=lambda i: abs(curve.widths[i] - width))
@@ -140,7 +140,7 @@ def _undecided(curve: Curve, width: int) -> str:
 
 
 def _good(curve: Curve, width: int) -> tuple[Other, ...]:
-    """The nearest timed width on each side that loses nothing, of those that are surely faster, free or slower."""
+    """The nearest timed width on each side that loses nothing, of those known to be faster, free or slower."""
     here, now = curve.index(width), curve.at(width)
     sure = [w for i, w in enumerate(curve.widths) if curve.verdict(i, here, TOGETHER) != OPEN]
     fair = [w for w in sure if not lost_ms(curve, w)]
@@ -175,11 +175,11 @@ def _hull(curve: Curve) -> list[tuple[int, float]]:
 # --- words
 
 
-def text(told: Told, top: int | None = None) -> list[str]:
-    """The report, a line each: a summary, the set for the whole, groups by lost time, and what is not known."""
-    about, reports, timed = told.timed.about, told.reports, told.timed
-    trusted = [report for report in reports if report.trusted]
-    losing = [report for report in trusted if report.lost_us]
+def text(report: ModelReport, top: int | None = None) -> list[str]:
+    """The report, a line each: a summary, the set for the whole, groups by lost time, and what is undecided."""
+    about, reports, timed = report.timed.about, report.reports, report.timed
+    trusted = [one for one in reports if one.trusted]
+    losing = [one for one in trusted if one.lost_us]
     shown = trusted[:top]
     engine = (
         f"{about['engine']} {about['engine_version']}, threads {about['threads']}, batch {about['batch']}"
@@ -187,33 +187,31 @@ def text(told: Told, top: int | None = None) -> list[str]:
     whole = "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole (stand-in weights), "
     counts = f"{counted(len(reports), 'width')} examined, {len(trusted)} of them decided"
     lose = f"{counted(len(losing), 'width')} lose{'s' if len(losing) == 1 else ''}"
-    total = _us(sum(report.lost_us or 0.0 for report in losing))
-    lines = [f"{told.name} on {about['device']} ({engine}): {whole}{counts}"]
-    lines += [f"  note: {remark}" for remark in told.remarks]
+    total = _us(sum(one.lost_us or 0.0 for one in losing))
+    lines = [f"{report.name} on {about['device']} ({engine}): {whole}{counts}"]
+    lines += [f"  note: {remark}" for remark in report.remarks]
     if timed.whole_ms is None:
         lines.append(
             f"  the whole model was not timed: {about['failures'].get('the whole model', 'it failed')}"
         )
-    lines += _advised(told.advised)
+    lines += _advised(report.advised)
     lines.append(f"{lose} {total} in all, each changed alone (blocks overlap: the sum is a guide)")
     places = len(str(len(shown)))
-    for number, report in enumerate(shown, start=1):
-        lines.append(f"  {number:>{places}}  {report.group.name}: {_about(report)}")
-        if report.cause is not None:
-            lines.append(f"  {'':>{places}}  why, beside {report.cause[0]}: {report.cause[1]}")
+    for number, one in enumerate(shown, start=1):
+        lines.append(f"  {number:>{places}}  {one.group.name}: {_about(one)}")
+        if one.cause is not None:
+            lines.append(f"  {'':>{places}}  why, beside {one.cause[0]}: {one.cause[1]}")
     if len(trusted) > len(shown):
         lines.append(f"  and {len(trusted) - len(shown)} more: --top {len(trusted)}")
-    untrusted = [report for report in reports if not report.trusted and report.group.name not in timed.left]
+    untrusted = [one for one in reports if not one.trusted and one.group.name not in timed.left]
     if timed.left:
         named = ", ".join([*timed.left][:_HIDDEN])
         rest = f" and {len(timed.left) - _HIDDEN} more" if len(timed.left) > _HIDDEN else ""
         lines.append(f"{named}{rest}: {next(iter(timed.left.values()))}")
     if untrusted:
-        lines.append("not to be told, left as they are:")
-        lines += [
-            f"  {report.group.name}, {report.group.width} channels: {report.reason}" for report in untrusted
-        ]
-    return lines + _fixed(told.fixed)
+        lines.append("undecided, left as they are:")
+        lines += [f"  {one.group.name}, {one.group.width} channels: {one.reason}" for one in untrusted]
+    return lines + _fixed(report.fixed)
 
 
 def _advised(advised: Advised) -> list[str]:
@@ -241,7 +239,7 @@ def _change(found: WidthSet) -> str:
     word = "faster" if ratio.value < 1 else "slower"
     low, high = sorted((abs(1 - ratio.low), abs(1 - ratio.high)))
     if (ratio.low < 1) != (ratio.high < 1):
-        return f"{abs(1 - ratio.value):.1%} {word}, which is not sure ({ratio})"
+        return f"{abs(1 - ratio.value):.1%} {word}, not for certain ({ratio})"
     return f"{abs(1 - ratio.value):.0%} {word} ({low:.1%} to {high:.1%})"
 
 
@@ -267,8 +265,10 @@ def advice(report: GroupReport) -> str:
         channels = f"+{counted(more, 'channel')}"
         words.append(f"{now} -> {report.free.width} is free ({channels}{about}{beyond})")
     elif not report.lost_us:
-        sure = told(report.curve, now, last)
-        words.append(f"{now} {'is a good width' if sure else 'may be a good width, not all others are told'}")
+        sure = decided(report.curve, now, last)
+        words.append(
+            f"{now} {'is a good width' if sure else 'may be a good width, not all others are decided'}"
+        )
     others = {
         other.width: other for other in (report.narrower, report.wider, *report.good) if other is not None
     }
@@ -305,20 +305,20 @@ def _fixed(fixed: Sequence[Group]) -> list[str]:
 # --- for machines
 
 
-def to_dict(told: Told) -> Mapping[str, Any]:
+def to_dict(report: ModelReport) -> Mapping[str, Any]:
     """Everything, with all timed widths of every group."""
-    timed = told.timed
+    timed = report.timed
     return {
-        "model": told.name,
+        "model": report.name,
         **timed.about,
-        "remarks": list(told.remarks),
+        "remarks": list(report.remarks),
         "model_us": None if timed.whole_ms is None else 1e3 * timed.whole_ms,
-        "advised": _set_dict(told.advised.best),
-        "rounded": _set_dict(told.advised.rounded),
-        "not_advised": told.advised.reason,
-        "lost_us": sum(report.lost_us or 0.0 for report in told.reports),
-        "groups": [_group_dict(report) for report in told.reports],
-        "not_examined": [{**_names(group), "reason": group.reason} for group in told.fixed],
+        "advised": _set_dict(report.advised.best),
+        "rounded": _set_dict(report.advised.rounded),
+        "not_advised": report.advised.reason,
+        "lost_us": sum(one.lost_us or 0.0 for one in report.reports),
+        "groups": [_group_dict(one) for one in report.reports],
+        "not_examined": [{**_names(group), "reason": group.reason} for group in report.fixed],
     }
 
 

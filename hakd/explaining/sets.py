@@ -1,8 +1,8 @@
 """One set of widths for a whole model, none narrower than now: chosen among whole models that were timed beside it.
 
-Blocks overlap, and an engine runs a layer as its neighbours let it: widths that are good one by one need not be so
+Blocks overlap, and an engine runs a layer as its neighbours let it: widths that are good one by one need not be good
 together. So whole models are timed, interleaved: all widths rounded up, each block's fastest widths, and mixtures. The
-fastest is timed again in other processes, beside the present widths and the plain rounding, and that is what is said.
+fastest is timed again in other processes, beside the present widths and plain rounding, and these timings are reported.
 """
 
 import logging
@@ -35,7 +35,7 @@ class WidthSet:
 
     Attributes:
         widths: of the groups that differ from the model, by name.
-        ratio: its latency over that of the present widths; None where that could not be told.
+        ratio: its latency over that of the present widths; None where that is undecided.
         latency_ms: of the whole.
     """
 
@@ -189,7 +189,7 @@ class _Search:
         return [group.name for group in ordered[:_MIXED]]
 
     def _reported(self, best: Widths, rounded: Widths) -> Advised:
-        """Both sets beside the present widths, in processes of their own."""
+        """Both sets beside the present widths, in separate processes."""
         sets = [{}, best, *([rounded] if rounded and rounded != best else [])]
         points, bursts = self._timed(sets, "report")
         if not all(bursts.get(point.key) for point in points):
@@ -204,5 +204,5 @@ class _Search:
         plain = timed(2) if len(sets) > 2 else advised if rounded else None
         if advised.ratio is None or advised.ratio.high >= 1:
             said = "" if advised.ratio is None else f" (the fastest, timed again: {advised.ratio})"
-            return Advised(None, plain, f"no set of wider widths is surely faster{said}")
+            return Advised(None, plain, f"no set of wider widths is certainly faster{said}")
         return Advised(advised, plain)

@@ -171,8 +171,8 @@ def hide_weights(node: onnx.NodeProto) -> None:
             if value is None:
                 hide_weights(part)
             else:
-                told = numpy_helper.from_array(np.asarray(value, order="C"))
-                hidden = _hidden(told, *users.get(part.output[0], (node, -1)))
+                shown = numpy_helper.from_array(np.asarray(value, order="C"))
+                hidden = _hidden(shown, *users.get(part.output[0], (node, -1)))
                 del part.attribute[:]
                 part.attribute.append(helper.make_attribute("value", hidden))
 

@@ -19,7 +19,7 @@ from hakd.sweeping.following import Line, follow
 from hakd.sweeping.modes import Mode
 from hakd.sweeping.timing import collect
 
-_MODULI = (4, 8, 16, 32)  # what engines like; they order the search, what was timed decides
+_MODULI = (4, 8, 16, 32)  # what engines prefer; they order the search, measurements decide
 _WIDEST = max(_MODULI)
 _BATCH = 2  # groups that are timed together where time is short
 _CURVES = 0.7  # of that time; the rest is for whole models
@@ -87,13 +87,13 @@ def _nearer(curve: Curve, width: int) -> list[int]:
     return []
 
 
-def told(curve: Curve, width: int, full: int) -> bool:
+def decided(curve: Curve, width: int, full: int) -> bool:
     """Whether it can be stated of every timed width, together with all others, whether it is slower than this one."""
     here = curve.index(width)
     return all(curve.verdict(i, here, TOGETHER) != OPEN for i in range(len(curve.widths)))
 
 
-AROUND = Mode(start, more, 6, told, told)
+AROUND = Mode(start, more, 6, decided, decided)
 
 
 def group_line(width_groups: WidthGroups, group: Group, mode: Mode, level: float | None, widest: int) -> Line:
@@ -166,7 +166,7 @@ def time_groups(
         "batch": board.device.batch,
         "failures": failures,
     }
-    words = "" if minutes is None else f"not begun: the {minutes:g} minutes were over"
+    words = "" if minutes is None else f"not begun: the time limit of {minutes:g} minutes was reached"
     left = {line.group: words for line in lines if not line.keys}
     curves = {line.group: line.curve for line in lines if line.curve is not None}
     return TimedGroups(curves, whole_ms, about, left, end_s)

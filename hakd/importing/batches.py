@@ -1,4 +1,4 @@
-"""Another batch size for a model that fixes one: which numbers in it are the batch, told by where its axis goes."""
+"""Another batch size for a model that fixes one: which numbers in it are the batch, found by following its axis."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from math import prod
@@ -9,7 +9,7 @@ from onnx import helper
 
 from hakd.importing.kinds import RESHAPES
 
-_SIZES = {"Reshape": 1, "Expand": 1, "Resize": 3, "MaxUnpool": 2}  # place of the sizes that a node asks for
+_SIZES = {"Reshape": 1, "Expand": 1, "Resize": 3, "MaxUnpool": 2}  # place of the sizes that a node takes
 _RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
 Shape = tuple[int, ...]
 
@@ -21,12 +21,12 @@ def rebatch(
     source: str,
     new: int,
 ) -> None:
-    """Write a batch size into the sizes that nodes ask for, where the batch axis of what they take leads to them.
+    """Write a batch size into the sizes that nodes take, where the batch axis of what they take leads to them.
 
     A leading 1 or -1 by itself says nothing: the axis is followed from the model's input.
 
     Args:
-        nodes: in order; one whose sizes change gets a constant of its own.
+        nodes: in order; one whose sizes change gets its own constant.
         constants: value by name.
         shapes: of activations, at the batch that the file says.
         source: name of the input.
@@ -58,7 +58,7 @@ def rebatch(
 def _axis_behind(
     node: onnx.NodeProto, place: int, axis: int, before: Shape, after: Shape, batch: int
 ) -> int | None:
-    """Where the batch axis is in what a node makes; None where that cannot be told."""
+    """Where the batch axis is in what a node makes; None where that is unknown."""
     if node.op_type == "Transpose":
         perm = next((list(one.ints) for one in node.attribute if one.name == "perm"), None)
         return (perm or list(range(len(before)))[::-1]).index(axis)

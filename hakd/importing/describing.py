@@ -1,6 +1,6 @@
 """From an ONNX graph to the op-level description of a classifier and its weights.
 
-A node that the description has no op for is refused by its name; nothing is left out or fixed in silence.
+A node that the description has no op for is refused by its name; nothing is left out or fixed silently.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,7 @@ def describe(model: Model, where: object) -> Description:
     """
     if len(model.outputs) != 1:
         names = ", ".join(model.outputs) or "none"
-        remedy = "Give a network that returns its logits alone"
+        remedy = "Give a network that returns only its logits"
         raise HakdError(
             f"a network needs one output, this has {len(model.outputs)} ({names})", where=where, remedy=remedy
         )
@@ -135,7 +135,7 @@ class _Reader(LayerReader):
             if handler is None:
                 raise NotDescribed(node)
             if any(name not in self.shapes for name in (*self.model.activations(node), node.output[0])):
-                raise NotDescribed(node, "the sizes around it cannot be told")
+                raise NotDescribed(node, "the sizes around it are unknown")
             handler(node)
         rows = rewritten(Rows(self.rows, self._last()))
         for row in rows.rows:
@@ -283,7 +283,7 @@ class _Reader(LayerReader):
         source, made = node.input[0], node.output[0]
         before, after = self.shapes[source], self.shapes[made]
         if before[0] != after[0]:
-            words = f"it makes {list(after)} of {list(before)}: the batch is no axis of its own any more"
+            words = f"it makes {list(after)} of {list(before)}: the batch is no longer a separate axis"
             raise NotDescribed(node, words)
         alike = before[1:2] == after[1:2] and prod(before[2:]) == prod(after[2:]) == 1
         if before == after or alike:

@@ -97,7 +97,7 @@ class WidthGroups:
             return replace(group, reason="it leads to several outputs of the model")
         section = self._with_activation(section)
         if section.source not in self.model.shapes or section.target not in self.model.shapes:
-            return replace(group, reason="the sizes of its decision block cannot be told")
+            return replace(group, reason="the sizes of its decision block are unknown")
         return replace(group, section=section)
 
     def _users_of_widths(self) -> dict[int, list[int]]:
@@ -109,7 +109,7 @@ class WidthGroups:
         return found
 
     def _told_apart(self, groups: Sequence[Group]) -> list[Group]:
-        """Groups of one name (a layer whose outputs are split, names that repeat) get what tells them apart."""
+        """Groups of one name (a layer whose outputs are split, names that repeat) get what distinguishes them."""
         names = Counter(group.name for group in groups)
         found, used = [], Counter[str]()
         for group in groups:

@@ -52,7 +52,7 @@ class LayerReader(RowWriter):
     def _padded_input(
         self, node: onnx.NodeProto, pads: Sequence[int], always: bool = False
     ) -> tuple[str, Sides]:
-        """What a window goes over, and the padding of its own: zeros that differ between the sides are put in first."""
+        """What a window goes over, and its own padding: zeros that differ between the sides are put in first."""
         top, left, bottom, right = pads
         source = node.input[0]
         if (top, left) == (bottom, right) and not always:
@@ -79,7 +79,7 @@ class LayerReader(RowWriter):
     ) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
         """A factor and a summand for each channel that follow a layer and can become part of it, and what they make.
 
-        A number that is added to all channels alike belongs to an activation more often than not, and stays.
+        A number that is added to all channels belongs to an activation more often than not, and stays.
         """
         made, (_, channels, *pixels) = [node.output[0]], self.shapes[node.output[0]]
         factor, summand = None, None

@@ -30,13 +30,13 @@ class Model:
     """The nodes that compute something, in order, with what they need.
 
     Attributes:
-        nodes: none of them a constant or an identity; their names are the file's, told apart (`tidying`).
+        nodes: none of them a constant or an identity; their names are the file's, made unique (`tidying`).
         constants: value by name.
-        shapes: of activations by name, batch first; a name is missing where the shape cannot be told.
+        shapes: of activations by name, batch first; a name is missing where the shape is unknown.
         kinds: element types of activations by name, as `onnx.TensorProto` numbers them.
         source: name of the one input.
         outputs: names of the outputs that depend on the input.
-        remarks: what the person should know of the file, a sentence each.
+        remarks: what the user should know about the file, a sentence each.
         origins: constants that are others in another shape, by name; the value is the name of the other.
     """
 
@@ -72,7 +72,7 @@ def load_model(
             nothing is remarked.
 
     Raises:
-        HakdError: no ONNX, several inputs, an input that is no tensor of numbers, or sizes that are left open.
+        HakdError: not ONNX, several inputs, an input that is not a tensor of numbers, or sizes that are left open.
     """
     return model_from(read_proto(path), path, batch, image, keep_dropout)
 
@@ -138,7 +138,7 @@ def _input(
     numbers = kind.elem_type not in (TensorProto.UNDEFINED, TensorProto.STRING)
     if not inputs[0].type.HasField("tensor_type") or not numbers:
         remedy = "Export the part that takes an image"
-        raise HakdError("the input is no tensor of numbers", where=path, key=name, remedy=remedy)
+        raise HakdError("the input is not a tensor of numbers", where=path, key=name, remedy=remedy)
     if not kind.HasField("shape") or not kind.shape.dim:
         words = "the input's rank is left open" if not kind.HasField("shape") else "the input is one number"
         raise HakdError(words, where=path, key=name, remedy=_EXPORT)
@@ -146,8 +146,8 @@ def _input(
     if image is not None:
         if len(sizes) != len(image) or any(a > 0 and a != b for a, b in zip(sizes, image, strict=True)):
             given = ",".join(map(str, image))
-            told = ",".join(str(size if size > 0 else "?") for size in sizes)
-            problem = f"an input of {given} does not fit the model's {told}"
+            wanted = ",".join(str(size if size > 0 else "?") for size in sizes)
+            problem = f"an input of {given} does not fit the model's {wanted}"
             raise HakdError(problem, where=path, key="--input", remedy="Give the sizes without the batch")
         sizes = list(image)
     if any(size < 1 for size in sizes):
@@ -292,7 +292,7 @@ def rename_inside(body: onnx.GraphProto, stem: str) -> None:
 
 
 def _branch_taken(node: onnx.NodeProto, constants: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
-    """The nodes of the branch that a constant condition takes, under names of their own."""
+    """The nodes of the branch that a constant condition takes, under unique names."""
     wanted = "then_branch" if bool(np.all(constants[node.input[0]])) else "else_branch"
     body = next(one.g for one in node.attribute if one.name == wanted)
     stem = f"{node.output[0]}/"

@@ -33,7 +33,7 @@ def build_module(name: str, folders: Sequence[str | os.PathLike] = ()) -> Any:
         folders: to look for the module in, before the working directory and Python's own path.
 
     Raises:
-        HakdError: no such module or function, a function that fails or gives no `torch.nn.Module`.
+        HakdError: no such module or function, a function that fails or does not return a `torch.nn.Module`.
     """
     import torch
 
@@ -68,13 +68,13 @@ def build_module(name: str, folders: Sequence[str | os.PathLike] = ()) -> Any:
             remedy = "It is called without arguments: give one that needs none"
             words = f"it fails{_place(error)} ({_words(error)})"
             raise HakdError(words, where=name, remedy=remedy) from None
-    problem = f"gives {type(network).__name__}, no torch.nn.Module"
+    problem = f"returns {type(network).__name__}, not a torch.nn.Module"
     raise HakdError(problem, where=name, remedy="Return the network from it")
 
 
 @contextlib.contextmanager
 def _looking_in(places: Sequence[str]) -> Iterator[None]:
-    """Modules are looked for in these folders first; a file of the user's hides none of a package afterwards."""
+    """Modules are looked for in these folders first; a user's file does not hide a package afterwards."""
     before = [*sys.path]
     sys.path[:0] = [place for place in places if place not in sys.path]
     try:
@@ -103,7 +103,7 @@ def logits_of(network: Any, images: Any, where: str) -> Any:
     tensors = [found] if isinstance(found, torch.Tensor) else _tensors(found)
     if len(tensors) != 1:
         words = f"its forward gives {len(tensors)} tensors ({type(found).__name__})"
-        raise HakdError(words, where=where, remedy="Give a network that returns its logits alone")
+        raise HakdError(words, where=where, remedy="Give a network that returns only its logits")
     return tensors[0]
 
 
@@ -120,7 +120,7 @@ def module_model(network: Any, image: Sequence[int], where: str, keep_dropout: b
     """A network as an ONNX model.
 
     Args:
-        network: out of training; its batch norms stay layers of their own.
+        network: out of training; its batch norms stay separate layers.
         image: shape of an input without its batch.
         where: what to call it in messages.
         keep_dropout: keep dropout layers, which networks that are trained need.
@@ -181,7 +181,7 @@ def _check_inputs(network: Any, where: str) -> None:
     needed = [one.name for one in parameters if one.default is one.empty and one.kind in kinds]
     if len(needed) > 1:
         words = f"its forward takes {len(needed)} inputs ({', '.join(needed)})"
-        raise HakdError(words, where=where, remedy="Give a network that takes images alone")
+        raise HakdError(words, where=where, remedy="Give a network that takes only images")
 
 
 def _check_way(network: Any, images: Any, where: str) -> None:
@@ -203,10 +203,10 @@ def _check_way(network: Any, images: Any, where: str) -> None:
         found = logits_of(network, images, where)
     if decided:
         words = f"it reads a number out of a tensor{decided[0]}, so that what it does depends on the image"
-        raise HakdError(words, where=where, remedy="Write it so that every image goes the same way")
+        raise HakdError(words, where=where, remedy="Write it so that every image takes the same path")
     if not torch.allclose(found, logits_of(network, images, where), rtol=1e-3, atol=1e-6, equal_nan=True):
-        remedy = "Let `eval()` switch all that is random off"
-        raise HakdError("it gives something else for the same image each time", where=where, remedy=remedy)
+        remedy = "Make `eval()` switch off everything random"
+        raise HakdError("its output for the same image changes with each call", where=where, remedy=remedy)
 
 
 def _line(stack: traceback.StackSummary) -> str:

@@ -1,4 +1,4 @@
-"""A user's ONNX file, read; whatever is wrong with it is said as what it is."""
+"""A user's ONNX file, read; errors name what is wrong with it."""
 
 import os
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def read_proto(path: str | os.PathLike) -> onnx.ModelProto:
     """The model in a file, with the data that lies beside it.
 
     Raises:
-        HakdError: no such file, no ONNX, a file that was cut off or not fetched, data that is missing.
+        HakdError: no such file, not ONNX, a file that was cut off or not fetched, data that is missing.
     """
     try:
         content = Path(path).read_bytes()
@@ -53,16 +53,16 @@ def read_proto(path: str | os.PathLike) -> onnx.ModelProto:
 
 
 def _no_model(path: str | os.PathLike, content: bytes) -> HakdError:
-    """Whatever is no model: one that begins like one was cut off."""
+    """The error for what is not a model: a file that begins like one was cut off."""
     kind = _SUFFIXES.get(Path(path).suffix.lower())
     if kind:
         remedy = "Export the network to ONNX and give that file"
-        return HakdError(f"no ONNX model, by its name a file of {kind}", where=path, remedy=remedy)
+        return HakdError(f"not an ONNX model, by its name a file of {kind}", where=path, remedy=remedy)
     # Field 1 of a model, its IR version, comes first in what every exporter writes.
     if len(content) > 2 and content[0] == 0x08 and content[1] < 0x20:
         words = f"cut off after {len(content)} bytes: it begins like an ONNX model and does not end like one"
         return HakdError(words, where=path, remedy="Copy or download it again")
-    return HakdError("no ONNX model", where=path, remedy="Give a file that an exporter to ONNX wrote")
+    return HakdError("not an ONNX model", where=path, remedy="Give a file that an exporter to ONNX wrote")
 
 
 def _load_beside(proto: onnx.ModelProto, path: str | os.PathLike) -> None:
@@ -71,7 +71,7 @@ def _load_beside(proto: onnx.ModelProto, path: str | os.PathLike) -> None:
     outside = [tensor for tensor in tensors if uses_external_data(tensor)]
     for name in dict.fromkeys(ExternalDataInfo(tensor).location for tensor in outside):
         if not Path(path).parent.joinpath(name).is_file():
-            words = f"its data lies in another file, {name}, which is not beside it"
+            words = f"its data is in another file, {name}, which is not beside it"
             raise HakdError(words, where=path, remedy="Copy that file into the same folder")
     if not outside:
         return

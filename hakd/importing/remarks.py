@@ -1,4 +1,4 @@
-"""What a person should know of a model's weights, since stand-ins are timed in their place."""
+"""What the user should know about a model's weights, since stand-ins are timed in their place."""
 
 from collections.abc import Iterable, Mapping
 
@@ -28,7 +28,7 @@ def weight_remarks(nodes: Iterable[onnx.NodeProto], constants: Mapping[str, np.n
         rest = f" and {len(worst) - _SHOWN} more" if len(worst) > _SHOWN else ""
         remarks.append(
             f"weights that are denormal numbers (below 1.2e-38): {named}{rest}. x86 CPUs can be many times slower "
-            "with them. The times here do not have that: stand-ins are timed. Set such weights to zero, or the session "
+            "with them. The times here do not show that: stand-ins are timed. Set such weights to zero, or the session "
             "option `session.set_denormal_as_zero` of onnxruntime to 1"
         )
     layers = [constants[name] for name in weights if name in floats]

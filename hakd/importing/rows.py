@@ -62,7 +62,7 @@ class Rows:
         return row if row is not None and row.kind == kind else None
 
     def alone(self, name: str) -> bool:
-        """Whether one op takes a tensor, and nothing else needs it."""
+        """Whether a single op takes a tensor and no other needs it."""
         return len(self.users.get(name, ())) == 1 and name != self.output
 
     def replaced(self, changed: Mapping[str, Row | None]) -> "Rows":

@@ -1,6 +1,6 @@
-"""An ONNX model in one plain form: functions inlined, nodes in order and told apart, training taken out.
+"""An ONNX model in one plain form: functions inlined, nodes in order and uniquely named, training taken out.
 
-Nothing that is computed changes. What a person would want to know of a change is a remark.
+Nothing that is computed changes. A change that the user should know about is a remark.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ def tidied(proto: onnx.ModelProto, path: object) -> tuple[onnx.ModelProto, list[
     """The model in plain form, and remarks.
 
     Raises:
-        HakdError: nodes that wait for each other, or an old operator set that cannot be brought forward.
+        HakdError: nodes that form a cycle, or an old operator set that cannot be brought forward.
     """
     remarks: list[str] = []
     if proto.functions:
@@ -144,7 +144,7 @@ def _sort(graph: onnx.GraphProto, path: object) -> None:
         ordered = [graph.node[index] for index in TopologicalSorter(before).static_order()]
     except CycleError as error:
         first = graph.node[error.args[1][0]]
-        words = f"its nodes wait for each other ({first.op_type} {first.name})"
+        words = f"its nodes form a cycle ({first.op_type} {first.name})"
         raise HakdError(words, where=path, remedy="Export it again") from None
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
@@ -181,7 +181,7 @@ def _out_of_training(graph: onnx.GraphProto) -> list[str]:
 
 
 def _drop_unused_outputs(graph: onnx.GraphProto) -> None:
-    """What nobody uses, such as the mask of a dropout, is asked of no engine."""
+    """Drop outputs that no node uses, such as the mask of a dropout: no engine has to make them."""
     used = {name for node in graph.node for name in (*node.input, *captured(node))}
     used |= {value.name for value in graph.output}
     for node in graph.node:
@@ -190,7 +190,7 @@ def _drop_unused_outputs(graph: onnx.GraphProto) -> None:
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:
-    """A name for each node, told apart by what it makes where the file gives several one name, or none."""
+    """A name for each node, made unique by what it makes where the file gives several one name, or none."""
     given = [node.name for node in graph.node]
     for node in graph.node:
         made = next(filter(None, node.output), node.op_type)

@@ -106,7 +106,7 @@ class ChannelTies:
             self.reasons.setdefault(run.width, reason)
 
     def fix_by_task(self, channels: Channels) -> None:
-        """Widths of the model's input and outputs, which nobody would change."""
+        """Widths of the model's input and outputs, which must not change."""
         self.by_task |= {run.width for run in self.resolved(channels)}
 
     def is_inner(self, width: int) -> bool:
@@ -127,7 +127,7 @@ class ChannelTies:
     # --- one rule for each kind of op; a rule that says False could not be applied, and changed nothing
 
     def start(self, name: str, size: int) -> None:
-        """A tensor with a width of its own that no layer makes, such as the network's input."""
+        """A tensor with its own width that no layer makes, such as the network's input."""
         self.channels[name] = (ChannelRun(self.new(size)),)
 
     def make(self, name: str, size: int, maker: int) -> Channels:

@@ -1,6 +1,6 @@
 """Channels of an ONNX model that are tied together: which axes of which tensors share one width.
 
-Every convolution and linear layer makes a width of its own. It is carried along by what keeps channels as they are
+Every convolution and linear layer makes its own width. It is carried along by what keeps channels as they are
 (batch norm, activations, pools, depthwise convolutions), tied to others where tensors are added or multiplied or two
 layers share their weights, laid side by side by a concatenation, cut into several by a split or a slice, and used up by
 the next convolution or linear layer. An op that mixes or reorders channels in another way fixes the widths it touches,
@@ -100,7 +100,7 @@ class _Tracer:
         """An op that is not understood: the widths around it stay as they are."""
         weight = self._weight(node, 1)
         if not self._all_known(node):
-            reason = f"the sizes around {node.op_type} ({node.name}) cannot be told"
+            reason = f"the sizes around {node.op_type} ({node.name}) are unknown"
         elif node.op_type in LAYERS and weight is None:
             reason = f"the weights of {node.op_type} ({node.name}) are computed (quantised, or made from the input)"
         else:
@@ -181,7 +181,7 @@ class _Tracer:
         self._note(index, 1, {out_axis: out, 1 - out_axis: x})
         self._share(node, {out_axis: out, 1 - out_axis: x})
         bias = self._weight(node, 2)
-        # A Gemm may have one value for all outputs, which is none of a channel.
+        # A Gemm may have one value for all outputs, which belongs to no channel.
         if bias is not None and bias.ndim and bias.shape[-1] == weight.shape[out_axis]:
             self._note(index, 2, {bias.ndim - 1: out})
         return True
@@ -205,7 +205,7 @@ class _Tracer:
             return False
         if self._axis(source) != 1:
             return False
-        if groups == self.ties.extent(x):  # depthwise: each channel makes one of its own, or several
+        if groups == self.ties.extent(x):  # depthwise: each channel makes one channel, or several
             times = weight.shape[0] // groups
             part, out = None, tuple(replace(run, times=run.times * times) for run in x)
             self.ties.contents[index, "group"] = {0: x}

@@ -1,1 +1,1 @@
-"""A latency table as a product: made, read, summarised, exported, imported, rechecked."""
+"""Latency tables: made, read, summarised, exported, imported, rechecked."""

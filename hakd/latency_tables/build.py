@@ -1,4 +1,4 @@
-"""`hakd sweep`: a latency table of a network on a device alone: no training, no data set."""
+"""`hakd sweep`: a latency table of a network on a device, without training and data set."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class TableRequest:
         store: folder of the measurements; None: the configuration's.
         groups: width groups to time; empty: all of them, and the tiles.
         again: measure again what the store has.
-        levels: fractions of the MACs; below 1 all widths are scaled alike (`uniform`).
+        levels: fractions of the MACs; below 1 all widths are scaled by one factor (`uniform`).
         widths: files of widths that a study chose, instead of levels.
         channels, classes: of the images; None: as the configuration's data set has them.
         priors: latency tables of other devices, which order what is timed (`hakd.transfer`).
@@ -63,11 +63,11 @@ class TableRequest:
 def make_table(
     entry: Entry, config: Configuration, request: TableRequest, say: Callable[[str], object] = print
 ) -> None:
-    """Time, write the table, print what was found.
+    """Time, write the table, print a summary.
 
     Raises:
         HakdError: an unknown network or group, an impossible level, a table that could not be written, a device that
-            does not answer. What was measured stays in the store: the same command goes on.
+            does not answer. What was measured stays in the store: the same command continues.
     """
     check_place(request.out, SUFFIXES, "a table")
     spec = network_of(config, request.network, request.channels, request.classes, request.image)
@@ -85,7 +85,7 @@ def make_table(
         opened=partial(open_board, again=request.again),
         guiding=session.guiding if session else None,
     )
-    # What the rows alone do not say, for those who read the table elsewhere.
+    # What the rows do not hold, for readers of the table elsewhere.
     metadata |= {"network": spec.to_dict(), "batch": entry.device.batch}
     if session:
         metadata["prior"] = session.about()
@@ -94,10 +94,10 @@ def make_table(
 
 
 def _chosen(spec: NetworkSpec, request: TableRequest) -> list[str]:
-    """The width groups asked for, by their names or those of layers that make them; none: all.
+    """The requested width groups, by their names or those of layers that make them; empty: all.
 
     Raises:
-        HakdError: no group is spelled like that.
+        HakdError: there is no group of that name.
     """
     spellings = {
         name: group.name
@@ -126,7 +126,7 @@ def write_swept(
     notes: Iterable[str],
     say: Callable[[str], object],
 ) -> None:
-    """Write the table of a sweep and say what its curves show, then `notes`, then where everything is.
+    """Write the table of a sweep; print what its curves show, then `notes`, then where everything is.
 
     Raises:
         HakdError: nothing was timed, or the table cannot be written. What was measured stays in the store.
@@ -144,7 +144,7 @@ def _levels(spec: NetworkSpec, request: TableRequest) -> Levels:
     """Architectures that the curves start from, by level."""
     if request.widths:
         return dict(_from_file(path, request.network) for path in request.widths)
-    # `fisher` is the key under which a sweep looks for what its curves start from.
+    # A sweep takes the widths that its curves start from under the key `fisher`.
     return {level: {"fisher": scaled(spec, level)} for level in request.levels}
 
 
@@ -152,9 +152,7 @@ def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]
     content = read_json(path, "widths")
     methods = content.get("methods")
     if not isinstance(methods, Mapping) or "fisher" not in methods:
-        raise HakdError(
-            "no pruned widths in it", where=path, key="methods.fisher", remedy="Give another file"
-        )
+        raise HakdError("no pruned widths", where=path, key="methods.fisher", remedy="Give another file")
     found = {method: architecture_from(one, path) for method, one in methods.items()}
     named = found["fisher"].spec.name
     if named != network:
@@ -162,6 +160,6 @@ def _from_file(path: str, network: str) -> tuple[float, dict[str, Architecture]]
         raise HakdError(f"widths of {named!r}, not of {network!r}", where=path, key="network", remedy=remedy)
     level = content.get("level")
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level <= 1:
-        problem = f"{level!r} is no level above 0 and up to 1"
+        problem = f"{level!r} is not a level above 0 and up to 1"
         raise HakdError(problem, where=path, key="level", remedy="Give another file")
     return float(level), found

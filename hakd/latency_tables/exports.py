@@ -1,9 +1,9 @@
-"""Latency tables in the shapes that other tools read: HALP, Once-for-all, NetAdapt.
+"""Latency tables in the formats that other tools read: HALP, Once-for-all, NetAdapt.
 
-What each of them reads was taken from its source: NVlabs/HALP `prune/cost.py`, mit-han-lab/once-for-all
-`ofa/nas/efficiency_predictor/latency_lookup_table.py`, denru01/netadapt `functions.py`. All three add up layers, our
-tables time parts of several layers (docs/commands.md says what is done about that). HALP and NetAdapt read pickles:
-here they are JSON, which docs/commands.md turns into theirs.
+The formats are taken from the tools' sources: NVlabs/HALP `prune/cost.py`, mit-han-lab/once-for-all
+`ofa/nas/efficiency_predictor/latency_lookup_table.py`, denru01/netadapt `functions.py`. All three add up layers; hakd's
+tables time parts of several layers (see docs/commands.md). HALP and NetAdapt read pickles: here they are JSON, and
+docs/commands.md shows how to convert it.
 """
 
 import json
@@ -22,7 +22,7 @@ SUFFIX = {"csv": ".csv", "json": ".json", "halp": ".json", "ofa": ".yaml", "neta
 
 @dataclass
 class Export:
-    """What is written, and what a reader has to know: parts that the format has no place for, and other remarks."""
+    """What is written, the parts that the format cannot hold, and notes for the reader."""
 
     content: dict[str, Any]
     left_out: dict[str, list[str]] = field(default_factory=dict)  # names of parts by reason
@@ -32,14 +32,14 @@ class Export:
 def halp(parts: Sequence[TablePart], batch: int) -> Export:
     """`{batch_cin_cout_size_kernel_stride_groups: milliseconds}`, size being that of the input.
 
-    HALP adds up convolutions, so the time of a part stands under one of them and its others take 0. Parts that its key
-    cannot tell apart share their mean.
+    HALP adds up convolutions, so the time of a part is written for one of them, and 0 for its others. Parts that have
+    the same key share their mean.
     """
     made = Export({})
     times: dict[str, dict[str, float]] = {}
     for part in parts:
         if part.carrier.kind != "conv":
-            made.left_out.setdefault("no convolution", []).append(part.group)
+            made.left_out.setdefault("not a convolution", []).append(part.group)
             continue
         if not all(layer.square for layer in part.layers):
             made.left_out.setdefault("height and width differ", []).append(part.group)
@@ -52,7 +52,7 @@ def halp(parts: Sequence[TablePart], batch: int) -> Export:
     shared = sum(len(shapes) > 1 for shapes in times.values())
     if shared:
         made.notes.append(
-            f"{shared} keys stand for several parts (their strides differ before it): the mean is written"
+            f"{shared} keys are shared by several parts (with other strides before them): the mean is written"
         )
     return made
 
@@ -66,17 +66,17 @@ def _halp_key(layer: Layer, batch: int) -> str:
 def ofa(parts: Sequence[TablePart], batch: int) -> Export:
     """`{type-input:HxWxC-output:HxWxC[-expand:-kernel:-stride:-idskip:]: {mean: milliseconds, count: bursts}}`.
 
-    The keys of Once-for-all's ProxylessNAS table, whose layers are whole blocks as ours.
+    The keys of Once-for-all's ProxylessNAS table, whose layers are whole blocks, as in hakd.
     """
     made = Export({})
     for part in parts:
         key = _ofa_key(part)
         if key is None:
-            made.left_out.setdefault("no layer type of Once-for-all's", []).append(part.group)
+            made.left_out.setdefault("not a layer type of Once-for-all", []).append(part.group)
         else:
             made.content[key] = {"mean": part.latency_ms, "count": int(part.bursts)}
     if batch != 1:
-        made.notes.append(f"timed with batch {batch}, which the keys do not say")
+        made.notes.append(f"timed with batch {batch}, which the keys do not hold")
     return made
 
 
@@ -107,7 +107,7 @@ def _place(size: Sequence[int], channels: int) -> str:
 def netadapt(parts: Sequence[TablePart], batch: int) -> Export:
     """`{layer: {..., "latency": {"cin,cout": seconds}}}`; the pair is a tuple in NetAdapt's own file.
 
-    Depthwise layers, and others whose time stands under another layer, take 0 at two pairs, so as to interpolate to 0.
+    Depthwise layers, and others whose time is written for another layer, take 0 at two pairs, to interpolate to 0.
     """
     made = Export({})
     for part in parts:
@@ -164,14 +164,14 @@ FORMATS: Mapping[str, Callable[[Sequence[TablePart], int], Export]] = {
 
 
 def write_export(path: str, content: Mapping[str, Any]) -> None:
-    """Write an export as JSON or, for `.yaml`, as YAML; nothing else is in the file, because other tools read it.
+    """Write an export as JSON or, for `.yaml`, as YAML; the file has no header, because other tools read it.
 
     Raises:
         HakdError: nothing to write.
     """
     if not content:
         remedy = "Give a table with trusted tiles (`hakd sweep` without --groups), or --of block"
-        raise HakdError("none of the rows has a place in this format", where=path, remedy=remedy)
+        raise HakdError("none of the rows fits this format", where=path, remedy=remedy)
     if Path(path).suffix in (".yaml", ".yml"):
         import yaml
 

@@ -1,4 +1,4 @@
-"""Latency tables from whatever form hakd wrote them in: Parquet, CSV (rows only) or JSON."""
+"""Latency tables from every format that hakd writes: Parquet, CSV (rows only) or JSON."""
 
 import json
 import os
@@ -20,20 +20,20 @@ KIND = "latency"
 
 
 def read_latency(path: str | os.PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A latency table and its metadata (empty for CSV, which has room for rows alone).
+    """A latency table and its metadata (empty for CSV, which holds rows only).
 
     Raises:
         HakdError: another suffix, no such file, or a table that breaks its contract.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        problem = f"a latency table cannot be {suffix or 'without suffix'}"
-        raise HakdError(problem, where=path, remedy=f"Give a file of {', '.join(SUFFIXES)}")
+        problem = f"not a latency table by its suffix ({suffix or 'none'})"
+        raise HakdError(problem, where=path, remedy=f"Give a file that ends in {', '.join(SUFFIXES)}")
     if not Path(path).is_file():
         raise HakdError("no such file", where=path, remedy="Make one with `hakd sweep`, or give another path")
     frame, about = _read_json(path) if suffix == ".json" else read_table(path, KIND)
     if not isinstance(about.get("context", {}), dict):
-        remedy = "Ask for the table as hakd wrote it"
+        remedy = "Get the table as hakd wrote it"
         raise HakdError("is not a mapping", where=path, key="context", remedy=remedy)
     return frame, about
 
@@ -46,7 +46,7 @@ def _read_json(path: str | os.PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
         or not isinstance(about, dict)
         or not all(isinstance(r, dict) for r in rows)
     ):
-        remedy = "Ask for the table as hakd wrote it"
+        remedy = "Get the table as hakd wrote it"
         raise HakdError("no rows with a description", where=path, key="rows", remedy=remedy)
     frame = pd.DataFrame(
         [{**row, "neighbour_widths": json.dumps(row.get("neighbour_widths"))} for row in rows]
@@ -67,7 +67,7 @@ def write_latency_json(path: str | os.PathLike, frame: pd.DataFrame, about: Mapp
 def select(
     frame: pd.DataFrame, where: object, groups: Sequence[str] = (), level: float | None = None
 ) -> pd.DataFrame:
-    """The rows of some groups and a level; all of them for none.
+    """The rows of some groups and a level; if empty or None, of all.
 
     Raises:
         HakdError: a group or level that the table does not have.

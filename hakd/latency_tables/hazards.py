@@ -12,7 +12,7 @@ from hakd.records.tables import check_table
 from hakd.records.text import counted
 from hakd.staircase.hazards import SHARE, hazard
 
-UNKNOWN = "unknown"  # the device of a table that is rows alone
+UNKNOWN = "unknown"  # the device of a table of rows only
 
 
 def hazard_table(
@@ -22,8 +22,8 @@ def hazard_table(
 
     Args:
         tables: latency tables with their metadata.
-        share: of the channels that are pruned at most, above 0 and below 1.
-        where: named in a complaint.
+        share: largest share of the channels that is pruned, above 0 and below 1.
+        where: for error messages.
 
     Raises:
         HakdError: no curves in the tables.
@@ -41,7 +41,8 @@ def hazard_table(
         raise HakdError(
             "no curves, only tiles", where=where, key="kind", remedy="Give a table of `hakd sweep --mode map`"
         )
-    hazards = check_table("hazards", pd.DataFrame(rows), where)  # whole numbers stay whole beside empty cells
+    # Whole numbers stay whole despite empty cells.
+    hazards = check_table("hazards", pd.DataFrame(rows), where)
     order = hazards["slowdown"].fillna(-1.0).sort_values(ascending=False, kind="stable").index
     return hazards.loc[order].reset_index(drop=True)
 
@@ -59,18 +60,18 @@ def _full_widths(part: pd.DataFrame) -> dict[str, int]:
 
 
 def lines(found: pd.DataFrame, share: float, modes: Iterable[str]) -> list[str]:
-    """The table in words: what slows down, what is not known, what is not sure."""
+    """The table in words: what slows down, what is not known, what is not certain."""
     said = [f"pruning up to {100 * share:g} % of the channels, by the widths that were timed:"]
     said += [f"  {_line(row)}" for row in found.to_dict("records")]
     part = int((found["timed"] < found["widths"]).sum())
     if part:
         said.append(
             f"In {part} of {counted(len(found), 'curve')} not every width of the range was timed:"
-            " the worst may be worse still."
+            " the true worst may be worse."
         )
     if "targets" in modes:
         said.append(
-            "Mode `targets` times what choosing a width needs; `hakd sweep --mode map` or `exhaustive` tells more."
+            "Mode `targets` times only what choosing a width needs; `hakd sweep --mode map` or `exhaustive` shows more."
         )
     return said
 
@@ -86,4 +87,4 @@ def _line(row: Mapping[str, Any]) -> str:
     if not pd.isna(row["any_slowdown"]):
         ends = f"from {row['any_start']} to {row['any_worst']} {100 * row['any_slowdown']:+.1f} %"
         text += f"; worst anywhere {ends} ({row['any_timed']} of {row['any_widths']} timed)"
-    return text if row["trusted"] else f"{text}; not for sure: {row['reason']}"
+    return text if row["trusted"] else f"{text}; not certain: {row['reason']}"

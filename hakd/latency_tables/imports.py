@@ -19,22 +19,22 @@ from hakd.records.tables import write_table
 from hakd.records.text import counted, printable
 from hakd.study.devices import Entry
 
-# What makes two boards the same model: all of the hardware but the serial number (hakd/boards/agent.py).
+# Two boards are of the same model if all of the hardware but the serial number is equal (hakd/boards/agent.py).
 MODEL = ("machine", "cpu_model", "isa_flags", "cpus")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # becomes part of a path, and comes from elsewhere
-FUNCTION = re.compile(r"[A-Za-z_][\w.]{0,99}:[A-Za-z_]\w{0,62}", re.ASCII)  # a network of its author's own
-ASK = "Ask for the table as `hakd sweep` (.parquet) or `hakd export-table --format json` wrote it"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # becomes part of a path, and is not trusted
+FUNCTION = re.compile(r"[A-Za-z_][\w.]{0,99}:[A-Za-z_]\w{0,62}", re.ASCII)  # of the author's own network
+ASK = "Get the table as `hakd sweep` (.parquet) or `hakd export-table --format json` wrote it"
 
 
 @dataclass(frozen=True)
 class ExpectedOrigin:
-    """What the table has to come from: exactly one of the three.
+    """The origin that the table must have: exactly one of the first three.
 
     Args:
         fingerprint: of the board, engine version and threads.
-        entry: a device, which is asked for its own.
-        unchecked: nothing is known; a virtual device can answer from it all the same.
-        same_model: with `entry`: another specimen of the same board will do.
+        entry: a device, which is connected to.
+        unchecked: the origin is not checked.
+        same_model: with `entry`: another board of the same model is accepted.
     """
 
     fingerprint: str | None = None
@@ -46,11 +46,11 @@ class ExpectedOrigin:
 def import_table(
     path: str, expected: ExpectedOrigin, out: str | None, say: Callable[[str], None] = print
 ) -> Path:
-    """Check a table and write it as Parquet; say how to use it.
+    """Check a table and write it as Parquet; print how to use it.
 
     Raises:
-        HakdError: no table of ours, another protocol, a shape that does not fit its network, another board, engine or
-            engine version than expected (both are named), or a file that is there already.
+        HakdError: not a table of hakd, another protocol, a shape that does not fit its network, another board, engine
+            or engine version than expected (both are named), or an output file that exists already.
     """
     try:
         frame, about = read_latency(path)
@@ -63,14 +63,12 @@ def import_table(
     network = str(frame["network"].iloc[0])
     own = FUNCTION.fullmatch(network) is not None
     if not NAME.fullmatch(name) or not (own or NAME.fullmatch(network)):
-        problem = f"{_shown(name)} or {_shown(network)} is no name of a device or network"
+        problem = f"{_shown(name)} or {_shown(network)} is not a name of a device or network"
         raise HakdError(problem, where=path, key="device", remedy=ASK)
     place = Path(out or f"tables/{name}-{network.replace(':', '-')}.parquet")
     check_place(str(place), (".parquet",), "an imported table")
     if place.exists():
-        raise HakdError(
-            "is there already", where=place, key="--out", remedy="Give another path, or delete it"
-        )
+        raise HakdError("exists already", where=place, key="--out", remedy="Give another path, or delete it")
     kept = {key: value for key, value in about.items() if key not in ("kind", "format", "provenance")}
     origin = {"file": Path(path).name, "checked": checked, "provenance": about.get("provenance")}
     write_table(place, "latency", frame, {**kept, "imported": origin})
@@ -78,7 +76,7 @@ def import_table(
     trusted = f"{int(curves.sum())} of {counted(len(curves), 'curve')} known to within their tolerance"
     say(f"{network} on {name}{_engine(about)}: {counted(len(frame), 'row')}, {trusted}")
     say(f"checked: format and columns, {shapes}, {checked}")
-    say(f"Written: {place}. As a device that answers from it:")
+    say(f"Written: {place}. A device that answers from it:")
     say(f"  {name}-table: {{transport: virtual, table: {place}}}")
     return place
 
@@ -88,41 +86,39 @@ def _engine(about: Mapping[str, Any]) -> str:
 
 
 def _check_shapes(frame: pd.DataFrame, about: Mapping[str, Any], path: str) -> str:
-    """Build every part again, where the table says of which network."""
+    """Build every part again, where the table describes its network."""
     spec = spec_from(about, path)
     if spec is None:
-        return "shapes not (the table does not describe its network)"
+        return "no shapes (the table does not describe its network)"
     for _ in parts_of(frame, spec, path):
         pass
     return f"{frame['shape'].nunique()} shapes"
 
 
 def _check_origin(about: Mapping[str, Any], expected: ExpectedOrigin, path: str) -> str:
-    """Compare what the table was measured on with what is expected; in words, what was compared."""
+    """Compare the table's origin with the expected one; returns in words what was compared."""
     if not about:
         if expected.unchecked:
-            return "not where it comes from (CSV holds rows alone)"
-        problem = "a CSV table holds rows alone: nothing says on what it was measured"
+            return "not its origin (CSV holds rows only)"
+        problem = "a CSV table holds rows only: it does not say on which device it was measured"
         raise HakdError(problem, where=path, remedy=f"{ASK}, or give --unchecked")
     for key in ("fingerprint", "engine", "engine_version", "protocol"):
         if key not in about:
-            raise HakdError("does not say on what it was measured", where=path, key=key, remedy=ASK)
+            raise HakdError("does not say on which device it was measured", where=path, key=key, remedy=ASK)
     if about["protocol"] != PROTOCOL:
         problem = f"measured by timing protocol {about['protocol']}, this program has {PROTOCOL}"
-        raise HakdError(
-            problem, where=path, key="protocol", remedy="Ask for a table of the same version of hakd"
-        )
+        raise HakdError(problem, where=path, key="protocol", remedy="Get a table of the same version of hakd")
     if expected.fingerprint is not None:
         if expected.fingerprint != about["fingerprint"]:
-            raise _differs("fingerprint", about["fingerprint"], expected.fingerprint, "wanted", path)
+            raise _differs("fingerprint", about["fingerprint"], expected.fingerprint, "expected", path)
         return f"fingerprint {expected.fingerprint}"
     if expected.entry is None:
-        return f"not where it comes from (it says: fingerprint {_shown(about['fingerprint'])})"
+        return f"not its origin (the table has fingerprint {_shown(about['fingerprint'])})"
     return _check_device(about, expected, path)
 
 
 def _check_device(about: Mapping[str, Any], expected: ExpectedOrigin, path: str) -> str:
-    """Ask the device what it is; nothing is timed and nothing is stored."""
+    """Open the device and compare it with the table; nothing is timed and nothing is stored."""
     assert expected.entry is not None
     device = expected.entry.device
     with tempfile.TemporaryDirectory() as folder, open_board(device, Path(folder)) as board:
@@ -136,14 +132,14 @@ def _check_device(about: Mapping[str, Any], expected: ExpectedOrigin, path: str)
     if now["fingerprint"] == about["fingerprint"]:
         return f"fingerprint {now['fingerprint']} of {device.name}"
     if expected.same_model:
-        return f"model, engine, version, threads of {device.name} (another specimen: fingerprint {now['fingerprint']})"
+        return f"model, engine, version, threads of {device.name} (another board: fingerprint {now['fingerprint']})"
     error = _differs("fingerprint", about["fingerprint"], now["fingerprint"], name, path)
-    remedy = "Another specimen of the same model: give --same-model to take it all the same"
+    remedy = "It is another board of the same model: give --same-model to accept it"
     raise HakdError(error.problem, where=path, key="fingerprint", remedy=remedy)
 
 
 def _differs(key: str, then: object, now: object, place: str, path: str) -> HakdError:
-    remedy = "Sweep the device yourself, or ask for a table of the same board, engine and version"
+    remedy = "Sweep the device yourself, or get a table of the same board, engine and version"
     if key == "isa_flags" and isinstance(then, list) and isinstance(now, list):
         then, now = (sorted(set(one) - set(other)) for one, other in ((then, now), (now, then)))
     problem = f"{_shown(then)} in the table, {_shown(now)} {place}"

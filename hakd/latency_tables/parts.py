@@ -21,7 +21,7 @@ from hakd.sweeping.parts import engine_graph
 class Layer:
     """A convolution or linear layer of a part, as the tables of other tools name it.
 
-    Sizes are (height, width) in pixels; those of a linear layer (0, 0). `groups` counts as convolutions do.
+    Sizes are (height, width) in pixels; those of a linear layer (0, 0). `groups` is that of a convolution.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Layer:
 
     @property
     def square(self) -> bool:
-        """Whether height and width are alike everywhere."""
+        """Whether height and width are equal everywhere."""
         return all(a == b for a, b in (self.size_in, self.size_out, self.kernel, self.stride, self.padding))
 
 
@@ -58,9 +58,9 @@ class TablePart:
 
     @property
     def carrier(self) -> Layer:
-        """The layer under which the time of the whole part is written.
+        """The layer that the time of the whole part is written for.
 
-        The one that makes a group's width, because its two widths tell the parts of one place apart; else the last.
+        The one that makes a group's width, because its two widths distinguish the parts of one place; else the last.
         """
         dense = [layer for layer in self.layers if not layer.depthwise]
         if self.kind == "block":
@@ -69,7 +69,7 @@ class TablePart:
 
     @property
     def covered(self) -> list[Layer]:
-        """Other layers whose time stands under the carrier; those that carry a part of their own are not among them."""
+        """Other layers whose time is written for the carrier, without those that carry another part."""
         return [
             layer
             for layer in self.layers
@@ -78,10 +78,10 @@ class TablePart:
 
 
 def spec_from(about: Mapping[str, Any], where: object) -> NetworkSpec | None:
-    """The network that a table's metadata describe; None for a table that does not say (CSV, or a study's).
+    """The network that a table's metadata describe; None for a table without a description (CSV, or a study's).
 
     Raises:
-        HakdError: a description that is none.
+        HakdError: a description that is not valid.
     """
     content = about.get("network")
     if content is None:
@@ -90,8 +90,8 @@ def spec_from(about: Mapping[str, Any], where: object) -> NetworkSpec | None:
         spec = NetworkSpec(**content)
         full_widths(spec)
     except (TypeError, KeyError, ValueError) as error:
-        remedy = "Ask for the table as hakd wrote it"
-        raise HakdError(f"no network ({error})", where=where, key="network", remedy=remedy) from None
+        remedy = "Get the table as hakd wrote it"
+        raise HakdError(f"not a network ({error})", where=where, key="network", remedy=remedy) from None
     return spec
 
 
@@ -103,9 +103,9 @@ def spec_of_table(
     network: str | None = None,
     image: Sequence[int] | None = None,
 ) -> NetworkSpec:
-    """The network that a table describes, else the one that the configuration has by the name in its rows.
+    """The network that a table describes, else the configuration's network of the name in its rows.
 
-    A table may come from elsewhere: no function that it names is called before the user names it as well.
+    A table is not trusted: no function that it names is called unless the user names it as well.
 
     Args:
         frame, about, where: the table, its metadata and its path.
@@ -113,7 +113,7 @@ def spec_of_table(
         network, image: a function and the shape of an image, as the user gives them.
 
     Raises:
-        HakdError: a network that is neither described nor known, or another one than the table is of.
+        HakdError: a network that is neither described nor known, or not the table's.
     """
     name = str(frame["network"].iloc[0])
     if network is not None and network != name:
@@ -125,7 +125,7 @@ def spec_of_table(
     if ":" not in name:
         return network_of(config, name)
     if network is None:
-        problem = f"the table is of {name} and does not describe it, and a table calls no code by itself"
+        problem = f"the table is of {name} and does not describe it, and a table alone runs no code"
         remedy = f"Give --network {name} and --input, or the .parquet or .json that it was made from"
         raise HakdError(problem, where=where, key="--network", remedy=remedy)
     return network_of(config, name, image=image)
@@ -144,7 +144,7 @@ def parts_of(frame: pd.DataFrame, spec: NetworkSpec, where: object) -> Iterator[
             widths[row.group] = int(row.width)
         graph = _part(spec, widths, row, where)
         if graph.shape_key() != row.shape:
-            raise _misfit(f"{row.kind} {row.group} has another shape there", row, spec, where)
+            raise _misfit(f"{row.kind} {row.group} has another shape", row, spec, where)
         layers = tuple(_layer(graph, op) for op in graph.ops if op.kind in ("conv", "linear"))
         yield TablePart(
             row.kind, row.group, row.shape, row.latency_ms, row.bursts, graph, layers, "input" in graph.inputs
@@ -167,9 +167,7 @@ def _part(spec: NetworkSpec, widths: Mapping[str, int], row: Any, where: object)
 
 
 def _misfit(problem: str, row: Any, spec: NetworkSpec, where: object) -> HakdError:
-    remedy = (
-        "Give the configuration (--config) under which the table was measured, or ask for the table again"
-    )
+    remedy = "Give the configuration (--config) under which the table was measured, or get the table again"
     words = f"the table is not of this {spec.name}: {problem}"
     return HakdError(words, where=where, key=str(row.group), remedy=remedy)
 

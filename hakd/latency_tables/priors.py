@@ -1,4 +1,4 @@
-"""Latency tables of other devices as what a prior is learned from (`hakd sweep --prior`)."""
+"""Latency tables of other devices, from which a prior is learned (`hakd sweep --prior`)."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from hakd.sweeping.parts import engine_graph
 from hakd.transfer.prior import Session, TimedCurve, learn_prior
 from hakd.transfer.shapes import BlockShape, block_shape, plain_shape
 
-LEAST = 4  # widths of a curve that something can be learned from
+LEAST = 4  # fewest widths of a curve to learn from
 NAMED = 4  # likely steps of a curve that are printed
 
 
@@ -24,7 +24,7 @@ def prior_session(paths: Sequence[str], say: Callable[[str], object] = print) ->
     """A prior learned from latency tables; those of one device (by fingerprint, else by file) are one task.
 
     Raises:
-        HakdError: a file that is no latency table, tables without a curve to learn from, gpytorch is not installed.
+        HakdError: a file is not a latency table, the tables have no curve to learn from, gpytorch is not installed.
     """
     devices: dict[str, list[TimedCurve]] = {}
     for path in paths:
@@ -44,7 +44,7 @@ def prior_session(paths: Sequence[str], say: Callable[[str], object] = print) ->
 def timed_curves(frame: pd.DataFrame, about: dict[str, Any], where: object) -> Iterator[TimedCurve]:
     """Curves of a table that two processes timed, with the shapes of their blocks.
 
-    A table that does not describe its network (CSV, an own network's) gives curves over a width of unknown part.
+    In a table that does not describe its network (CSV), the part of each curve is unknown.
 
     Raises:
         HakdError: rows that do not fit the network that the table describes.

@@ -1,8 +1,8 @@
-"""`hakd recheck`: does a latency table still hold on its device, say after an update of the engine?
+"""`hakd recheck`: checks whether a latency table still holds on its device, for example after an update of the engine.
 
-A few tell-tale points are timed again, interleaved in fresh processes: both sides of each curve's largest steps, and
-both ends of its widest tread. Ratios within a curve are compared, which no clock and no load of the machine changes;
-latencies as such are not. Intervals hold together over all ratios and looks (Bonferroni).
+A few check points are timed again, interleaved in fresh processes: both sides of each curve's largest steps, and both
+ends of its widest plateau. Ratios within a curve are compared, which clock and load of the machine do not change;
+absolute latencies are not compared. Intervals hold together over all ratios and looks (Bonferroni).
 """
 
 import math
@@ -43,24 +43,24 @@ class RatioCheck:
     after: int
     ratio: float
     eps: float
-    step: bool  # else a tread, whose ends agree
+    step: bool  # else a plateau, whose ends agree
 
     @property
     def words(self) -> str:
-        """Which pair it is."""
-        return f"{'step' if self.step else 'tread'} {self.before}->{self.after}"
+        """The pair in words."""
+        return f"{'step' if self.step else 'plateau'} {self.before}->{self.after}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a pair: the ratio now with its interval; None where it could not be timed."""
+    """The result of a pair: the ratio now with its interval; None where it could not be timed."""
 
     pair: RatioCheck
     now: Ratio | None
 
     @property
     def state(self) -> str:
-        """Stale: the whole interval lies beyond the curve's tolerance. Unclear: only its middle does."""
+        """Stale: the whole interval is beyond the curve's tolerance. Unclear: only its middle is."""
         if self.now is None:
             return UNCLEAR
         middle, low, high = (
@@ -81,10 +81,10 @@ class Verdict:
         return f"{self.pair.words}: {then}, {middle:+.1%} now ({low:+.1%} to {high:+.1%})"
 
 
-def tell_tales(frame: pd.DataFrame, steps: int) -> list[RatioCheck]:
+def pairs_to_check(frame: pd.DataFrame, steps: int) -> list[RatioCheck]:
     """Pairs to time again: of each curve of known noise the `steps` largest changes and the widest plateau, or ends.
 
-    Changes between adjacent widths come first: only they are where they seem to be.
+    Changes between adjacent widths come first: only their place is exact.
     """
     found: list[RatioCheck] = []
     blocks = frame[(frame["kind"] == "block") & frame["residual_p95"].notna()]
@@ -94,16 +94,16 @@ def tell_tales(frame: pd.DataFrame, steps: int) -> list[RatioCheck]:
         known = dict(zip(curve.widths, curve.latency_ms, strict=True))
         largest = sorted(changes(curve), key=lambda one: (not one.exact, -abs(math.log(one.ratio))))[:steps]
         pairs = [(one.before, one.after, True) for one in largest]
-        tread = _widest_tread(curve.widths, curve.latency_ms, curve.tolerance or curve.eps)
-        if tread is not None:
-            pairs.append((*tread, False))
+        plateau = _widest_plateau(curve.widths, curve.latency_ms, curve.tolerance or curve.eps)
+        if plateau is not None:
+            pairs.append((*plateau, False))
         if not pairs and len(curve.widths) > 1:
             pairs = [(curve.widths[0], curve.widths[-1], True)]
         found += [RatioCheck(place, a, b, known[b] / known[a], curve.eps, step) for a, b, step in pairs]
     return found
 
 
-def _widest_tread(widths: Sequence[int], latency_ms: Sequence[float], eps: float) -> tuple[int, int] | None:
+def _widest_plateau(widths: Sequence[int], latency_ms: Sequence[float], eps: float) -> tuple[int, int] | None:
     """First and last of the longest run of timed widths within the tolerance of its first; None for single widths."""
     best: tuple[int, int] | None = None
     for i, left in enumerate(widths):
@@ -128,7 +128,7 @@ def recheck(
     chosen: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> bool:
-    """Time the tell-tale points again, say of each curve whether it holds, and name the choices that do not.
+    """Time the check points again, report for each curve whether it holds, and name the choices that do not.
 
     Args:
         entry: the device.
@@ -146,12 +146,12 @@ def recheck(
     Raises:
         HakdError: no curve of known noise, a table that does not fit the network, a device that does not answer.
     """
-    pairs = tell_tales(frame, steps)
+    pairs = pairs_to_check(frame, steps)
     if not pairs:
         raise HakdError(
             "no curve whose noise is known",
             where=where,
-            remedy="Sweep the network again (`hakd sweep --again` where the store answers)",
+            remedy="Sweep the network again (with `hakd sweep --again` if the store has its points)",
         )
     choices = _choices(chosen)
     rows = _rows_of(frame, pairs)
@@ -184,7 +184,7 @@ def _time(
     pairs: Sequence[RatioCheck],
     points: Mapping[tuple[float | None, str, int], Point],
 ) -> tuple[list[Verdict], dict[str, list[Burst]]]:
-    """Time all points in fresh processes, and those of unclear pairs once more; nothing comes out of the store."""
+    """Time all points in fresh processes, and those of unclear pairs a second time; nothing comes from the store."""
     bursts: dict[str, list[Burst]] = {}
     purpose = f"recheck:{secrets.token_hex(4)}"
     confidence = 1 - (1 - CONFIDENCE) / (len(pairs) * LOOKS)
@@ -212,26 +212,26 @@ def _now(
     confidence: float,
 ) -> Ratio | None:
     keys = [points[(*pair.curve, width)].key for width in (pair.after, pair.before)]
-    # None: it failed on the board, which the session has said.
+    # None: it failed on the board, which the session has logged.
     return ratio(bursts, keys[0], keys[1], confidence)
 
 
 def _then_and_now(about: Mapping[str, Any], board: Board) -> str:
-    """What the table was made with, and what is there now."""
+    """The engine and board of the table, and those of now."""
     now = state_of(board)
     if not all(isinstance(about.get(key), str) for key in now):
-        return f"{board.device.name}: {in_words(now)} now; the table does not say with what it was made"
+        return f"{board.device.name}: {in_words(now)} now; the table does not say what it was made with"
     if in_words(about) == in_words(now):
         return f"{board.device.name}: {in_words(now)}, as when the table was made"
     return f"{board.device.name}: {in_words(about)} when the table was made, {in_words(now)} now"
 
 
 def _scale(frame: pd.DataFrame, bursts: Mapping[str, Sequence[Burst]]) -> str:
-    """How much faster or slower everything is: for the eye only."""
+    """How much faster or slower everything is, for information only."""
     then = dict(zip(frame["shape"], frame["latency_ms"], strict=True))
     now = {key: one.latency_ms for key, one in estimate(bursts).by_key.items()}
     scale = [now[key] / then[key] for key in now if key in then]
-    return f"in the median {median(scale):.2f} times the table's latency" if scale else "none could be timed"
+    return f"the median latency is {median(scale):.2f} times the table's" if scale else "none could be timed"
 
 
 def _report(
@@ -274,7 +274,7 @@ def _report(
 
 
 def _choices(paths: Sequence[str]) -> list[Mapping[str, Any]]:
-    """All choices of a study's files; `method` says for which budget too where a method has several."""
+    """All choices of a study's files; `method` includes the budget where a method has several."""
     found: list[Mapping[str, Any]] = []
     for path in paths:
         methods = read_json(path, "snap").get("methods", {})

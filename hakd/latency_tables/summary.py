@@ -13,8 +13,8 @@ from hakd.staircase.features import describe
 from hakd.staircase.inversions import in_words, inversions
 
 FURTHER = (
-    "  what cannot be told is named below; the same command looks further at it (up to 12 looks in all), or raise "
-    "`processes`, or end what else runs on the device"
+    "  undecided curves are named below: run the same command again for further looks (up to 12 in all), raise "
+    "`processes`, or stop other programs on the device"
 )
 SHOWN = 6  # changes of a curve in the summary
 
@@ -22,11 +22,11 @@ SHOWN = 6  # changes of a curve in the summary
 def summary(frame: pd.DataFrame, metadata: Mapping[str, Any]) -> list[str]:
     """What the curves show, a line per group and level, and how well it is known."""
     engine = f"{metadata['engine']} {metadata['engine_version']}"
-    told, curves = metadata["curves_decided"], metadata["curves"]
+    known, curves = metadata["curves_decided"], metadata["curves"]
     place = f"{frame['network'].iloc[0]} on {metadata['device']} ({engine})"
-    decided = f"{told} of {counted(curves, 'curve')} decided"
+    decided = f"{known} of {counted(curves, 'curve')} decided"
     lines = [f"{place}: {counted(len(frame), 'point')}, {decided}, {metadata['seconds']:.0f} s"]
-    if told < curves:
+    if known < curves:
         lines.append(FURTHER)
     for level, curves_there in groupby(all_curves(frame), key=lambda curve: curve.level):
         by_group = {curve.group: curve for curve in curves_there}
@@ -38,7 +38,7 @@ def summary(frame: pd.DataFrame, metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _about(curve: Curve) -> str:
-    """A curve in one line: range, what it is made of, trust."""
+    """A curve in one line: range, features, noise."""
     first, last = curve.widths[0], curve.widths[-1]
     text = (
         f"{counted(len(curve.widths), 'width')}, {_time(curve.latency_ms[0])} at {first},"

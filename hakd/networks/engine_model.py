@@ -40,7 +40,7 @@ def _onnx(graph: Graph, weights: Weights, batch: int) -> bytes:
 
 def _ncnn(graph: Graph, weights: Weights, batch: int) -> bytes:
     if batch != 1:
-        remedy = "Set `batch: 1` for the device, or take another engine"
+        remedy = "Set `batch: 1` for the device, or use another engine"
         raise HakdError(f"ncnn takes one image at a time, not {batch}", where="engine", remedy=remedy)
     return to_ncnn(graph, weights)
 

@@ -53,13 +53,16 @@ def network_spec(
     if unknown:
         known = ", ".join(FAMILIES[family].OPTIONS)
         raise HakdError(
-            f"{family} has no such option", where=where, key=f"{key}.{unknown[0]}", remedy=f"It knows {known}"
+            f"{family} has no such option",
+            where=where,
+            key=f"{key}.{unknown[0]}",
+            remedy=f"Use one of {known}",
         )
     defaults = FAMILIES[family].OPTIONS
     options = {key: type(default)(options.get(key, default)) for key, default in defaults.items()}  # 1 is 1.0
     if options.get("stem", STEMS[0]) not in STEMS:
         remedy = f"Use {' or '.join(STEMS)}"
-        raise HakdError(f"no stem {options['stem']!r}", where=where, key=f"{key}.stem", remedy=remedy)
+        raise HakdError(f"unknown stem {options['stem']!r}", where=where, key=f"{key}.stem", remedy=remedy)
     spec = NetworkSpec(name, family, channels, size, num_classes, options | frozen_option(frozen))
     try:
         full_graph(spec)

@@ -50,7 +50,7 @@ class Network(nn.Module):
     def narrow(self, keep: Keep) -> None:
         """Lose all channels but `keep` (positions by group; other groups stay whole); parameters are the same objects.
 
-        Gradients are given up. In a new network most time goes into initial weights that nobody wants.
+        Gradients are dropped. In a new network most of the time would go into initial weights that are not needed.
         """
         self.zero_grad(set_to_none=True)
         tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
@@ -66,7 +66,7 @@ class Network(nn.Module):
 
 
 def _resize(layer: nn.Module, at: Placed) -> None:
-    """Tell a layer the channels that it has now. Torch computes with `groups` alone; the others are shown."""
+    """Set the channels that a layer has now. Torch computes with `groups` alone; the others are shown."""
     ins, out = at.ins[0].shape[0], at.out.shape[0]
     sizes = {"in_channels": ins, "out_channels": out, "groups": at.groups, "num_features": out}
     for name, value in (sizes | {"in_features": ins, "out_features": out, "num_parameters": out}).items():
@@ -95,7 +95,7 @@ def new_network(graph: Graph, seed: int) -> Network:
 
 
 def weights_of(module: nn.Module) -> dict[str, np.ndarray]:
-    """Weight arrays and batch-norm statistics by name (float32; batch counters left out), as copies of their own."""
+    """Weight arrays and batch-norm statistics by name (float32; batch counters left out), as copies."""
     return {
         name: value.detach().cpu().numpy().copy()
         for name, value in module.state_dict().items()

@@ -43,7 +43,9 @@ def _safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         return {name: np.asarray(value, dtype=np.float32) for name, value in load_file(path).items()}
     except (SafetensorError, OSError, ValueError) as error:
         remedy = "Give a .safetensors file, or a .pth file of `torch.save(network.state_dict(), ...)`"
-        raise HakdError(f"no safetensors in it ({error})", where=path, key="weights", remedy=remedy) from None
+        raise HakdError(
+            f"not a safetensors file ({error})", where=path, key="weights", remedy=remedy
+        ) from None
 
 
 def _torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -54,14 +56,14 @@ def _torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (
         Exception
-    ) as error:  # of many kinds; the text tells how to run the code in the file, which we do not
-        words = f"no state dict that can be read without running code ({type(error).__name__})"
+    ) as error:  # of many kinds; its text explains how to run the code in the file, which we do not
+        words = f"not a state dict that can be read without running code ({type(error).__name__})"
         raise HakdError(words, where=path, key="weights", remedy=remedy) from None
     if isinstance(found, Mapping):
         found = next((found[key] for key in _NESTED if isinstance(found.get(key), Mapping)), found)
     if not isinstance(found, Mapping) or not all(map(_is_plain, found.values())):
         names = f" (it has {', '.join(map(str, found))[:100]})" if isinstance(found, Mapping) else ""
-        raise HakdError(f"no state dict of plain tensors{names}", where=path, key="weights", remedy=remedy)
+        raise HakdError(f"not a state dict of plain tensors{names}", where=path, key="weights", remedy=remedy)
     return {str(name): value.detach().float().numpy() for name, value in found.items()}
 
 
@@ -74,7 +76,7 @@ def _is_plain(value: Any) -> bool:
 def fitting(
     arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]], path: str | os.PathLike
 ) -> dict[str, np.ndarray]:
-    """The arrays of a network, each with its shape; counters of batches are no weights.
+    """The arrays of a network, each with its shape; batch counters are not weights.
 
     Raises:
         HakdError: the first that is missing, unknown or of another shape.

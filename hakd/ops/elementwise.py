@@ -54,7 +54,7 @@ class Mul(Kind):
     def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
         x, gate = sorted(ins, key=lambda tensor: -tensor.pixels)
         if gate.shape not in (x.shape, (x.shape[0], 1, 1)):
-            raise ValueError(f"{op.name}: {gate.shape} is no gate of {x.shape}")
+            raise ValueError(f"{op.name}: a gate of shape {gate.shape} does not fit {x.shape}")
         return x
 
     def torch(self, at: Placed) -> Callable[..., Any]:

@@ -65,7 +65,7 @@ class Op:
 
     @property
     def depthwise(self) -> bool:
-        """Whether each channel is a group of its own, whatever their number."""
+        """Whether each channel is its own group, whatever their number."""
         return bool(self.attributes.get("depthwise"))
 
     @property
@@ -123,7 +123,7 @@ class Kind:
         rule: how channels go through it.
         carries: a channel that is all zero stays so, and it has no other effect: pools, flattening, concatenation. What
             is put to zero before it need not be put to zero behind it.
-        pointwise: it works on each value by itself and keeps the shape: rectifiers and the like.
+        pointwise: it works on each value by itself and keeps the shape: such as rectifiers.
         idle: it does nothing but in training.
         fuses: engines in which it computes an activation on its output, if one follows.
     """

@@ -1,8 +1,8 @@
-"""`hakd plan`: what a study will cost on each device, before anything is timed. No board is spoken to.
+"""`hakd plan`: what a study will cost on each device, before anything is timed. No board is contacted.
 
-Points are counted from the configuration; which widths the choices will ask for is known only from the curves, so the
-count has a least (the first points of each curve) and a most (the budget of the mode). Minutes per point come from what
-the store has seen of the device, else from the multiply-accumulates at an assumed rate.
+Points are counted from the configuration. Which widths the choices will need is known only from the curves, so the
+count has a least (the first points of each curve) and a most (the budget of the mode). Minutes per point come from the
+device's sessions in the store, else from the multiply-accumulates at an assumed rate.
 """
 
 from collections import Counter
@@ -47,9 +47,9 @@ READINGS = 2
 
 @dataclass(frozen=True)
 class PlanItem:
-    """One kind of timing on a device: how many points, in how many processes each, and how long it takes.
+    """One kind of timing on a device: how many points there are, and how long they take.
 
-    `least` and `most` are ends of a range: of points, and of seconds.
+    `points` and `seconds` are ranges: (least, most).
     """
 
     what: str
@@ -59,7 +59,7 @@ class PlanItem:
 
 @dataclass(frozen=True)
 class DevicePlan:
-    """What one device has to do, and where its minutes come from."""
+    """The work of one device, and where its minutes come from."""
 
     name: str
     parts: tuple[PlanItem, ...]
@@ -76,7 +76,7 @@ class DevicePlan:
         return sum(part.seconds[0] for part in self.parts), sum(part.seconds[1] for part in self.parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """As JSON holds it."""
         parts = {
             part.what: {"points": list(part.points), "seconds": list(part.seconds)} for part in self.parts
         }
@@ -88,7 +88,7 @@ class _Rate:
     """Seconds that a visit of a point takes (2 discarded calls, a burst, its share of warm-up and loading)."""
 
     basis: str
-    per_visit_s: float | None  # as the store has seen it; None: by the MACs
+    per_visit_s: float | None  # from the store; None: by the MACs
     gmacs: float
 
     def visit_s(self, macs: float, protocol: Protocol, threads: int) -> float:
@@ -99,7 +99,7 @@ class _Rate:
 
 
 def device_plans(study: Mapping[str, Any], store: Path, gmacs: float = GMACS) -> Iterator[DevicePlan]:
-    """What every device of the study has to do."""
+    """The work of every device of the study."""
     for name in study["run"]["devices"]:
         device, measuring = device_from(name, canonical(study["devices"][name]))
         rate = _rate(device, store, gmacs)
@@ -116,7 +116,7 @@ def _network_parts(
     """Sweep and verification of one network."""
     spec, full = spec_of(study, network), full_widths(spec_of(study, network))
     methods = study["run"]["methods"]
-    levels = study["run"]["levels"] * len(searches(study))  # each search has pruned networks of its own
+    levels = study["run"]["levels"] * len(searches(study))  # each search has its own pruned networks
     protocol = measuring.one_process()
     least = most = 0
     macs: list[int] = []
@@ -157,7 +157,7 @@ def _pairs(
     measuring: Measuring,
     rate: _Rate,
 ) -> PlanItem:
-    """Pairs of tiles, by which the benchmark predicts: those of the full network, up to those of all architectures."""
+    """Pairs of tiles, from which the benchmark predicts: those of the full network, at most of all architectures."""
     graphs = pair_graphs(engine_graph(full_architecture(spec)))
     shapes = {graph.shape_key(): graph.macs() for graph in graphs.values()}
     networks = 1 + levels * sum(method not in ("teacher", "deep_compression") for method in methods)
@@ -170,7 +170,7 @@ def _pairs(
 
 
 def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, rate: _Rate) -> PlanItem:
-    """All candidates of the device, end to end; as many as there are when no two methods choose alike."""
+    """All candidates of the device, end to end; their number if no two methods make the same choice."""
     found: list[float] = []
     for network in study["run"]["networks"]:
         spec = spec_of(study, network)
@@ -186,13 +186,13 @@ def _benchmark(study: Mapping[str, Any], device: Device, measuring: Measuring, r
 
 
 def _rate(device: Device, store: Path, gmacs: float) -> _Rate:
-    """Seconds a visit, from the sessions that the store has of this device; else assumed."""
+    """Seconds a visit, from this device's sessions in the store; else assumed."""
     visits, seconds = 0, 0.0
     for path in store.glob("*/*.jsonl"):
         try:
             records = read(path)
         except HakdError:
-            continue  # `hakd store verify` says what is wrong with it
+            continue  # `hakd store verify` reports the damage
         if not records or not _is_of(records[0], device):
             continue
         bursts = [one for one in records if one.get("type") == "burst"]
@@ -201,13 +201,13 @@ def _rate(device: Device, store: Path, gmacs: float) -> _Rate:
             visits += sum(not one["reference"] for one in bursts)
             seconds += (max(at) - min(at)) / 1e9
     if visits and seconds:
-        words = f"{1e3 * seconds / visits:.3g} ms a visit, as the store has seen it ({visits} visits)"
+        words = f"{1e3 * seconds / visits:.3g} ms a visit, from {visits} visits in the store"
         return _Rate(words, seconds / visits, gmacs)
     return _Rate(f"assumed: {gmacs:g} GMAC/s a thread, {OVERHEAD_S * 1e6:g} us a call", None, gmacs)
 
 
 def _is_of(head: Mapping[str, Any], device: Device) -> bool:
-    """Whether a session was one with this device as it is set now."""
+    """Whether a session was with this device at its present settings."""
     about, identity = head.get("device", {}), head.get("identity", {})
     wanted = {"engine": device.engine, "threads": device.threads, "batch": device.batch}
     return about.get("name") == device.name and all(
@@ -259,9 +259,9 @@ def network_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def not_counted(study: Mapping[str, Any]) -> str:
-    """What the minutes leave out."""
+    """What the minutes do not include."""
     own = [method for method in BY_TABLES if method in study["run"]["methods"]]
-    tables = [f"tables that {', '.join(own)} time for themselves"] if own else []
+    tables = [f"tables of {', '.join(own)}"] if own else []
     tables += [f"tables and verification of fleets ({', '.join(selected(study))})"] if selected(study) else []
     checks = ["repairs after a verification", "certificates"]
     return f"Not counted: {', '.join([*checks, *tables, 'waiting for a board'])}."

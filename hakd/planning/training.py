@@ -1,8 +1,8 @@
-"""How long a study's training will take: images that its jobs see, over a rate that a two-second probe measures here.
+"""How long a study's training will take: images that its jobs see, over a rate that a two-second probe measures.
 
 A pruning job goes from one level to the next lower one; all criteria take the same steps. The probe trains each network
-at full width; a pruned network is taken to be as much faster as it has fewer multiply-accumulates, distillation to cost
-a forward pass of the teacher (a third of a step) more.
+at full width. A pruned network is assumed to be faster in proportion to its multiply-accumulates, and distillation to
+cost one more forward pass of the teacher (a third of a step).
 """
 
 import math
@@ -33,7 +33,7 @@ KNOWN = {"digits": 1295, "cifar10": 45000, "fashion-mnist": 54000}  # training i
 
 @dataclass(frozen=True)
 class Job:
-    """Some alike jobs: how many, and what one costs in images at full width."""
+    """Jobs of one kind: how many, and the cost of one in images at full width."""
 
     what: str
     jobs: int
@@ -41,10 +41,10 @@ class Job:
 
 
 def train_images(study: Mapping[str, Any]) -> int:
-    """Images in an epoch: as `train_size` says, of the prepared data, as its folder holds or the data set is known.
+    """Images in an epoch: from `train_size`, the prepared data, the image folder, or the known size of the data set.
 
     Raises:
-        HakdError: prepared data that cannot be read, or an image folder that is missing or not as it should be.
+        HakdError: prepared data that cannot be read, or an image folder that is missing or malformed.
     """
     from hakd.data.imagefolder import count_train_images
     from hakd.data.settings import complete
@@ -63,7 +63,7 @@ def train_images(study: Mapping[str, Any]) -> int:
 
 
 def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Job]:
-    """Jobs of one network; methods that choose alike share students, so there may be fewer."""
+    """Jobs of one network; methods that make the same choice share students, so there may be fewer."""
     run, seeds = study["run"], len(study["run"]["seeds"])
     searched = {search.seed for search in searches(study)}
     teachers = 1 if is_pretrained(study, network) else len(searched | set(run["seeds"]))
@@ -105,7 +105,7 @@ def _compression_epochs(study: Mapping[str, Any], density: float) -> int:
 
 
 def _pruning(study: Mapping[str, Any], network: str, searches: int) -> Job:
-    """Each criterion down to the lowest level, and Fisher's on to what tables need."""
+    """Each criterion down to the lowest level, and Fisher's further to the level that tables need."""
     levels = study["run"]["levels"]
     lowest, on_tables = min(levels), by_tables(study) or selected(study)
     deepest = float(reach_level(study, network)) if on_tables else lowest
@@ -119,7 +119,7 @@ def _pruning(study: Mapping[str, Any], network: str, searches: int) -> Job:
 
 
 def _race(study: Mapping[str, Any], searches: int) -> Job:
-    """The short trainings of `race` on all devices within all budgets, as many as there are when none is shared."""
+    """The short trainings of `race` on all devices within all budgets; their number if none is shared."""
     settings, levels = study["race"], study["run"]["levels"]
     left, laps, images = settings["contestants"], 0, 0.0
     for rung in range(1, settings["rungs"] + 1):

@@ -28,8 +28,8 @@ COLUMNS = (
 )
 _STAGES = {
     "sum_ms": "sum of tiles",
-    "one_overhead_ms": "sum less one overhead per tile",
-    "seams_ms": "sum less what seams save",
+    "one_overhead_ms": "sum minus one overhead per tile",
+    "seams_ms": "sum minus what seams save",
     "predicted_ms": "the same, corrected if biased",
 }
 _BAND = 0.05
@@ -78,7 +78,7 @@ def _ratios(axes: Axes, frame: pd.DataFrame) -> None:
     axes.axhline(1, color=style.INK, linewidth=0.7)
     axes.vlines(x, np.minimum(before, after), np.maximum(before, after), color=style.PALE, linewidth=0.7)
     axes.plot(x, before, "o", color=style.GREY, fillstyle="none", markersize=5, label=_STAGES["sum_ms"])
-    axes.plot(x, after, "o", color="#0072B2", markersize=5, label="predicted, each without itself")
+    axes.plot(x, after, "o", color="#0072B2", markersize=5, label="predicted (leave-one-out)")
     cost_axis(axes, x, "measured latency of one image (ms)")
     axes.set_ylabel("predicted / measured; grey: within 5 %")
     axes.legend(loc="best", frameon=False)
@@ -113,8 +113,8 @@ def _quality(one: Mapping[str, Any]) -> str:
 def _verdict(found: Mapping[str, Any]) -> str:
     """Whether the seams' predictions are biased, and what follows."""
     if found["low"] is None:
-        return f"    of {found['networks']}: too few to tell a bias; not corrected"
+        return f"    of {found['networks']}: too few to detect a bias; not corrected"
     interval = f"    95 % interval {found['low']:.3f} to {found['high']:.3f}"
     if not found["biased"]:
         return f"{interval}: no bias; not corrected"
-    return f"{interval}: biased;\n    multiplied by {found['factor']:.3f} (each network: as the others say)"
+    return f"{interval}: biased;\n    multiplied by {found['factor']:.3f} (each network: by the factor of the others)"

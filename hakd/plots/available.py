@@ -38,9 +38,9 @@ def write_available(
         if name not in frames:
             reasons.setdefault(name, state["trouble"] or "its jobs have not finished")
     if not frames:
-        told = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
+        words = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
         raise HakdError(
-            f"no device has results yet: {told}",
+            f"no device has results yet: {words}",
             where="available",
             remedy="Run the study without this target",
         )

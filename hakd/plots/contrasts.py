@@ -66,8 +66,8 @@ def _limits(means: pd.DataFrame) -> tuple[float, float]:
 def _page(lines: Sequence[Line], limits: tuple[float, float]) -> Figure:
     figure = style.page()
     subtitle = (
-        "Test accuracy of the first series minus the second's at equal measured latency, or at equal size where it "
-        "says so, mean over those that both reach; bars: 95 % interval over\nseeds and test images. Full marker: "
+        "Test accuracy of the first series minus the second's at equal measured latency, or at equal size where "
+        "noted, mean over those that both reach; bars: 95 % interval over\nseeds and test images. Full marker: "
         "different at 5 % by Holm's procedure over the contrasts of a network and device; detectable: what one test "
         "at 5 % finds with a probability\nof 80 %. * One is faster (smaller) throughout: its slowest (largest) network "
         "against the other's fastest (smallest)"

@@ -134,5 +134,5 @@ def _curve(colour: str, label: str) -> Line2D:
 
 
 def _ringed(look: Ring, colour: str, label: str) -> Line2D:
-    """The entry of a width with a line of its own, ringed where it meets the curve."""
+    """The entry of a width with its own line, ringed where it meets the curve."""
     return Line2D([], [], color=colour, lw=look[3], ls=look[2], label=label, **ring_marker(look, colour))

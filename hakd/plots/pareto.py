@@ -1,7 +1,7 @@
 """Accuracy against measured latency and against size: a page per network and device, every candidate numbered.
 
 The page's lower part is the key: what each number is, with its figures. Where the key is too long for the
-page it goes on a page of its own.
+page it gets its own page.
 """
 
 import math
@@ -29,7 +29,7 @@ from hakd.records.errors import HakdError
 
 _MARKER = 7.0  # points
 _LABEL = 7.5
-_NAMED = 14  # up to so many candidates on a page are labelled by name as well
+_NAMED = 14  # up to this number of candidates on a page are labelled by name as well
 _SERIES = ["method", "budget", "recipe", "loss", "target_device"]
 
 

@@ -61,7 +61,7 @@ def staircase_figure(
 
     Shown per curve: the measured widths with their intervals, the pruned width, the width each method chose
     and, from the pruned width on, the tolerance band (its latency L(t) to (1 + eps) L(t), within which a
-    wider layer counts as free). Where a choice is not decided the curve says why; curves of unknown noise are grey,
+    wider layer counts as free). Where a choice is undecided the curve says why; curves of unknown noise are grey,
     and nothing was chosen by them.
 
     Args:
@@ -69,7 +69,7 @@ def staircase_figure(
             drawn.
         choices: `Choice.to_dict` (hakd/choosing/snap.py) plus `network` and `device`; at least the keys `CHOICE`,
             of which `width_from` is the pruned width. A choice without `neighbour_widths` belongs to all curves
-            of its group and level. Budgets of one method (`budget`) have entries of their own.
+            of its group and level. Budgets of one method (`budget`) have their own entries.
         path: the PDF to write; for `.png` a picture per page (`style.save_pages`).
         notes: a line by device for the page's head, e.g. engine, threads and processor.
         steps: mark where a curve changes by more than its tolerance, for pages without choices.
@@ -184,13 +184,13 @@ def _page(
 
 
 def known(curve: pd.DataFrame) -> bool:
-    """Whether anything can be told of a curve: its noise is known, and its widths lie on one scale."""
+    """Whether anything is known of a curve: its noise is known, and its widths lie on one scale."""
     found = curve_of(curve)
     return found.tolerance is not None and found.linked
 
 
 def _open(choices: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of the methods that go by this very curve which are not decided for sure."""
+    """Those of the methods that use this curve which are undecided."""
     return [one for one in choices if one["method"] in READINGS and not one.get("trusted", True)]
 
 
@@ -211,10 +211,10 @@ def _panel(
     axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]], scale: float, columns: int = 4
 ) -> None:
     """One curve with its choices, in one of `columns` panels in a row."""
-    told, decided = known(curve), not _open(choices)
+    trusted, decided = known(curve), not _open(choices)
     x = curve["width"].to_numpy(dtype=float)
     y = curve["latency_ms"].to_numpy(dtype=float) * scale
-    colour = style.METHOD_LOOKS["fisher"].colour if told else UNCHANGED
+    colour = style.METHOD_LOOKS["fisher"].colour if trusted else UNCHANGED
     axes.plot(x, y, color=colour, lw=0.6, alpha=0.7, zorder=2)
     axes.plot(x, y, linestyle="none", marker=".", markersize=3.6, color=colour, zorder=3)
     if {"latency_low_ms", "latency_high_ms"} <= set(curve.columns):
@@ -224,9 +224,9 @@ def _panel(
         axes.vlines(x, low, high, color=colour, lw=0.8, alpha=0.6, zorder=2.5)
     _limits(axes, curve, choices, scale)
     if choices:
-        _choices(axes, x, y, choices if told else choices[:1], scale, told)
+        _choices(axes, x, y, choices if trusted else choices[:1], scale, trusted)
     _titles(axes, curve, choices, LETTERS.get(columns, 46))
-    if not (told and decided):
+    if not (trusted and decided):
         _reason(axes, curve, choices)
     style.grid(axes, "y")
     axes.tick_params(labelsize=7, length=2.5, pad=2)
@@ -308,7 +308,7 @@ def neighbours(widths: str, limit: int = 46) -> str:
 def _reason(axes: Axes, curve: pd.DataFrame, choices: list[Mapping[str, Any]]) -> None:
     reasons = [choice["reason"] for choice in _open(choices) if choice.get("reason")]
     reasons += list(curve["reason"].dropna()) if "reason" in curve.columns else []
-    text = f"not decided: {reasons[0]}" if reasons else "not decided"
+    text = f"undecided: {reasons[0]}" if reasons else "undecided"
     lines = textwrap.wrap(text, 34, max_lines=3, placeholder=" ...")
     axes.text(
         0.03,

@@ -12,7 +12,7 @@ from hakd.staircase.features import describe
 from hakd.staircase.mapping import Change
 
 RISE, FALL = "#D55E00", "#009E73"
-LABELS = {1: 10, 2: 6, 3: 4, 4: 3}  # at most so many figures in a panel, by panels in a row
+LABELS = {1: 10, 2: 6, 3: 4, 4: 3}  # figures in a panel at most, by panels in a row
 _NEAR = 0.05  # of the axis where one panel fills the page: labels nearer than this would overlap
 _OPEN = (0, (1, 1))
 
@@ -75,7 +75,7 @@ def step_handles(drawn: Set[str]) -> list[Line2D]:
     looks = (
         ("rise", RISE, "solid", "step: wider is slower"),
         ("fall", FALL, "solid", "cliff: wider is faster"),
-        ("open", style.GREY, _OPEN, "lies somewhere in between"),
+        ("open", style.GREY, _OPEN, "step somewhere in between"),
     )
     return [
         Line2D([], [], color=colour, lw=1.5, ls=dashes, label=words)

@@ -77,6 +77,7 @@ METHOD_LOOKS = {
 RECIPE_FILLS: dict[str, Any] = {
     "distilled": "full",
     "compressed": "full",
+    "pretrained": "full",
     "tuned": "left",
     "tuned with a teacher": "bottom",
     "scratch": "none",
@@ -101,7 +102,7 @@ def text_colour(method: str) -> str:
 
 
 def kind_of(recipe: str, loss: str) -> str:
-    """The key of `RECIPE_FILLS`: fine-tuned networks and those with a teacher are told apart."""
+    """The key of `RECIPE_FILLS`: fine-tuned networks and those with a teacher differ."""
     return "tuned with a teacher" if recipe == "tuned" and loss != "ce" else recipe
 
 
@@ -151,7 +152,7 @@ def grid(axes: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
 
 
 def plain(value: float, digits: int = 3, zeros: bool = False) -> str:
-    """A number without exponent, with so many significant digits; `zeros` keeps those at the end."""
+    """A number without exponent, with this number of significant digits; `zeros` keeps those at the end."""
     text = f"{value:{'#' if zeros else ''}.{digits}g}".rstrip(".")
     if "e" in text:
         return f"{float(text):.0f}" if abs(value) >= 1 else f"{float(text):f}".rstrip("0")
@@ -161,7 +162,7 @@ def plain(value: float, digits: int = 3, zeros: bool = False) -> str:
 def save_pages(path: str | os.PathLike, draw: Iterable[Callable[[], Figure]], title: str) -> list[Path]:
     """Write one PDF page per callable, whole or not at all; no dates inside, so that equal data give equal files.
 
-    For a path that ends in `.png` each page is a picture of its own: `name.png`, `name-2.png`, `name-3.png`.
+    For a path that ends in `.png` each page is a separate picture: `name.png`, `name-2.png`, `name-3.png`.
 
     Returns:
         The files written.

@@ -1,4 +1,4 @@
-"""Criteria: what a channel is worth to the pruning loop. The loop trains alike for all; the least worth goes first.
+"""Criteria: what a channel is worth to the pruning loop. Training is the same for all; the lowest score goes first.
 
 fisher: the loss that its removal costs, to second order (`hakd.pruning.fisher`).
 l1: the mean absolute weight of its filter, summed over the layers that make its group (Li et al. 2017, arXiv

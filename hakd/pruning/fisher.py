@@ -18,8 +18,8 @@ def mask_sites(graph: Graph) -> dict[str, list[tuple[str, Segment, int]]]:
     """Where masks sit: tensor name -> [(group, its segment, first place)] for every tensor that feeds a layer.
 
     Pools, flattening and concatenations hand zeros on, so the site is before them. A residual sum is a site where a
-    layer takes it, not its summands; a batch norm is none, for its bias survives a mask before it. With all sites of a
-    channel at zero the network is the one that lacks the channel.
+    layer takes it, not its summands; a batch norm is not a site, because its bias survives a mask before it. With
+    all sites of a channel at zero the network is the one that lacks the channel.
     """
     feeding = _feeding(graph)
     sites: dict[str, list[tuple[str, Segment, int]]] = {}

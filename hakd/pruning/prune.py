@@ -1,8 +1,8 @@
 """Pruning with physical removal (Theis et al. 2018; Crowley et al. 2018, arXiv 1810.04622), one level at a time.
 
 Train a few steps while the scores accumulate, remove the least channels, slice weights, batch-norm statistics and
-momentum into a smaller network, and go on until the level. A level goes on from the kept state of a higher one. On the
-CPU its result is the same, bit for bit, from whichever of them or from the teacher.
+momentum into a smaller network, and continue until the level. A level continues from the kept state of a higher one.
+On the CPU its result is the same, bit for bit, from any of them and from the teacher.
 """
 
 import logging
@@ -116,7 +116,7 @@ def prune(architecture: Architecture, weights: Mapping[str, np.ndarray], data: A
 
 
 def _started(above: KeptState) -> State | None:
-    """The state of a higher level; None where there is none, or none of this pruning: the result is the same."""
+    """The state of a higher level; None where there is none of this pruning: the result is the same."""
     state = read_state(above)
     if state is None and above.path is not None:
         log.warning("%s cannot be used: starting from the full network", above.path)
@@ -126,7 +126,7 @@ def _started(above: KeptState) -> State | None:
 def _pruned(state: State, job: PruneJob, data: Any) -> Pruned:
     """The result at a state: with statistics of its own widths, and validated.
 
-    Both are of the result alone: the state that lower levels go on from does not depend on which levels there are.
+    Both are of the result alone: the state that lower levels start from does not depend on which levels there are.
     """
     rows, weights = list(state.rows), state.weights
     if rows:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class PruneSettings:
     """`steps` SGD steps before each removal of `channels` channels, of the `groups` that may be pruned.
 
-    beta weighs MACs saved against Fisher scores (Theis; Crowley: 0); the other criteria do without.
+    beta is the weight of saved MACs against Fisher scores (Theis; Crowley: 0); the other criteria do not use it.
     """
 
     steps: int = 10

@@ -1,6 +1,6 @@
 """The network that pruning trains, at widths that may still hold channels which are gone.
 
-On the CPU a removal shrinks it at once, and later steps get cheaper. On CUDA every new shape is set up again by cuDNN,
+On the CPU a removal shrinks it immediately, and later steps get cheaper. On CUDA, cuDNN sets up every new shape again,
 which costs more than many steps: there removed channels stay, multiplied by zero behind every site of
 `hakd.pruning.fisher.mask_sites`, the step is recorded once, and the network shrinks when its MACs have halved.
 
@@ -31,7 +31,7 @@ class Trainee(nn.Module):
     """A network on its way down, its optimiser and its scores. As a module it is the network without what is gone.
 
     Args:
-        state: to go on from; `keep` writes back what was trained.
+        state: to continue from; `keep` writes back what was trained.
         job: its settings; `masks` says whether removed channels stay for a while.
         device: to train on.
     """

@@ -80,7 +80,9 @@ def architecture_from(content: Mapping[str, Any], where: object) -> Architecture
     try:
         found = Architecture(NetworkSpec(**content["network"]), dict(content["widths"]))
     except (KeyError, TypeError) as error:
-        raise HakdError(f"no architecture in it ({error})", where=where, remedy=make_again(where)) from None
+        raise HakdError(
+            f"not an architecture file ({error})", where=where, remedy=make_again(where)
+        ) from None
     if content.get("arch") != found.arch:
         raise HakdError(
             f"widths hash to {found.arch}, the file says {content.get('arch')}",

@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def script_digest(script: str, skip: Iterable[str] = ()) -> str:
     """Short hash of a rule's script (a path) and of what it imports, each as `code_digest` reads a module.
 
-    Snakemake itself goes by the times of scripts, which a fresh clone changes; `profiles/default` switches that off.
+    Snakemake itself compares the times of scripts, which a fresh clone changes; `profiles/default` switches that off.
     """
     own, modules = _digest(Path(script).read_text())
     return hashlib.sha256(f"{own} {code_digest(modules, skip)}".encode()).hexdigest()[:12]

@@ -29,6 +29,7 @@ RECIPES = (
     "scratch_b",
     "distilled",
     "compressed",
+    "pretrained",
     "tuned_coded",
     "distilled_coded",
     "scratch_coded",
@@ -230,7 +231,7 @@ LATENCY = (
         late=True,
     ),
     Column("trusted", "bool", "whether ratios to this width are known to within the tolerance"),
-    Column("reason", "text", "what cannot be told of the curve, and what it would take", null=True),
+    Column("reason", "text", "what is undecided about the curve, and what would decide it", null=True),
 )
 
 PREDICTIONS = (
@@ -275,9 +276,9 @@ HAZARDS = (
     Column(
         "trusted",
         "bool",
-        "whether it is told for sure that the worst widths are slower, or that they are not",
+        "whether it is decided that the worst widths are slower, or that they are not",
     ),
-    Column("reason", "text", "what cannot be told of the curve, and what it would take", null=True),
+    Column("reason", "text", "what is undecided about the curve, and what would decide it", null=True),
 )
 
 CERTIFICATES = (
@@ -307,7 +308,7 @@ CERTIFICATES = (
         "ratio", "float", "latency after / before, geometric mean; empty: too few processes", null=True, low=0
     ),
     _fraction(
-        "bound", "at most so much slower, as a fraction (below 0: faster); empty: nothing is certified"
+        "bound", "how much slower it is at most, as a fraction (below 0: faster); empty: nothing is certified"
     ),
     Column("tolerance", "float", "how much slower counts as equal; empty: not known", null=True, low=0),
     Column("shown", "bool", "whether the bound is within the tolerance"),
@@ -318,7 +319,7 @@ CERTIFICATES = (
     Column("engine", "text", "inference engine"),
     Column("engine_version", "text", "its version"),
     _count("threads", "threads the engine was given", low=1),
-    Column("words", "text", "all of it in a sentence"),
+    Column("words", "text", "the certificate in a sentence"),
 )
 
 TABLES: dict[str, tuple[Column, ...]] = {

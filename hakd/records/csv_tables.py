@@ -57,7 +57,7 @@ def _cells(path: str | os.PathLike) -> list[list[str | None]]:
 
 
 def _refuse_separator(text: str, path: str | os.PathLike) -> None:
-    """Refuse cells that something else than commas separates: with decimal commas there is no telling them apart."""
+    """Refuse cells that are not separated by commas: a decimal comma looks like a separator."""
     head = text.lstrip().partition("\n")[0]
     for mark, words in SEPARATORS.items():
         if mark in head and "," not in head:

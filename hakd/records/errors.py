@@ -42,7 +42,7 @@ def _rebuild(
 def run_again(target: object) -> str:
     """The remedy that makes a file or all files of a rule again, and what follows from them.
 
-    Deleting an intermediate file does nothing: Snakemake does not miss it while the study's last files are there.
+    Deleting an intermediate file does nothing: Snakemake does not notice while the study's last files are there.
     """
     return f"Run the study's command with `-R {target}` at its end"
 

@@ -17,10 +17,10 @@ from hakd.records.provenance import provenance
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` on success, delete it on any failure.
 
-    The temporary name keeps the suffix, for writers that go by it.
+    The temporary name keeps the suffix, for writers that use it.
 
     Raises:
-        HakdError: it cannot be written, e.g. for want of room on the disk.
+        HakdError: it cannot be written, e.g. because the disk is full.
     """
     path = Path(path)
     temporary = None
@@ -47,7 +47,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
 def _refused(error: Exception, temporary: Path | None) -> OSError | None:
     """The system's reason for which a file could not be written; None: the error has another cause.
 
-    Writers such as torch's have errors of their own, which do not say why: writing a little more shows whether it was
+    Writers such as torch's raise their own errors, which do not say why: writing a little more shows whether it was
     the disk.
     """
     if isinstance(error, OSError) or temporary is None:
@@ -81,7 +81,7 @@ def read_json(path: str | os.PathLike, kind: str, version: int = 1) -> dict[str,
     """Read what `write_json` wrote.
 
     Raises:
-        HakdError: missing file, no JSON, another kind of file or another format version.
+        HakdError: missing file, not JSON, another kind of file or another format version.
     """
     try:
         content = json.loads(Path(path).read_text())

@@ -88,7 +88,7 @@ def read_table(path: str | os.PathLike, kind: str) -> tuple[pd.DataFrame, dict[s
     """
     suffix = _suffix(path)
     if kind not in TABLES:
-        raise HakdError(f"no such kind of table: {kind!r}", where=path, remedy=f"Known: {', '.join(TABLES)}")
+        raise HakdError(f"unknown kind of table: {kind!r}", where=path, remedy=f"Known: {', '.join(TABLES)}")
     if not Path(path).is_file():
         raise HakdError("no such file", where=path, remedy=make_again(path))
     if suffix == ".csv":
@@ -97,7 +97,7 @@ def read_table(path: str | os.PathLike, kind: str) -> tuple[pd.DataFrame, dict[s
         arrow = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         text = str(error).splitlines()[0]
-        raise HakdError(f"no Parquet file ({text})", where=path, remedy=make_again(path)) from None
+        raise HakdError(f"not a Parquet file ({text})", where=path, remedy=make_again(path)) from None
     metadata = _metadata(arrow, path, kind)
     return check_table(kind, arrow.to_pandas(), where=path), metadata
 
@@ -109,7 +109,7 @@ def check_table(kind: str, frame: pd.DataFrame, where: object = None) -> pd.Data
         HakdError: as for `write_table`; `where` is the file named in the message.
     """
     if kind not in TABLES:
-        raise HakdError(f"no such kind of table: {kind!r}", where=where, remedy=f"Known: {', '.join(TABLES)}")
+        raise HakdError(f"unknown kind of table: {kind!r}", where=where, remedy=f"Known: {', '.join(TABLES)}")
     columns = TABLES[kind]
     names = [column.name for column in columns]
     frame = with_late(kind, frame)
@@ -121,7 +121,7 @@ def check_table(kind: str, frame: pd.DataFrame, where: object = None) -> pd.Data
         raise HakdError(f"column unknown in a {kind} table", where=where, key=surplus[0])
     if not frame.columns.is_unique:
         double = frame.columns[frame.columns.duplicated()][0]
-        raise HakdError(f"column twice in a {kind} table", where=where, key=double)
+        raise HakdError(f"duplicate column in a {kind} table", where=where, key=double)
     if frame.empty:
         raise HakdError(f"a {kind} table without rows", where=where, remedy=make_again(where))
     frame = frame.reset_index(drop=True)
@@ -174,7 +174,7 @@ def _metadata(arrow: pa.Table, path: str | os.PathLike, kind: str) -> dict[str, 
 def _checked(values: pd.Series, column: Column, where: object) -> pd.Series:
     """One column in its type, after all its checks."""
     if column.null and column.type == "text":
-        values = values.mask(values == "")  # a CSV file cannot tell them apart
+        values = values.mask(values == "")  # a CSV file cannot distinguish them
     null = values.isna()
     if null.any() and not column.null:
         raise HakdError(f"row {int(null.idxmax())} is empty", where=where, key=column.name)

@@ -8,7 +8,7 @@ _SHOWN = 24  # names in a message
 
 
 def printable(text: object, limit: int | None = None) -> str:
-    """What a board or another person said, on one line and without control characters.
+    """Text from a board or another person, on one line and without control characters.
 
     Args:
         text: anything with a text.
@@ -29,7 +29,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """The remedy for a name that is not known: the one that is spelled nearly so, and all of a few known ones."""
+    """The remedy for an unknown name: the one with nearly the same spelling, and some known ones."""
     names = list(dict.fromkeys(map(str, known)))
     near = difflib.get_close_matches(str(name), names, 1)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

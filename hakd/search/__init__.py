@@ -1,1 +1,1 @@
-"""Drives a board in order to choose: verified choices, tables of tiles, certificates, fleets."""
+"""Chooses widths on open boards: verified choices, tables of tiles, certificates, fleets."""

@@ -1,4 +1,4 @@
-"""What a chosen network may take on a device: the latency of another network, or milliseconds."""
+"""The latency budget of a chosen network on a device: the latency of another network, or milliseconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from hakd.records.errors import HakdError
 
 @dataclass(frozen=True)
 class Budget:
-    """What a network may take: the latency of another one times `share`, or `latency_ms`.
+    """A latency budget: the latency of another network times `share`, or `latency_ms`.
 
-    `label`: what names of candidates call it (`hakd.records.budgets`); None: it is not one of the configuration's.
+    `label`: its name in candidates' names (`hakd.records.budgets`); None: it is not one of the configuration's.
     """
 
     words: str
@@ -25,7 +25,7 @@ class Budget:
 
     @property
     def same(self) -> bool:
-        """Whether it is just the latency of a network, which then keeps it by definition."""
+        """Whether it is exactly the latency of a network, which then keeps it by definition."""
         return self.reference is not None and self.share == 1
 
     def ms(self, measured_ms: Mapping[str, float]) -> float:
@@ -46,14 +46,14 @@ class Budget:
 
 
 def budget_from(settings: Mapping[str, Any], known: Mapping[str, Architecture]) -> Budget:
-    """The budget that an entry of `choosing.budgets` asks for.
+    """The budget of an entry of `choosing.budgets`.
 
     Args:
         settings: one of {like: method}, {latency_ms: number}, {speedup: number}.
         known: architectures by method, chosen so far.
 
     Raises:
-        HakdError: no such method there, or none of the three.
+        HakdError: no such method, or none of the three.
     """
     label = budget_label(settings)
     if settings.get("latency_ms"):
@@ -66,7 +66,7 @@ def budget_from(settings: Mapping[str, Any], known: Mapping[str, Architecture]) 
     like = str(settings.get("like"))
     if like not in known:
         raise HakdError(
-            f"no widths by the method {like!r} to take the latency of",
+            f"no widths of the method {like!r}, whose latency is the budget",
             key="choosing.budgets",
             remedy=f"Known: {', '.join(known)}",
         )

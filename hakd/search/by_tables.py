@@ -25,11 +25,11 @@ class TableMethods:
     """The methods that choose on tables, and for which budgets.
 
     Args:
-        methods: of `hakd.search.chooser.SOLVERS`, and `race`; they time tables of tiles of their own.
-        budgets: as `choosing.budgets` has them, no two of one label; none: the latency of the pruned network.
-        baselines: architectures chosen without a device, by method, for budgets that are like one of theirs.
-        contestants: of a race at most; there is one within each budget.
-        groups: which widths the profiles may narrow that are scaled for a race (`prune.groups`).
+        methods: of `hakd.search.chooser.SOLVERS`, and `race`; they time their own tables of tiles.
+        budgets: entries of `choosing.budgets`, no two of one label; if empty, the latency of the pruned network.
+        baselines: architectures chosen without a device, by method, for budgets `like` one of them.
+        contestants: most of a race; there is a race within each budget.
+        groups: which widths the scaled profiles of a race may narrow (`prune.groups`).
     """
 
     methods: Sequence[str] = ()
@@ -41,14 +41,14 @@ class TableMethods:
 
 @dataclass(frozen=True)
 class ByTables:
-    """What the methods chose.
+    """The choices of the methods.
 
     Attributes:
         methods: by `hakd.records.budgets.choice_key`: architecture, `method`, `budget` (its label), `choices` (a record
             per group), `repair` (every try, predicted and fresh), `search_s` (seconds of the tables, of choosing and
             verifying).
-        races: by label of the budget, what `hakd.search.contestants.race_contestants` makes, where `race` is asked for,
-            with the key that the winner's choice will have (`choice`).
+        races: by label of the budget, the result of `hakd.search.contestants.race_contestants`, if `race` is among the
+            methods, with the key that the winner's choice will have (`choice`).
         unkept: reasons by `choice_key`, where no widths in the tables keep a budget in ms or a speed-up.
     """
 
@@ -70,11 +70,11 @@ def choose_by_tables(
         board: an open one.
         measuring: how its device is measured.
         asked: the methods.
-        problem: what is to be chosen.
-        budgets: those that are asked for.
+        problem: the pruned network with its curves.
+        budgets: the requested ones.
 
     Raises:
-        HakdError: nothing in the tables keeps any of the budgets, or the device could not time them.
+        HakdError: no widths in the tables keep any of the budgets, or the device could not time the tables.
     """
     timed = time_tables(board, measuring, problem, budgets)
     choosers = [Chooser(board, measuring, problem, budget, timed) for budget in budgets]

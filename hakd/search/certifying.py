@@ -1,4 +1,4 @@
-"""Certificates of the networks chosen on a device, each from bursts of its own that nothing else uses."""
+"""Certificates of the networks chosen on a device, each from separate bursts that nothing else uses."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from hakd.study.measuring import Measuring
 from hakd.sweeping.parts import engine_graph, network_point, point
 
 log = logging.getLogger(__name__)
-MORE_PROCESSES = 3  # than verification: few processes pay dearly for bounds that hold together
+MORE_PROCESSES = 3  # than verification: with few processes, bounds that hold together are wide
 ROUNDS = 6  # at most in each, of half the length: the fastest of many short bursts repeats best
 TWIN = "its twin"
 
 
 def protocol(measuring: Measuring) -> Protocol:
-    """How certificates are timed: one look of a number of processes that is fixed beforehand."""
+    """How certificates are timed: one look of a number of processes that is fixed in advance."""
     return Protocol(
         processes=measuring.benchmark_processes + MORE_PROCESSES,
         rounds=min(measuring.rounds, ROUNDS),
         burst_ms=measuring.burst_ms / 2,
-        warmup_ms=measuring.burst_ms / 2,  # the fastest call of all bursts counts: a short warm-up does
+        warmup_ms=measuring.burst_ms / 2,  # the fastest call of all bursts counts: a short warm-up is enough
         chunk_points=1000,  # all in every process, so that each pair shares all of them
     )
 
@@ -38,10 +38,10 @@ def certify_network(
     choices: Sequence[Mapping[str, Any]],
     budget: Budget,
 ) -> list[Certificate]:
-    """Time the moved groups' decision blocks and the whole network afresh, against what they were before.
+    """Time the moved groups' decision blocks and the whole network again, against their widths before.
 
     A block is timed at the group's width before and after, its neighbours at the widths of the network that was chosen
-    in the end. Networks that are alike share their certificates.
+    in the end. Equal networks share their certificates.
 
     Args:
         board: an open one.
@@ -49,7 +49,7 @@ def certify_network(
         pruned: the network before.
         chosen: the network after.
         choices: a record per group with `width_from`, `width_to` and `tolerance`.
-        budget: what the whole network is compared with.
+        budget: the budget that the whole network is compared with.
     """
     claims, points = _claims(board, pruned, chosen, choices, budget)
     found = certify(_timed(board, measuring, points), claims, _place(board))
@@ -63,7 +63,7 @@ def certify_whole(
 ) -> list[Certificate]:
     """A certificate for each whole network, all timed in one session; each holds by itself.
 
-    Nothing is said of single widths: their blocks would take a session for each network.
+    There is none for single widths: their blocks would need a session for each network.
     """
     claims: list[Claim] = []
     points: dict[str, Point] = {}
@@ -79,7 +79,7 @@ def certify_whole(
 def _timed(
     board: Board, measuring: Measuring, points: Sequence[Point], base: Point | None = None
 ) -> dict[str, list[Burst]]:
-    """Bursts of a session of its own; `base` is in each of its processes."""
+    """Bursts of a separate session; `base` is in each of its processes."""
     how = protocol(measuring)
     keys = sorted(one.key for one in points)
     name = f"certify:{digest(keys)}:{how.processes}x{how.rounds}x{how.burst_ms:g}ms"
@@ -98,7 +98,7 @@ def _claims(
     choices: Sequence[Mapping[str, Any]],
     budget: Budget,
 ) -> tuple[list[Claim], list[Point]]:
-    """What is to be said of a network, and the points that it takes."""
+    """The claims about a network, and the points that they need."""
     whole, points = _whole(board, pruned, chosen, budget)
     claims = [whole]
     for choice in choices:
@@ -119,7 +119,7 @@ def _claims(
 def _whole(
     board: Board, pruned: Architecture, chosen: Architecture, budget: Budget
 ) -> tuple[Claim, list[Point]]:
-    """The whole network against its twin, or whatever gave the budget."""
+    """The claim about the whole network against its twin, or the network that gave the budget, and its points."""
     reference = budget.reference
     is_twin = reference is not None and reference.arch == pruned.arch and budget.share == 1
     than = TWIN if is_twin else budget.words

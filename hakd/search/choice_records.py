@@ -1,4 +1,4 @@
-"""What is written down of each group's width: before, after, what its curve says of both, and why."""
+"""The record of each group's width: before, after, what its curve shows of both, and the reason."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def snapped_records(
     device: str,
     saliency: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """A record per group: the choice from its curve, and what became of it in verification."""
+    """A record per group: the choice from its curve, and its result in verification."""
     undone_groups = {move.group for move in undone}
     records = []
     for group, choice in choices.items():
@@ -43,9 +43,9 @@ def table_records(
     values: Values,
     how: str = TOGETHER,
 ) -> list[dict[str, Any]]:
-    """A record per group, of widths chosen together: a curve shows what a width costs, not why it was chosen.
+    """A record per group, of widths chosen together: a curve shows the cost of a width, not why it was chosen.
 
-    `how`: in words, for what the budget allows.
+    `how`: how they were chosen, in words.
     """
     records = []
     for group, before in problem.pruned.widths.items():
@@ -61,7 +61,7 @@ def table_records(
 
 
 def _choice_on_curve(method: str, problem: ChoiceProblem, group: str, after: int, reason: str) -> Choice:
-    """A group's move with what its curve says; a width that was not timed lies between two that were."""
+    """A group's move with its curve's figures; those of a width that was not timed are interpolated."""
     curve, before, full = problem.curves[group], problem.pruned.widths[group], problem.full[group]
     i, timed = curve.index(before), after in curve.widths
     j = curve.index(after) if timed else i

@@ -1,4 +1,4 @@
-"""Tables of a network's tiles on an open board, and what each method chooses on them for one budget."""
+"""Tables of a network's tiles on an open board, and the choice of each method on them for one budget."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -37,10 +37,10 @@ class Timed:
     """The tables at the candidate widths of all budgets, with the value of each width.
 
     Attributes:
-        tables: of the tiles, and what whole networks take beyond them.
-        networks: those that were timed whole for that, by arch.
+        tables: of the tiles, and the overhead of whole networks.
+        networks: the whole networks timed for that, by arch.
         values: of all widths in the tables.
-        seconds: that measuring took.
+        seconds: of measuring.
     """
 
     tables: Tables
@@ -66,7 +66,7 @@ def time_tables(
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a method chose, verified; all its answers, as they were timed whole; the seconds that this took."""
+    """The verified choice of a method; all its answers, as whole networks were timed; the seconds that this took."""
 
     verified: Verified
     answers: Sequence[Joint]
@@ -83,7 +83,7 @@ class Chooser:
     """Choices on tables for one budget; each method chooses once.
 
     Attributes:
-        cost: what the tables say, before anything is learned from networks timed whole, with the budget in ms.
+        cost: by the tables, before they learn from networks timed whole, with the budget in ms.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Chooser:
         self._none: dict[str, NoneFits] = {}
 
     def entry(self, method: str) -> dict[str, Any]:
-        """What a method chooses, verified, as its file holds it."""
+        """The verified choice of a method, as its file holds it."""
         found, problem, budget, tables = self.chosen(method), self.problem, self.budget, self.timed.tables
         network, name = problem.pruned.at(found.verified.widths), self.cost.name
         return {
@@ -121,12 +121,13 @@ class Chooser:
         }
 
     def chosen(self, method: str) -> Chosen:
-        """What the method chooses around the budget is timed whole, the best of it verified.
+        """Time the method's choices around the budget as whole networks, and verify the best of them.
 
         Raises:
-            HakdError: nothing in the tables keeps a budget in ms or a speed-up, or nothing could be timed against it.
+            HakdError: no widths in the tables keep a budget in ms or a speed-up, or none could be timed against it.
         """
-        if method in self._none:  # `race` asks for what `joint` did not find: nothing is timed for it again
+        # `race` needs the choice of `joint`: where that found none, nothing is timed again.
+        if method in self._none:
             raise self._none[method]
         if method not in self._chosen:
             start = self.board.clock_s()
@@ -140,7 +141,7 @@ class Chooser:
         return self._chosen[method]
 
     def measure(self, purpose: str, processes: int) -> Measure:
-        """Times whole networks beside the budget's own, in so many processes of their own."""
+        """Times whole networks with the budget's own, in this number of separate processes."""
         measuring = replace(self.measuring, benchmark_processes=processes)
         reference_ms = self.cost.budget_ms / self.budget.share
         return measure_on(

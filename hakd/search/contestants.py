@@ -1,8 +1,8 @@
-"""Makes the networks that race within a budget: asks for them on the tables, scales profiles, times all of them whole.
+"""Makes the networks that race within a budget: solves on the tables, scales profiles, times all networks whole.
 
-Probes come first, in few processes: answers on the tables, which learn from them, and scaled profiles, of which the
-tables know nothing. What probes say keeps the budget is timed once more, all of it in one interleaved session in
-processes of its own; what is shown there to keep the budget races.
+Probes come first, in few processes: answers on the tables, which learn from them, and scaled profiles, which the tables
+do not cover. Networks that keep the budget by the probes are timed again, in one interleaved session of separate
+processes. Those shown there to keep the budget race.
 """
 
 import logging
@@ -37,12 +37,12 @@ from hakd.study.races import RACE
 log = logging.getLogger(__name__)
 
 MULTIPLES = dict(zip(ALIGNED, (16, 8), strict=True))
-ROOM = 0.98  # of the budget: what takes less is likely to be shown to keep it
-SHARES = (1.0, ROOM)  # of the budget, which the tables are asked for in each session of probes
-PROBE_PROCESSES = 2  # show what is worth timing well
-RUNGS = 5  # of each profile that a session times at most
+ROOM = 0.98  # of the budget: a network that takes less is likely to be shown to keep it
+SHARES = (1.0, ROOM)  # of the budget, for which the tables are solved in each session of probes
+PROBE_PROCESSES = 2  # enough to show which networks to time well
+RUNGS = 5  # most scalings of each profile that a session times
 UNUSED = 0.9  # of the budget: a runner-up that takes less wastes it
-SOLVE_S = 10.0  # for each program: the best by a proxy need not be proven
+SOLVE_S = 10.0  # for each program: the best by a proxy needs no proof
 
 HOW = {
     JOINT: TOGETHER,
@@ -60,8 +60,8 @@ def race_contestants(chooser: Chooser, most: int, groups: str = "all") -> dict[s
     """The networks that race for a chooser's budget, as the snap file holds them.
 
     Args:
-        chooser: what `joint` chooses is taken from it, or chosen now.
-        most: contestants.
+        chooser: gives the choice of `joint`, made now if needed.
+        most: largest number of contestants.
         groups: which widths scaled profiles may narrow (`prune.groups`).
 
     Returns:
@@ -96,7 +96,7 @@ def race_contestants(chooser: Chooser, most: int, groups: str = "all") -> dict[s
 
 
 class _Field:
-    """What was asked so far, and what it took (ms)."""
+    """The networks tried so far, and their latencies (ms)."""
 
     def __init__(self, chooser: Chooser, most: int, groups: str) -> None:
         self._chooser, self._values = chooser, chooser.timed.values
@@ -126,7 +126,7 @@ class _Field:
         }
 
     def learned(self) -> Cost:
-        """What the tables say after all that was timed whole."""
+        """The tables' costs after learning from all networks timed whole."""
         return learned(self._chooser.cost, [(dict(key), ms) for key, ms in self._seen.items()])
 
     def probe(self, share: float, measure: Measure) -> None:
@@ -142,7 +142,7 @@ class _Field:
                 self._seen[_key(widths)] = time[0]
 
     def finalists(self) -> list[Answer]:
-        """What goes on: `joint`'s own, and of each origin what probes say keeps the budget, or comes closest."""
+        """Networks to time again: `joint`'s own, and of each origin those that keep the budget, or come closest."""
         found = [Answer(JOINT, self._own, self._worth(self._own))]
         for origin in COUNTED:
             found += self._best([one for one in self._answers if one.origin == origin])
@@ -181,7 +181,7 @@ class _Field:
         return found
 
     def _screened(self) -> list[Answer]:
-        """`joint`'s other answers that use the budget; baselines are no runners-up."""
+        """`joint`'s other answers that use the budget; baselines are not runners-up."""
         known = [network.widths for network in self._chooser.timed.networks.values()]
         return [
             Answer(RUNNER_UP, one.widths, one.value)
@@ -190,7 +190,7 @@ class _Field:
         ]
 
     def _best(self, answers: Sequence[Answer]) -> list[Answer]:
-        """Of one origin's answers those of most worth within the shares of the budget; else the fastest."""
+        """Of one origin's answers the most valuable within each share of the budget; else the fastest."""
         found = []
         for share in SHARES:
             inside = [one for one in answers if self._ms(one.widths) <= share * self._budget_ms]
@@ -198,7 +198,7 @@ class _Field:
         return found or sorted(answers, key=lambda one: self._ms(one.widths))[:1]
 
     def _keeps(self, origin: str, share: float = 1.0) -> dict[int, bool]:
-        """Which of a profile's scalings take at most so much of the budget, of those that were timed."""
+        """For each timed scaling of a profile: whether it takes at most this share of the budget."""
         rungs = enumerate(self._rungs[origin])
         times = {place: self._seen[_key(widths)] for place, widths in rungs if _key(widths) in self._seen}
         return {place: ms <= share * self._budget_ms for place, ms in times.items()}
@@ -209,13 +209,13 @@ class _Field:
         return evenly(low, high, count)
 
     def _sure(self, origin: str) -> list[int]:
-        """The widest scaling that keeps the budget, and the widest that does so with some room; else the narrowest."""
+        """The widest scaling that keeps the budget, and the widest that keeps it with some room; else the narrowest."""
         ends = [bracket(self._keeps(origin, share), len(self._rungs[origin]))[0] for share in SHARES]
         return [max(place, 0) for place in ends]
 
 
 def _answer(origin: str, values: Values, now: Cost, worth: Worth = NOTHING) -> list[Answer]:
-    """The best widths by some values; none where nothing keeps the budget or nothing was found."""
+    """The best widths by these values; none where no widths keep the budget or none were found in time."""
     try:
         found = choose(values, [now], PROBABILITY, SOLVE_S, worth)
     except (NoneFits, OutOfTime):
@@ -228,7 +228,7 @@ def _key(widths: Widths) -> Key:
 
 
 def _measured(finalists: Sequence[Answer], measure: Measure) -> list[Answer]:
-    """With their times in one session; without those that the device failed on."""
+    """The finalists with their times in one session, without those that the device failed on."""
     keys = list(dict.fromkeys(_key(one.widths) for one in finalists))
     times = dict(zip(keys, measure([dict(key) for key in keys]), strict=True))
     found = []

@@ -1,4 +1,4 @@
-"""Widths of one network for several devices: tables on each, one choice under every budget, verified on all of them."""
+"""Widths of one network for several devices: tables on each, one choice under all budgets, verified on every device."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -31,14 +31,14 @@ def choose_for_fleet(
     pruned: Architecture,
     trajectory: pd.DataFrame,
 ) -> dict[str, Any]:
-    """Measure each member's tables, choose one network for all, calibrate and verify it on every one of them.
+    """Measure each member's tables, choose one network for all, calibrate and verify it on every member.
 
     Returns:
         As `hakd.search.fleet_record.described` makes it, with `search_s` (seconds of measuring, choosing, verifying).
 
     Raises:
-        HakdError: a board that does not answer or is another one than its table was measured on; no widths that keep
-            all budgets.
+        HakdError: a board does not answer or is not the one that its table was measured on; no widths keep all
+            budgets.
     """
     problems = {name: ChoiceProblem(level, pruned, one.curves, trajectory) for name, one in members.items()}
     candidates = shared_candidates([problems[name].candidates(one.budget) for name, one in members.items()])
@@ -66,7 +66,7 @@ def _measure(
     pruned: Architecture,
     candidates: Mapping[str, Sequence[int]],
 ) -> dict[str, Tables]:
-    """Tables of every member at the candidates of all; what a member's own choice has timed is in the store."""
+    """Tables of every member at the candidates of all; points that a member's own choice timed are in the store."""
     found = {}
     for name, member in members.items():
         networks = fitted_networks(pruned, member.budget.reference)
@@ -77,7 +77,7 @@ def _measure(
 def _calibrate(
     problem: FleetProblem, boards: Boards, members: Mapping[str, Member], pruned: Architecture
 ) -> FleetProblem:
-    """With the predictions shifted to be right at the first choice, on each device."""
+    """The problem with predictions shifted to be right at the first choice, on each device."""
     try:
         first = problem.solve(problem.budgets_ms)
     except (NoneFits, OutOfTime):
@@ -92,10 +92,10 @@ def _calibrate(
 def _calibrated(
     board: Board, measuring: Measuring, pruned: Architecture, first: Joint, tables: Tables
 ) -> float:
-    """What (ms) the first choice takes beyond its prediction, on the scale of the pruned network's latency.
+    """The error (ms) of the first choice's prediction, on the scale of the pruned network's latency.
 
-    One overhead for all networks is right on average; where the choice goes, among fast widths, the sum of tiles can be
-    off by more (docs/findings.md). Also undoes what the choice gained by picking favourable errors.
+    One overhead for all networks is right on average; among fast widths, where choices lie, the sum of tiles can be off
+    by more (docs/measured/cluttered.md). The shift also removes what the choice gained by picking favourable errors.
     """
     chosen = pruned.at(first.widths)
     found = time_networks(board, {one.arch: one for one in (chosen, pruned)}, measuring, "calibrate")
@@ -108,7 +108,7 @@ def _calibrated(
 def _timer(
     boards: Boards, members: Mapping[str, Member], pruned: Architecture, budgets_ms: Mapping[str, float]
 ) -> Callable[[dict[str, int]], Mapping[str, Fresh | None]]:
-    """Times widths on all devices, one after the other: beside its budget's reference on each."""
+    """Times widths on all devices, one after the other, with the budget's reference on each."""
     calls = 0
 
     def time_fresh(widths: dict[str, int]) -> dict[str, Fresh | None]:

@@ -1,4 +1,4 @@
-"""The boards of a fleet: open at once where they can be."""
+"""The boards of a fleet: open at the same time where possible."""
 
 import contextlib
 import time
@@ -18,7 +18,7 @@ _ADDRESS = ("transport", "host", "port", "jump")
 
 @dataclass(frozen=True)
 class Member:
-    """A device of a fleet: how it is measured, its curves at the level, what the network may take on it.
+    """A device of a fleet: how it is measured, its curves at the level, its latency budget.
 
     `table_seen` is board and engine of its latency table, by path, as `hakd.sweeping.same_board.seen` finds them.
     """
@@ -31,9 +31,9 @@ class Member:
 
 
 class Boards:
-    """The members' boards, all open at once; of members that are one board (its lock is exclusive) one at a time.
+    """The members' boards, all open at the same time; members on one board (its lock is exclusive) one at a time.
 
-    Enter it to open them: whether every board answers shows before anything is timed.
+    Entering the context opens them, so that every board has answered before anything is timed.
     """
 
     def __init__(self, members: Mapping[str, Member], store: Path) -> None:
@@ -63,7 +63,7 @@ class Boards:
         """The open board of a member.
 
         Raises:
-            HakdError: it does not answer, or is not the one with the engine that its table was measured on.
+            HakdError: it does not answer, or its board or engine is not that of its table.
         """
         member = self._members[name]
         place = _address(member.device)
@@ -89,7 +89,7 @@ class Boards:
 
 
 def _address(device: Device) -> tuple[object, ...]:
-    """What tells boards apart; every virtual device is one of its own."""
+    """What distinguishes boards; every virtual device is its own board."""
     return (
         (device.name,) if device.transport == "virtual" else tuple(getattr(device, key) for key in _ADDRESS)
     )

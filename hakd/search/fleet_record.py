@@ -1,4 +1,4 @@
-"""What is written down of a network chosen for a fleet: budget, prediction, fresh figures and cost by device."""
+"""The record of a network chosen for a fleet: budget, prediction, fresh figures and cost by device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from hakd.staircase.ratio import SAME, plain
 
 @dataclass(frozen=True)
 class FleetProblem:
-    """What the tables of all members say, what their networks may take, and how far off the predictions were.
+    """The tables and budgets of all members, and the errors of the predictions.
 
-    `shifts_ms`: what the first choice took beyond its prediction, on each device.
+    `shifts_ms`: how much longer the first choice took than predicted, on each device.
     """
 
     tables: Mapping[str, Tables]
@@ -28,7 +28,7 @@ class FleetProblem:
     shifts_ms: Mapping[str, float]
 
     def costs(self, asked_ms: Mapping[str, float]) -> list[Cost]:
-        """Of each device, for budgets in ms."""
+        """The costs on each device, for budgets in ms."""
         return [
             Cost(name, one.tiles, asked_ms[name], one.overhead_ms + self.shifts_ms[name])
             for name, one in self.tables.items()
@@ -53,8 +53,8 @@ def described(
     """As JSON holds it.
 
     Args:
-        verified: what was chosen, and every try.
-        problem: the tables that it was chosen on.
+        verified: the choice, and every try.
+        problem: the tables that it was made on.
         budgets: by device.
         pruned: the Fisher-pruned network.
         recorded: the sum of all saliencies that the pruning recorded; shares are of this.
@@ -92,7 +92,7 @@ def described(
 def _sharing(
     chosen: Architecture, problem: FleetProblem, costs: list[Cost], budgets: Mapping[str, Budget]
 ) -> dict[str, Sharing]:
-    """By device; nothing where the tables do not know the network (a reference that is narrower than they go)."""
+    """The cost of sharing by device; empty where the tables do not cover the network (a narrower reference)."""
     if not problem.knows(chosen.widths):
         return {}
     keeps = {
@@ -104,7 +104,7 @@ def _sharing(
 
 
 def _figures(chosen: Architecture, cost: Cost, budget_ms: float, timed: DeviceTry | None) -> dict[str, Any]:
-    """Predicted and fresh. The network that gave the budget was not timed: its ratio is 1 by definition."""
+    """Predicted and fresh figures. The network that gave the budget was not timed: its ratio is 1 by definition."""
     predicted, upper = latency_of(cost, chosen.widths, PROBABILITY)
     found = {"asked_ms": cost.budget_ms, "predicted_ms": finite(predicted), "upper_ms": finite(upper)}
     if timed is None:
@@ -131,7 +131,7 @@ def _shared(sharing: Sharing, recorded: float, pruned: Architecture) -> dict[str
 
 
 def _groups(chosen: Architecture, pruned: Architecture, values: Values) -> list[dict[str, Any]]:
-    """A record per group: pruned and chosen width, and the saliency that comes back (goes: below 0; null: unknown)."""
+    """A record per group: pruned and chosen width, and the saliency regained (lost: below 0; null: unknown)."""
     full, records = full_widths(pruned.spec), []
     for group, before in pruned.widths.items():
         after, worth = chosen.widths[group], values[group]

@@ -1,4 +1,4 @@
-"""Times whole networks in new processes, to verify what was chosen."""
+"""Times whole networks in new processes, to verify choices."""
 
 import logging
 import math
@@ -30,16 +30,16 @@ def fresh_timer(
 ) -> Callable[[dict[str, int]], Fresh | None]:
     """Times widths against a budget in processes that nothing else uses, in looks (`looks.compare_networks`).
 
-    Interleaved with the network that the budget is the latency of, or in ms where it has none.
+    Interleaved with the network whose latency is the budget; or in ms, where the budget has no network.
 
     Args:
         board: an open one.
         measuring: how its device is measured.
-        pruned: says which network it is.
-        budget: what the network may take.
-        budget_ms: the budget as the tables measured it; asked for only where the budget's own network is timed.
-        calls: how often such a timer was asked before, for no two timings share bursts.
-        give_up: stop where no look is likely to show that the budget is kept; without it the upper end gets sharper.
+        pruned: the network, whose widths are replaced.
+        budget: the latency budget.
+        budget_ms: the budget in ms, as the tables measured it.
+        calls: the number of earlier timings, since no two timings share bursts.
+        give_up: stop where no look is likely to show that the budget is kept; False: more looks narrow the interval.
     """
 
     def time_fresh(widths: dict[str, int]) -> Fresh | None:
@@ -74,7 +74,7 @@ def _against(
     budget_ms: float,
     confidence: float,
 ) -> Fresh | None:
-    """The first key's network over its budget: by the other key's, timed beside it, or in ms; None: not comparable."""
+    """The first key's latency over its budget: over the other key's, timed with it, or in ms; None: not comparable."""
     if not bursts.get(keys[0]):
         return None
     own = estimate(bursts, absolute=True, confidence=confidence).by_key[keys[0]]

@@ -1,4 +1,4 @@
-"""What is to be chosen on a device: the pruned network with its curves, and what its channels are worth."""
+"""The problem of a choice on a device: the pruned network with its curves, and the saliency of its channels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from hakd.records.arch import Architecture
 from hakd.search.budget import Budget
 from hakd.staircase.curve import Curve
 
-# Of the pruned width: a budget of another network's time may need much narrower ones.
+# Of the pruned width: the latency of another network as a budget may need much narrower widths.
 TIGHT_SHARES = (0.7, 0.4)
 
 
 @dataclass(frozen=True)
 class ChoiceProblem:
-    """What is to be chosen: the pruned network with its curves, and what its channels are worth."""
+    """The problem of a choice: the pruned network with its curves, and the saliency of its channels."""
 
     level: float
     pruned: Architecture
@@ -39,14 +39,14 @@ class ChoiceProblem:
 
     @cached_property
     def lowest(self) -> dict[str, int]:
-        """The narrowest width of each group that the trajectory knows the saliency of."""
+        """The narrowest width of each group for which the trajectory has the saliency."""
         removed = self.trajectory["group"].value_counts()
         return {group: width - int(removed.get(group, 0)) for group, width in self.full.items()}
 
     def candidates(self, budget: Budget) -> dict[str, list[int]]:
-        """Widths worth timing by group; narrower than pruned where the trajectory goes on to lower levels.
+        """Widths to time, by group; narrower than pruned where the trajectory continues to lower levels.
 
-        The rounded network's widths are among them and, where the budget is a network's latency, that one's.
+        They include the rounded network's widths and, where the budget is a network's latency, those of that network.
         """
         full, lowest = self.full, self.lowest
         shares = SHARES if budget.same else TIGHT_SHARES
@@ -62,7 +62,7 @@ class ChoiceProblem:
         return found
 
     def value(self, widths: Mapping[str, int]) -> float | None:
-        """Minus the recorded saliency of the channels that a network drops; None: narrower than is recorded."""
+        """Minus the recorded saliency of the channels that a network drops; None: narrower than recorded."""
         if any(width < self.lowest[group] for group, width in widths.items()):
             return None
         values = self.values({group: [width] for group, width in widths.items()})

@@ -1,10 +1,10 @@
 """Several answers of a method, timed whole and interleaved, before one of them is verified.
 
-The sum of tiles tells networks apart that differ by much; among those near the budget, where a choice goes, its own
-error decides. So a method is asked under several budgets around the wanted one, all its answers are timed together, the
-tables learn from what these took (`hakd.choosing.learning`), and it is asked again. What is verified is the answer of
-most value that was measured to keep the budget. Starting processes takes most of the time of such a session: many
-networks cost little more than one.
+The sum of tiles distinguishes networks that differ by much. Among networks near the budget, where choices lie, its
+error is larger than their differences. So a method is solved under several budgets around the wanted one, all its
+answers are timed together, the tables learn from their latencies (`hakd.choosing.learning`), and the method is solved
+again. The most valuable answer that was measured to keep the budget is verified. Starting processes takes most of the
+time of such a session: many networks cost little more than one.
 """
 
 import logging
@@ -23,7 +23,7 @@ from hakd.sweeping.timing import Measuring
 
 log = logging.getLogger(__name__)
 
-# Budgets asked for in each session, in shares of the wanted one: closer as the tables learn.
+# Budgets of each session, as shares of the wanted one: closer as the tables learn.
 SESSIONS = (
     (0.80, 0.88, 0.94, 0.98, 1.02, 1.07, 1.14),
     (0.95, 0.975, 1.0, 1.02, 1.045),
@@ -38,18 +38,18 @@ Measure = Callable[[Sequence[Widths]], list[tuple[float, float] | None]]  # late
 def screen(
     solve: Solve, measure: Measure, cost: Cost, values: Values, known: Seen = ()
 ) -> tuple[list[Joint], Cost]:
-    """Ask around the budget, time the answers, learn, ask again.
+    """Solve around the budget, time the answers, learn, solve again.
 
     Args:
-        solve: raises `NoneFits` where nothing fits, `OutOfTime` where nothing was found; such budgets have no answer.
-        measure: None for a network that could not be timed, which is left out.
-        cost: what the tables say, with the wanted budget.
+        solve: raises `NoneFits` where no widths fit, `OutOfTime` where none were found; such budgets have no answer.
+        measure: gives None for a network that could not be timed, which is left out.
+        cost: by the tables, with the wanted budget.
         values: of all widths in the tables.
         known: networks with their latencies in ms; they are timed again with the first answers, where the tables have
             their widths.
 
     Returns:
-        All that was timed, with measured latencies in place of predicted ones; what the tables say in the end.
+        All timed answers, with measured latencies in place of predicted ones; the cost by the tables in the end.
     """
     held = [evaluate(values, [cost], widths, PROBABILITY) for widths, _ in known if _inside(values, widths)]
     timed: list[Joint] = []
@@ -68,7 +68,7 @@ def screen(
 
 
 def learned(cost: Cost, seen: Seen) -> Cost:
-    """What the tables say after networks were timed whole (`seen`, in ms); `cost` is what they said before."""
+    """The tables' costs after learning from networks timed whole (`seen`, in ms); `cost` is the one before."""
     tiles, overhead_ms = learn(cost.tiles, cost.overhead_ms, seen, cost.budget_ms)
     return Cost(cost.name, tiles, cost.budget_ms, overhead_ms)
 
@@ -88,7 +88,7 @@ def _asked(solve: Solve, now: Cost, budget_ms: float, shares: Sequence[float]) -
 
 
 def _new(found: Iterable[Joint], known: Iterable[Joint]) -> list[Joint]:
-    """Each network once, those that are known not again."""
+    """Each network once, without those that are known."""
     seen = {_name(one) for one in known}
     fresh = []
     for one in found:
@@ -99,7 +99,7 @@ def _new(found: Iterable[Joint], known: Iterable[Joint]) -> list[Joint]:
 
 
 def best_of(timed: Iterable[Joint], asked_ms: float) -> Joint | None:
-    """What has most value of all whose measured upper end keeps `asked_ms`; of equal ones the faster; None: none."""
+    """The most valuable of those whose measured upper end keeps `asked_ms`; of equal ones the faster; None: none."""
     fitting = [one for one in timed if _upper(one) <= asked_ms]
     return max(fitting, key=lambda one: (one.value, -max(one.latency_ms.values())), default=None)
 
@@ -126,15 +126,15 @@ def measure_on(
     scale_ms: float,
     purpose: str,
 ) -> Measure:
-    """Times whole networks on a board, interleaved in fresh processes that nothing else is taken from.
+    """Times whole networks on a board, interleaved in fresh processes that nothing else uses.
 
     Args:
-        board: where.
-        measuring: how often.
-        pruned: says which network it is.
-        reference: latencies are taken as ratios to this network's, which is timed with them; None: in ms as they are.
+        board: an open one.
+        measuring: how its device is measured.
+        pruned: the network, whose widths are replaced.
+        reference: latencies are taken as ratios to this network's, which is timed with them; None: in ms.
         scale_ms: the latency of `reference`.
-        purpose: the first word of what the store calls the bursts.
+        purpose: the first word of the bursts' purpose in the store.
     """
 
     def timed(every: Sequence[Widths]) -> list[tuple[float, float] | None]:

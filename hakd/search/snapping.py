@@ -1,4 +1,4 @@
-"""From curves to a verified choice: snap every group, time the network against its unsnapped twin, repair."""
+"""From curves to a verified choice: snap every group, time the network against its unsnapped twin, repair it."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Snapped:
-    """What was chosen for a device and level.
+    """The choices for a device and level.
 
     Attributes:
         methods: by `hakd.records.budgets.choice_key`: architecture, `method`, `budget` (its label; None: the latency of
-            the pruned network), `choices` (a record per group, with its reason), `repair` (every timing and what
-            followed from it), `certificates` (records of `hakd.choosing.certificate`, from bursts of their own),
+            the pruned network), `choices` (a record per group, with its reason), `repair` (every timing and its
+            consequence), `certificates` (records of `hakd.choosing.certificate`, from separate bursts),
             `search_s` (seconds of sweeping, choosing and verifying; less where the store already held bursts).
-        races: by label of the budget, what `hakd.search.contestants.race_contestants` makes; empty without `race`.
-        unkept: reasons by `choice_key`, where nothing in the tables keeps the budget.
+        races: by label of the budget, the result of `hakd.search.contestants.race_contestants`; empty without `race`.
+        unkept: reasons by `choice_key`, where no widths in the tables keep the budget.
     """
 
     methods: Mapping[str, dict[str, Any]]
@@ -62,10 +62,10 @@ def snap_network(
         by_tables: methods to add that choose on tables.
         sweep_s: seconds that the sweep of the curves took.
         measured_on: board and engine of the curves' table, by its path, as `hakd.sweeping.same_board.seen` finds them.
-        opened: opens the device; another than the default is for boards that are computed in this process.
+        opened: opens the device; pass another function for boards that are computed in this process.
 
     Raises:
-        HakdError: the device does not answer, or is not the one with the engine that the table was measured on.
+        HakdError: the device does not answer, or its board or engine is not that of the table.
     """
     device, measuring = device_from(name, settings)
     pruned, asked = problem.pruned, by_tables or TableMethods()
@@ -91,7 +91,7 @@ def snap_network(
 def _budgets(
     asked: TableMethods, pruned: Architecture, made: Mapping[str, Mapping[str, Any]]
 ) -> list[Budget]:
-    """The budgets that are asked for, in the configuration's order; they may be like what HAKD chose."""
+    """The requested budgets, in the configuration's order; they may be `like` a choice of HAKD."""
     known = {**asked.baselines, "fisher": pruned}
     known |= {reading: pruned.at(entry["widths"]) for reading, entry in made.items()}
     return [budget_from(one, known) for one in asked.budgets or [{"like": "fisher"}]]
@@ -100,7 +100,7 @@ def _budgets(
 def _snap(
     board: Board, measuring: Measuring, problem: ChoiceProblem, reading: str, twin: Budget
 ) -> dict[str, Any]:
-    """Every group snapped by its curve, then moves undone until the network is shown to be no slower than its twin."""
+    """Snap every group by its curve, then undo moves until the network is shown to be no slower than its twin."""
     start = board.clock_s()
     pruned, full = problem.pruned, problem.full
     choices = snap_all(problem.curves, pruned.widths, full, reading)

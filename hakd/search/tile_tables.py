@@ -1,4 +1,4 @@
-"""Tables of a network's tiles over candidate widths, and what whole networks take beyond the sum of their tiles."""
+"""Tables of a network's tiles over candidate widths, and the overhead of whole networks over the sum of their tiles."""
 
 import itertools
 import logging
@@ -21,15 +21,15 @@ from hakd.sweeping.parts import GraphPoint, engine_graph, neighbours, network_po
 from hakd.sweeping.timing import Measuring, end_to_end, reference_part, tile_points, time_tiles
 
 log = logging.getLogger(__name__)
-LOOKS = 2  # what the tables do not know well the chance constraint counts, so that fewer looks do than for a curve
-UNKNOWN_SPREAD = 0.03  # of a log latency, where no two processes can be compared
+LOOKS = 2  # the chance constraint counts the tables' errors, so that fewer looks are enough than for a curve
+UNKNOWN_SPREAD = 0.03  # of a log latency that no two processes timed
 
 Widths = tuple[int, ...]  # of the groups that shape a tile, in their order
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Tiles' tables on one device, the overhead of whole networks beyond their sum (ms), and what both rest on.
+    """Tiles' tables on one device, the overhead of whole networks beyond their sum (ms), and the data of both.
 
     `measured_ms` and `sums_ms` are of the networks that the overhead was fitted to, by arch. `counts` has the MACs and
     the parameters (`hakd.networks.prunable.COUNTS`) of each tile at its widths, as the engine runs it.
@@ -75,7 +75,7 @@ def measure_tables(
     """Time all tiles at all combinations of their groups' candidate widths, and `networks` (by arch) end to end.
 
     Raises:
-        HakdError: a network that could not be timed, or a tile of which nothing could.
+        HakdError: a network that could not be timed, or a tile with no timed point.
     """
     cases = combinations(pruned, candidates)
     points = {name: _case_points(pruned, name, by_widths, board) for name, (_, by_widths) in cases.items()}
@@ -86,7 +86,7 @@ def measure_tables(
     errors = np.nan_to_num(log_errors(timed.adjusted), nan=UNKNOWN_SPREAD)
     sigma = dict(zip(timed.by_key, errors, strict=True))
     tiles = tuple(_table(name, cases[name][0], points[name], timed, sigma) for name in cases)
-    # What whole networks take beyond the sum of their tiles, by those that were timed with all of them.
+    # The overhead of whole networks beyond the sum of their tiles, by networks with all tiles timed.
     sums_ms = {
         arch: sum(timed.by_key[part.key].latency_ms for part in by_tile.values())
         for arch, by_tile in parts.items()
@@ -116,7 +116,7 @@ def _case_points(
 def _overhead_ms(
     sums_ms: Mapping[str, float], measured_ms: Mapping[str, float], tiles: int, board: Board
 ) -> float:
-    """What a whole network takes beyond the sum of its tiles; mostly negative: each tile pays for a call of its own."""
+    """A whole network's overhead beyond the sum of its tiles; mostly negative: each tile's time includes a call."""
     fitted = [arch for arch in sums_ms if arch in measured_ms]
     if not fitted:
         raise HakdError(
@@ -139,7 +139,7 @@ def _table(
     timed: Estimates,
     sigma: Mapping[str, float],
 ) -> TileTable:
-    """Of the points that could be timed."""
+    """The table of a tile, from the points that could be timed."""
     keys = {widths: one.key for widths, one in points.items() if one.key in timed.by_key}
     latency_ms = {widths: timed.by_key[key].latency_ms for widths, key in keys.items()}
     sigma_ms = {widths: latency_ms[widths] * sigma[key] for widths, key in keys.items()}

@@ -1,9 +1,9 @@
 """One-sided bounds on ratios of latencies that hold together: for certificates (`hakd.choosing.certificate`).
 
-The process is the unit. Both latencies of a pair are timed in the same processes, so that what a process does to both
+The process is the unit. Both latencies of a pair are timed in the same processes, so that a process's effect on both
 cancels; the differences of their logarithms, one per process, are compared by Student's t. With m pairs each bound has
-the confidence 1 - (1 - confidence) / m (Bonferroni), so that all hold together at `confidence` whatever ties the
-pairs: a shared key, shared processes, a shared clock.
+the confidence 1 - (1 - confidence) / m (Bonferroni), so that all hold together at `confidence` however the pairs
+depend on each other: by a shared key, shared processes, a shared clock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ from hakd.staircase.factors import BurstLike, process_times
 
 @dataclass(frozen=True)
 class Upper:
-    """A ratio (or, with nothing to compare with, a latency in ms), what it is at most, and by how many processes.
+    """A ratio (or, without a second key, a latency in ms), its upper bound, and the number of processes.
 
-    None: fewer than two processes timed both, so that nothing can be said.
+    None: fewer than two processes timed both, so that there is no bound.
     """
 
     middle: float | None
@@ -33,7 +33,7 @@ def upper_bounds(gaps: np.ndarray, confidence: float = CONFIDENCE) -> list[Upper
 
     Args:
         gaps: pairs x processes, differences of log latencies, NaN where a process lacks one. All pairs that were to be
-            compared: those without data count too, since nobody knew in advance that they would have none.
+            compared: those without data count too, since that was not known in advance.
         confidence: of all bounds together.
     """
     bounds = []
@@ -53,10 +53,10 @@ def upper_ratios(
     pairs: Sequence[tuple[str, str | None]],
     confidence: float = CONFIDENCE,
 ) -> list[Upper]:
-    """What the latency of each pair's first key over that of its second is at most; of the first alone in ms for None.
+    """Upper bounds on each pair's first latency over its second; on the first alone, in ms, where the second is None.
 
-    No process is set aside: one that is slow as a whole slows both sides of a pair, and what it does to them unevenly
-    widens the bound.
+    No process is excluded: one that is slow as a whole slows both sides of a pair, and an uneven effect widens the
+    bound.
 
     Args:
         bursts: by key, interleaved.

@@ -1,8 +1,8 @@
-"""Combs: multiples that are faster, or slower, than the widths beside them, as far as few timed widths show them.
+"""Combs: multiples that are faster, or slower, than the widths next to them, as far as few timed widths show them.
 
-A comb shows at single teeth: a multiple that differs from a width right beside it by more than `eps`. A plan for one
-choice sees whichever multiples of 4 were timed with the next wider width (`is_inverted`); a map times two check points,
-which also give the modulus (`comb`). `benchmarks/features.py` describes complete curves, which needs no teeth;
+A comb shows at single teeth: a multiple that differs from a width next to it by more than `eps`. A plan for one choice
+uses the multiples of 4 that were timed with the next wider width (`is_inverted`); a map times two check points, which
+also give the modulus (`comb`). `benchmarks/features.py` describes complete curves, which needs no teeth;
 `hakd.staircase.gain` gives every modulus a chance.
 """
 
@@ -13,7 +13,7 @@ from hakd.staircase.curve import Curve
 
 COARSE = 16  # every comb has a tooth at its multiples
 BELOW_TOOTH = (1, 2, 4, 8)
-PACKED = 4  # multiples of it are slow on some engines, which pack that many inputs together
+PACKED = 4  # its multiples are slow on some engines, which pack that many inputs together
 
 
 def latency_by_width(curve: Curve, start: int = 0, stop: int | None = None) -> dict[int, float]:
@@ -39,14 +39,14 @@ def _packed_teeth(known: Mapping[int, float], eps: float) -> tuple[list[int], li
 def is_inverted(curve: Curve, start: int) -> bool:
     """Whether multiples of 4 are the slow widths from index `start` on: a comb upside down.
 
-    Two timed teeth at least show it, and more than show otherwise: a single one may be the end of a hump.
+    At least two timed teeth show it, and more than contradict it: a single one may be the end of a hump.
     """
     slow, others = _packed_teeth(latency_by_width(curve, start), curve.eps)
     return len(slow) > max(1, len(others))
 
 
 def second_tooth(known: Mapping[int, float], eps: float, full: int) -> list[int]:
-    """Where one multiple of 4 is slower than what follows it and none is not: the width after another one."""
+    """The width after another multiple of 4, where the only one timed with its next width is slower than that."""
     slow, others = _packed_teeth(known, eps)
     if len(slow) != 1 or others:
         return []
@@ -56,7 +56,7 @@ def second_tooth(known: Mapping[int, float], eps: float, full: int) -> list[int]
 def hidden_multiples(curve: Curve, start: int, i: int) -> list[int]:
     """Multiples of 4 in the gap before index i of a curve on which these are slow (`is_inverted`) from `start` on.
 
-    On such a curve the ends of a gap say nothing about them. Empty for any other curve.
+    On such a curve the ends of a gap do not show them. Empty for any other curve.
     """
     left, right = curve.widths[i - 1], curve.widths[i]
     return list(range((left // PACKED + 1) * PACKED, right, PACKED)) if is_inverted(curve, start) else []
@@ -65,9 +65,9 @@ def hidden_multiples(curve: Curve, start: int, i: int) -> list[int]:
 def gap_beside_fall(curve: Curve, start: int, i: int) -> bool:
     """Whether unmeasured widths lie between indices i - 1 and i, and the latency falls into or out of that gap.
 
-    A fall is a width faster by more than `eps` than the measured one before it, at or after index `start`: what a comb
-    looks like from between its teeth. Where multiples of 4 are the slow ones, falls come from these, and
-    `hidden_multiples` says which gaps are in doubt.
+    A fall is a width faster by more than `eps` than the measured one before it, at or after index `start`: between its
+    teeth, a comb looks like this. Where multiples of 4 are the slow ones, they cause the falls, and `hidden_multiples`
+    gives the gaps in doubt.
     """
     if curve.widths[i] - curve.widths[i - 1] == 1 or is_inverted(curve, start):
         return False
@@ -81,7 +81,7 @@ def gap_beside_fall(curve: Curve, start: int, i: int) -> bool:
 
 
 def check_points(full: int) -> list[int]:
-    """Two multiples of 16, at about a half and three quarters: where every comb has a tooth, and slopes are slight."""
+    """Two multiples of 16, at about a half and three quarters: every comb has a tooth there, and slopes are small."""
     if full < 2 * COARSE:
         return []
     half = max(COARSE, full // 2 // COARSE * COARSE)
@@ -91,7 +91,7 @@ def check_points(full: int) -> list[int]:
 def teeth(curve: Curve, slow: bool = False) -> list[int]:
     """The check points, if each is faster (`slow`: slower) than the width before; none otherwise.
 
-    Both have to be: a hump ends once, only a comb falls twice.
+    Both must be: a hump ends once, only a comb falls twice.
     """
     known, points = latency_by_width(curve), check_points(curve.widths[-1])
     if not all({t, t - 1} <= known.keys() for t in points):
@@ -101,20 +101,21 @@ def teeth(curve: Curve, slow: bool = False) -> list[int]:
 
 
 def comb(curve: Curve) -> int | None:
-    """The modulus of a comb (2, 4, 8 or 16: its multiples are faster than the widths beside them), None for no comb.
+    """The modulus of a comb (2, 4, 8 or 16: its multiples are faster than the widths next to them); None without one.
 
-    Decided on two teeth t: the smallest m for which t - m is as fast as a tooth, nearer to t than to t - 1.
+    Decided on two teeth t: the smallest m for which t - m is as fast as a tooth, closer to t than to t - 1.
     """
     return _modulus(curve, slow=False)
 
 
 def comb_upside_down(curve: Curve) -> int | None:
-    """The modulus of a comb whose multiples are *slower* than the widths beside them, found alike; None for no such."""
+    """The modulus of a comb whose multiples are *slower* than the widths next to them; None without one."""
     known = latency_by_width(curve)
     if not all(is_slower(known[t], known.get(t + 1, math.inf), curve.eps) for t in teeth(curve, slow=True)):
-        return None  # it goes on at that height: a staircase
+        return None  # it continues at that height: a staircase
     modulus = _modulus(curve, slow=True)
-    return None if modulus == COARSE else modulus  # of 16 only multiples of 16 would speak: a rise will do
+    # For 16, only multiples of 16 would show it: a rise explains that.
+    return None if modulus == COARSE else modulus
 
 
 def _modulus(curve: Curve, slow: bool) -> int | None:

@@ -1,4 +1,4 @@
-"""Are predictions biased, and by what factor: by networks whose latency is known, never by the one predicted."""
+"""Whether predictions are biased, and by which factor: from networks of known latency, never the predicted one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Correction:
-    """How predictions compare with measurements, and what they are multiplied by.
+    """How predictions compare with measurements, and their correction factor.
 
     `ratio` is the median of predicted / measured over `networks` networks. `low` and `high` are the ends of an interval
     that holds the true median with at least 95 % (order statistics, no assumption about the scatter); None below six
-    networks, where there is no such interval. `biased`: 1 lies outside it. `factor` is 1 unless biased.
+    networks, where there is no such interval. `biased`: 1 is outside it. `factor` is 1 unless biased.
     """
 
     networks: int
@@ -31,7 +31,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class Quality:
-    """Ratios predicted / measured of some networks: how far they spread, and the shares (0 to 1) that are close."""
+    """Ratios predicted / measured of some networks: their spread, and the shares (0 to 1) that are close."""
 
     networks: int
     lowest: float
@@ -42,7 +42,7 @@ class Quality:
 
 
 def correct(predicted_ms: Times, measured_ms: Times) -> Correction:
-    """The correction that these networks ask for: none where their median ratio may well be 1.
+    """The correction from these networks: none where their median ratio may be 1.
 
     Raises:
         HakdError: no networks, lengths that differ, or times that are not positive.
@@ -61,16 +61,16 @@ def correct(predicted_ms: Times, measured_ms: Times) -> Correction:
 def correct_left_out(
     predicted_ms: Times, measured_ms: Times, groups: Sequence[str] | None = None
 ) -> np.ndarray:
-    """Every prediction (ms) corrected by what all *other* networks ask for, or the networks of all other `groups`.
+    """Every prediction (ms) corrected by all *other* networks, or by the networks of all other `groups`.
 
-    A network for which nothing is left to learn from keeps its prediction.
+    A network without others keeps its prediction.
 
     Raises:
         HakdError: as for `correct`, or not one group per network.
     """
     predicted = np.asarray(predicted_ms, dtype=float)
     measured = np.asarray(measured_ms, dtype=float)
-    correct(predicted, measured)  # refuses what is not a list of times
+    correct(predicted, measured)  # refuses anything but lists of times
     labels = np.arange(len(predicted)) if groups is None else np.asarray(groups)
     if len(labels) != len(predicted):
         raise HakdError("one group is needed for every network", key="groups")
@@ -94,7 +94,7 @@ def quality(predicted_ms: Times, measured_ms: Times, least_ms: float = 0.0) -> Q
 
 
 def qualities(predicted_ms: Times, measured_ms: Times) -> dict[str, Quality | None]:
-    """`quality` of all networks, and of those large enough (0.2 ms) to expect much of."""
+    """`quality` of all networks, and of the large ones (0.2 ms or more), which should be predicted well."""
     return {
         name: quality(predicted_ms, measured_ms, least) for name, least in (("all", 0.0), ("large", SMALL_MS))
     }

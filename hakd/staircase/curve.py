@@ -1,4 +1,4 @@
-"""Latency over the width of one group: how well it is known, what that decides, and whether it has steps."""
+"""Latency over the width of one group: how well it is known, which verdicts that allows, and whether it has steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ MIN_STEP = 0.06
 FREE, SLOWER, OPEN = "free", "slower", "open"
 UNLINKED = "processes that share no point"
 TOGETHER = 2.0  # times a 95 % interval: about 500 statements hold together (Bonferroni, normal errors)
-OWN_RESIDUAL_KEYS = 5  # with fewer widths a percentile of the curve's own is mostly luck
+OWN_RESIDUAL_KEYS = 5  # with fewer widths the curve's own percentile is mostly chance
 _ROUNDING = 1e-9  # so that equal decimals compare equal
 
 
 def tolerance(residual_p95: float | None, min_step: float = MIN_STEP) -> float | None:
-    """How much slower counts as equal: max(1 %, 2 x residual p95), half of the smallest step that matters at most.
+    """How much slower counts as equal: max(1 %, 2 x residual p95), at most half of the smallest step that matters.
 
     A fraction; None where the noise is not known.
     """
@@ -31,7 +31,7 @@ def tolerance(residual_p95: float | None, min_step: float = MIN_STEP) -> float |
 class Curve:
     """Width (channels, ascending) -> latency in milliseconds, at fixed widths of the neighbours.
 
-    `low` and `high` are the ends of each latency's 95 % interval; None where it has none of its own. `residual_p95` and
+    `low` and `high` are the ends of each latency's own 95 % interval; None where it has none. `residual_p95` and
     `tolerance` are fractions, None where the noise is not known. `linked`: all widths were timed on one scale, by
     processes that share points.
     """
@@ -67,32 +67,32 @@ class Curve:
 
     @property
     def eps(self) -> float:
-        """By how much two widths have to differ to be told apart for sure, as a fraction: the tolerance or more.
+        """The difference from which two widths are distinguished with certainty, as a fraction: 1 % or more.
 
-        Twice the residual p95 where that is larger: about five standard errors of a ratio, so that all the pairs of a
-        network are told apart together. Infinite when the noise is unknown.
+        Twice the residual p95 where that is larger: about five standard errors of a ratio, so that the verdicts on all
+        pairs of a network hold together. Infinite when the noise is unknown.
         """
         return np.inf if self.residual_p95 is None else max(TOLERANCE_FLOOR, 2 * self.residual_p95)
 
     @property
     def trusted(self) -> bool:
-        """Whether its noise lets every step that matters be told: the tolerance is above twice the residual p95."""
+        """Whether its noise lets every step that matters be detected: the tolerance is `eps` or more."""
         return self.tolerance is not None and self.linked and self.eps <= self.tolerance + _ROUNDING
 
     @property
     def precise(self) -> tuple[bool, ...]:
-        """Of each width: whether a ratio of two such is known to within the tolerance, with 95 % confidence."""
+        """For each width: whether a ratio of two such widths is known to within the tolerance, with 95 % confidence."""
         if self.tolerance is None or not self.linked:
             return (False,) * len(self.widths)
         return tuple(2**0.5 * half <= np.log1p(self.tolerance) + _ROUNDING for half in self._halves())
 
     @property
     def reason(self) -> str:
-        """How well it is known, and what it would take to know the rest."""
+        """How well it is known, and what is needed to know the rest."""
         if not self.linked:
-            return f"nothing can be told: its widths were timed in {UNLINKED}"
+            return f"its widths were timed in {UNLINKED}"
         if self.tolerance is None or self.residual_p95 is None:
-            return "nothing can be told: no two processes timed it, its noise is unknown"
+            return "no two processes timed it, its noise is unknown"
         known = f"residual p95 {self.residual_p95:.1%}, tolerance {self.tolerance:.1%}"
         vague = self.precise.count(False)
         if not vague:
@@ -101,7 +101,7 @@ class Curve:
         times = (worst / np.log1p(self.tolerance)) ** 2
         return (
             f"{known}; {vague} of {counted(len(self.widths), 'width')} known to +-{np.expm1(worst):.1%} only, "
-            f"{times:.1f} times the processes would do"
+            f"{times:.1f} times the processes would be enough"
         )
 
     def index(self, width: int) -> int:
@@ -124,17 +124,17 @@ class Curve:
         return np.array(self.widths), np.array(self.latency_ms)
 
     def compared(self, i: int, j: int, sure: float = 1.0) -> Ratio:
-        """The latency at index i over that at index j; `sure`: so many times the 95 % interval."""
+        """The latency at index i over that at index j; `sure`: the factor of the 95 % interval."""
         ratio = self.latency_ms[i] / self.latency_ms[j]
         halves = self._halves()
         half = sure * np.hypot(halves[i], halves[j]) if i != j and self.linked else 0.0 if i == j else np.inf
         return Ratio(ratio, ratio * float(np.exp(-half)), ratio * float(np.exp(half)))
 
     def verdict(self, i: int, start: int, sure: float = 1.0) -> str:
-        """`free`, `slower` or `open`: what the width of index i is, beside that of index `start`.
+        """`free`, `slower` or `open`: the verdict on the width of index i against that of index `start`.
 
         Free: within the tolerance, and less than two tolerances slower with 95 % confidence; so a step that matters
-        (`min_step`, at least two tolerances) passes for free in 2.5 % of cases at most. Slower: beyond the tolerance,
+        (`min_step`, at least two tolerances) is called free in at most 2.5 % of cases. Slower: beyond the tolerance,
         and slower at all with that confidence. With `sure` = `TOGETHER` the verdict is a statement that holds together
         with all others of a network, as certificates do.
         """
@@ -156,13 +156,13 @@ class Curve:
         return found.value * (1 + self.eps) < 1 and found.high < 1
 
     def decided(self, width: int, full: int | None = None) -> bool:
-        """Whether it is told of every wider width (up to `full`) whether it is free beside `width`."""
+        """Whether every wider width (up to `full`) is decided: free or slower against `width`."""
         start, last = self.index(width), full or self.widths[-1]
         wider = (i for i in range(start + 1, len(self.widths)) if self.widths[i] <= last)
         return self.tolerance is not None and all(self.verdict(i, start) != OPEN for i in wider)
 
     def _halves(self) -> list[float]:
-        """Half the interval of each log latency; without one, what the residual p95 says of a single width."""
+        """Half the interval of each log latency; without one, the residual p95 for a single width."""
         other = np.inf if self.residual_p95 is None else self.residual_p95 / 2**0.5
         return [
             float(np.log(high / low) / 2) if low is not None and high is not None else other
@@ -204,7 +204,7 @@ def curve_from(
     keys: Mapping[int, str],
     min_step: float = MIN_STEP,
 ) -> Curve:
-    """The curve of one group out of a sweep; `keys` maps width -> key, widths that failed are left out.
+    """The curve of one group from a sweep; `keys` maps width -> key, widths that failed are left out.
 
     Its residual p95 is that of its own widths; with fewer than five of them at least that of the whole sweep.
     """
@@ -216,17 +216,17 @@ def curve_from(
     residual = sweep.residual_of(keys.values())
     repeated = all(point.processes > 1 for point in points.values())
     if len(points) < OWN_RESIDUAL_KEYS and repeated and sweep.residual_p95 is not None:
-        residual = max(residual or 0.0, sweep.residual_p95)  # a single width has none of its own
+        residual = max(residual or 0.0, sweep.residual_p95)  # a single width has no residual p95
     return make_curve(group, level, neighbour_widths, points, residual, min_step)
 
 
 def line_shape(widths: Sequence[int], latency_ms: Sequence[float], eps: float) -> str:
-    """`flat`, `line` or `steps`: what the points look like within the noise.
+    """`flat`, `line` or `steps`: the shape of the points within the noise.
 
     A line (least squares on relative error) fits when no point is off by more than eps / 2: the noise of a
-    point is about an eighth of eps, and a staircase of relative step s that is sampled twice a tread is off
-    by s / 4, so that every step a trusted curve must resolve (s >= 2 eps) is seen. `flat`: the line rises by
-    at most eps / 2 from end to end (or falls): a single tread, not a slope.
+    point is about an eighth of eps, and a staircase of relative step s that is sampled twice a plateau is off
+    by s / 4, so that every step that a trusted curve must resolve (s >= 2 eps) is detected. `flat`: the line rises by
+    at most eps / 2 from end to end (or falls): a single plateau, not a slope.
     """
     w, y = np.asarray(widths, dtype=float), np.asarray(latency_ms, dtype=float)
     if len(w) < 2:
@@ -248,9 +248,9 @@ def shape_from(curve: Curve, width: int | None = None) -> str:
 
 
 def has_step(curve: Curve, width: int | None = None) -> bool:
-    """Whether anything but a slope lies at and above `width`.
+    """Whether the curve at and above `width` is anything but a slope.
 
-    On a slope the tolerance would be spent as a latency budget: there the width has to stay. A flat part
-    counts as a tread.
+    On a slope the tolerance would be spent as a latency budget: there the width must stay. A flat part
+    counts as a plateau.
     """
     return shape_from(curve, width) != "line"

@@ -12,7 +12,7 @@ from hakd.staircase.estimate import Estimates
 
 
 def timed_row(sweep: Estimates, key: str) -> dict[str, Any]:
-    """What was timed of a key, as a row has it."""
+    """The columns of a row that come from a key's timing."""
     one = sweep.by_key[key]
     return {
         "shape": key,
@@ -48,8 +48,8 @@ def curve_rows(curve: Curve, network: str, keys: Mapping[int, str], sweep: Estim
 def curve_of(rows: pd.DataFrame) -> Curve:
     """The curve of rows of one group at one level.
 
-    Older tables have no `tolerance`, and intervals that go by a point's own processes alone, two as a rule, which says
-    nothing: there the residual p95 stands for both.
+    Older tables have no `tolerance`, and their intervals come from a point's own processes only, usually two, which is
+    too few: there the residual p95 replaces both.
     """
     rows = rows.sort_values("width")
     first = rows.iloc[0]
@@ -72,7 +72,7 @@ def curve_of(rows: pd.DataFrame) -> Curve:
 
 
 def curves_from_table(table: pd.DataFrame, level: float) -> dict[str, Curve]:
-    """The curves of a level, by group, out of a latency table.
+    """The curves of a level, by group, from a latency table.
 
     Raises:
         HakdError: the table has no curve at this level.

@@ -12,7 +12,7 @@ from hakd.staircase.ratio import Ratio
 from hakd.staircase.repeats import process_sigma, residual_p95
 
 CONFIDENCE = 0.95
-PRIOR_FREEDOM = 4  # how much all keys say of one key's scatter, in degrees of freedom beside its own
+PRIOR_FREEDOM = 4  # weight of all keys in one key's scatter, in degrees of freedom added to its own
 QUARTILE_ERROR = 1.25  # standard error of a lower quartile of n processes, in those of their mean
 
 
@@ -20,7 +20,7 @@ QUARTILE_ERROR = 1.25  # standard error of a lower quartile of n processes, in t
 class Estimate:
     """Latency of one key in milliseconds; the interval is absent with one process.
 
-    `median_ms` is the median of all bursts' medians: what a call takes with whatever disturbs it.
+    `median_ms` is the median of all bursts' medians: the time of a call with all disturbances.
     """
 
     key: str
@@ -39,8 +39,7 @@ class Estimate:
 class Estimates:
     """Estimates of keys that were timed together, and how well their processes agree.
 
-    `adjusted` (keys x processes, log ms) has the common factor of each process removed, whatever the
-    estimates are.
+    `adjusted` (keys x processes, log ms) always has the common factor of each process removed.
     """
 
     by_key: Mapping[str, Estimate]
@@ -50,7 +49,7 @@ class Estimates:
     adjusted: np.ndarray = field(default_factory=lambda: np.empty((0, 0)), repr=False, compare=False)
 
     def residual_of(self, keys: Iterable[str]) -> float | None:
-        """Residual p95 of some keys, for instance those of one curve; None when it cannot be told."""
+        """Residual p95 of some keys, for example those of one curve; None when it is unknown."""
         place = {key: i for i, key in enumerate(self.by_key)}
         rows = [place[key] for key in dict.fromkeys(keys) if key in place]
         return residual_p95(self.adjusted[rows])
@@ -66,16 +65,16 @@ def estimate(
 
     Args:
         bursts: bursts by key, of one device, engine and protocol, interleaved; chunks share a reference key.
-        absolute: keep the factor between processes in (end-to-end figures): the interval is Student's t over the key's
-            own processes. Otherwise the factor is removed, which is right for comparing keys and flatters an
-            absolute figure; the interval then goes by the scatter of all keys (`log_errors`).
+        absolute: keep the factor between processes (end-to-end figures): the interval is Student's t over the key's
+            own processes. Otherwise the factor is removed, which is right for comparing keys and too optimistic for an
+            absolute figure; the interval then comes from the scatter of all keys (`log_errors`).
         confidence: of the interval.
 
     Returns:
-        A `Estimates`; keys without a burst are named in its `missing`.
+        An `Estimates`; keys without a burst are named in its `missing`.
 
     Raises:
-        HakdError: no bursts at all, or a burst without a time.
+        HakdError: no bursts, or a burst without a time.
     """
     times = process_times(bursts)
     if not times.keys:
@@ -86,7 +85,7 @@ def estimate(
     point = np.nanquantile(logs, CALM_QUANTILE, axis=1)
     if absolute:
         low, high = student(logs, confidence)
-        low, high = np.fmin(low, point), np.fmax(high, point)  # the point lies below the mean
+        low, high = np.fmin(low, point), np.fmax(high, point)  # the point is below the mean
     else:
         half = half_widths(adjusted, confidence)
         low, high = point - half, point + half
@@ -124,7 +123,7 @@ def _estimates(
 def log_errors(adjusted: np.ndarray) -> np.ndarray:
     """Standard error of each key's log latency; NaN where one process timed it.
 
-    Two processes of a key tell little about its scatter, all keys of a session together tell it well: the key's own
+    Two processes of a key show little of its scatter, all keys of a session together show it well: the key's own
     variance is averaged with that of all keys, which counts as `PRIOR_FREEDOM` degrees of freedom (a moderated
     variance: Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004, section 3).
 
@@ -162,7 +161,7 @@ def ratio(
     """Latency of `key` over that of `other`, with its interval over the processes that timed both.
 
     Both are interleaved in each process, so the process's own factor cancels and the interval is as narrow
-    as the comparison allows. Five processes are advised. None: fewer than two timed both, so that nothing is known.
+    as the comparison allows. Five processes are recommended. None: fewer than two timed both.
     """
     times = process_times({name: bursts.get(name, ()) for name in (key, other)})
     gaps = times.log_ms[0] - times.log_ms[1] if len(times.keys) == 2 else np.array([])

@@ -3,9 +3,9 @@
 The process is the unit: bursts inside one share its memory layout, its place on the machine and the
 machine's state, so they are pseudo-replicates (the timing protocol, steps 5 to 7).
 
-What disturbs a call makes it slower, and most of it is shorter than a burst. So the fastest call of a burst stands for
-the burst, and a low quantile of these for the process: docs/choosing.md compares this with medians, and with rules
-that set slow phases and processes aside, which it needs none of (`benchmarks/recordings.py`, `single_calls.py`).
+A disturbance makes a call slower, and most disturbances are shorter than a burst. So the fastest call of a burst
+represents the burst, and a low quantile of these the process. docs/choosing.md compares this with medians, and with
+rules that exclude slow phases and processes (`benchmarks/recordings.py`, `single_calls.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ from scipy.sparse.csgraph import connected_components
 from hakd.records.errors import HakdError
 from hakd.staircase.repeats import process_sigma
 
-INTERRUPTED_SHARE = 0.5  # a process with fewer rounds of a key than this share of the fullest is set aside
+INTERRUPTED_SHARE = 0.5  # a process with fewer rounds of a key than this share of the fullest is excluded
 LOWEST, LOW = 0.0, 0.1  # quantiles over rounds of the bursts' fastest calls
-STEADIER = 1.2  # times that the minimum has to scatter more than the low quantile for the latter to be taken
+STEADIER = 1.2  # the low quantile is taken where the minimum scatters this many times as much
 CALM_QUANTILE = 0.25  # over processes: up to three quarters of them may be disturbed from end to end
-MANY = 20  # keys from which their scatter shows which of the two is steadier
+MANY = 20  # fewest keys whose scatter shows which of the two is steadier
 
 
 class BurstLike(Protocol):
-    """What is read of a burst: its process, nanoseconds of its fastest and its median call."""
+    """The fields of a burst that are used: its process, nanoseconds of its fastest and its median call."""
 
     @property
     def process(self) -> str: ...
@@ -44,8 +44,8 @@ class ProcessTimes:
     """Per key and process a low quantile over rounds of the bursts' fastest calls (`quantile`: which).
 
     Arrays are keys x processes or keys. `log_ms` is NaN where not measured or interrupted; `bursts` counts the used
-    ones, `dropped` those of interrupted processes; `median_ms` is the median of burst medians, what a call takes with
-    whatever disturbs it.
+    ones, `dropped` those of interrupted processes; `median_ms` is the median of burst medians, the time of a call with
+    all disturbances.
     """
 
     keys: tuple[str, ...]
@@ -61,9 +61,9 @@ class ProcessTimes:
 def process_times(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessTimes:
     """Time of every key in every process.
 
-    The quantile over rounds is the minimum, which holds as long as one burst in ten rounds has one undisturbed call.
+    The quantile over rounds is the minimum, which is right as long as one burst in ten rounds has one undisturbed call.
     Where it scatters much more between processes than the 10 % quantile (a clock that rises for moments makes single
-    calls too fast), and enough keys say so, that quantile is taken for all of them.
+    calls too fast), and enough keys show this, that quantile is taken for all of them.
 
     A process that was interrupted (fewer than half as many bursts of a key as the fullest process) does not count for
     that key. Keys without bursts are left out.
@@ -77,7 +77,7 @@ def process_times(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessTimes:
     cell, calls_ms = _read_calls(bursts, keys, processes)
     used = ~_find_interrupted(cell, shape)
     log_ms, level = _take_quantile(cell[used], calls_ms[used, 0], shape)
-    # What is said of a key beside its times pools all of its processes.
+    # The other figures of a key pool all of its processes.
     key_of = cell // max(shape[1], 1)
     return ProcessTimes(
         keys,
@@ -94,7 +94,7 @@ def process_times(bursts: Mapping[str, Sequence[BurstLike]]) -> ProcessTimes:
 def _read_calls(
     bursts: Mapping[str, Sequence[BurstLike]], keys: Sequence[str], processes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each burst the number of its cell (key x processes + process), and its fastest and median call (n x 2, ms)."""
+    """For each burst its cell's number (key x processes + process), and its fastest and median call (n x 2, ms)."""
     number = {name: p for p, name in enumerate(processes)}
     rows = [(k, burst) for k, key in enumerate(keys) for burst in bursts[key]]
     cell = np.array([k * len(processes) + number[burst.process] for k, burst in rows], dtype=np.int64)
@@ -110,7 +110,7 @@ def _read_calls(
 
 
 def _find_interrupted(cell: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Of each burst, whether its process was interrupted: what is left of it may be of its start alone."""
+    """For each burst, whether its process was interrupted: it may have bursts of its start only."""
     count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
     fullest = count.max(axis=1, initial=0)
     return (count < INTERRUPTED_SHARE * fullest[:, None]).ravel()[cell]
@@ -126,7 +126,7 @@ def _take_quantile(
     )
     if shape[0] < MANY:
         return lowest, LOWEST
-    # What scatters between processes beside their common factors is what the quantile let through.
+    # The scatter between processes, without their common factors, is the disturbance that the quantile lets through.
     scatter, steady = (process_sigma(logs - common_factors(logs)[0]) or 0.0 for logs in (lowest, low))
     return (low, LOW) if scatter > STEADIER * steady else (lowest, LOWEST)
 
@@ -152,9 +152,9 @@ def common_factors(log_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Model: log time = key + process + noise, fitted by least absolute deviations: with two processes this is
     the median log ratio over the keys they share. Keys timed in different chunks (other sets of processes)
-    come on one scale through whatever keys the chunks share, one reference key being enough; its noise is
-    then the noise of the link. Processes that nothing connects lie in different components: their scales
-    cannot be compared. The lower quartile of the factors is 0 in each component: what disturbs a process slows it.
+    are put on one scale by the keys that the chunks share. One reference key is enough; its noise is
+    then the noise of the link. Processes without such a link are in different components: their scales
+    cannot be compared. The lower quartile of the factors is 0 in each component: a disturbance slows a process.
 
     Args:
         log_ms: keys x processes, NaN where not measured.
@@ -182,7 +182,7 @@ def _number_components(present: np.ndarray) -> np.ndarray:
 def _least_absolute(log_ms: np.ndarray, rounds: int = 200, floor: float = 1e-6) -> np.ndarray:
     """Process effects of the two-way model by iteratively reweighted least squares.
 
-    Alternating medians (median polish) would not do: it never moves two chunks that one key ties together.
+    Alternating medians (median polish) do not work here: they never move two chunks that one key ties together.
     """
     if log_ms.shape[1] == 2:  # exactly: the median log ratio over shared keys
         return np.array([0.0, np.nanmedian(log_ms[:, 1] - log_ms[:, 0])])

@@ -1,4 +1,4 @@
-"""What a curve shows, in figures and in words: the same ones in tables, pictures and reports."""
+"""The features of a curve, in figures and in words: the same ones in tables, plots and reports."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ STEPS = "steps"
 
 @dataclass(frozen=True)
 class Features:
-    """What a curve shows.
+    """The features of a curve.
 
     Attributes:
-        shape: `flat`, `line` or `steps`; None where nothing can be told: unknown noise, or no scale in common.
-        comb: the modulus whose multiples are faster than the widths beside them, if there is one.
-        upside_down: the modulus whose multiples are slower than the widths beside them, if there is one.
-        changes: between consecutive timed widths that surely differ, from narrow to wide.
+        shape: `flat`, `line` or `steps`; None where it is undecided: unknown noise, or no scale in common.
+        comb: the modulus whose multiples are faster than the widths next to them, if there is one.
+        upside_down: the modulus whose multiples are slower than the widths next to them, if there is one.
+        changes: between consecutive timed widths that differ with certainty, from narrow to wide.
     """
 
     shape: str | None
@@ -32,7 +32,7 @@ class Features:
 
     @property
     def kind(self) -> str:
-        """The kind of curve; empty for steps that are no comb."""
+        """The kind of curve; empty for steps without a comb."""
         if self.shape is None:
             return "noise unknown"
         if self.shape != STEPS:
@@ -44,7 +44,7 @@ class Features:
         return f"multiples of {self.upside_down} are slower" if self.upside_down else ""
 
     def words(self, listed: int = 0) -> str:
-        """The kind, and how many changes there are; or rather the largest ones, `listed` of them at most."""
+        """The kind, and the number of changes; with `listed`, at most that many of the largest instead."""
         if self.shape != STEPS or not self.changes:
             return self.kind
         what = f"{len(self.changes)} change{'s' * (len(self.changes) != 1)}"
@@ -60,7 +60,7 @@ def _words(change: Change) -> str:
 
 
 def describe(curve: Curve) -> Features:
-    """What a curve shows, as far as it is known."""
+    """The features of a curve, as far as they are known."""
     known = curve.tolerance is not None and curve.linked
     shape = shape_from(curve) if known else None
     return Features(shape, comb(curve), comb_upside_down(curve), tuple(changes(curve)))

@@ -1,10 +1,10 @@
-"""The chance of each width to be within the limit, by the widths timed so far: what orders a search.
+"""The chance of each width to be within the limit, by the widths timed so far: it orders a search.
 
-Some hundred hypotheses say what a curve is from the pruned width on: an envelope (smooth, rough, or a staircase of n
-outputs) times a comb (none, or multiples of m apart from all other widths by a factor, faster or slower). Under each
-the logarithm of the latency is a Gaussian process. Timed widths weight the hypotheses (Bayesian model averaging) and
-give each width's chance. No modulus is a fact: powers of two start with twice the weight of others, and points that
-contradict a modulus take its weight away.
+Several hundred hypotheses describe a curve from the pruned width on: an envelope (smooth, rough, or a staircase of n
+outputs) times a comb (none, or multiples of m that differ from all other widths by a factor, faster or slower). Under
+each the logarithm of the latency is a Gaussian process. Timed widths weight the hypotheses (Bayesian model averaging)
+and give each width's chance. No modulus is taken as a fact: powers of two start with twice the weight of others, and
+points that contradict a modulus reduce its weight.
 """
 
 import math
@@ -24,7 +24,7 @@ TOOTH_SD = 0.2  # of a comb's factor, as a logarithm
 TAPER_SD = 0.1  # and of its change over a unit of log width
 NO_STAIRS, NO_COMB = 0.5, 0.5  # prior probabilities
 NOISE = 0.25  # standard deviation of a point, in tolerances
-LIKELY = 40  # hypotheses that predictions are made of
+LIKELY = 40  # hypotheses that predictions are made from
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _Hypotheses:
     Attributes:
         trend: (envelopes, widths), slope 1: log of the width, padded to a tile if there is one, over the pruned width.
         envelopes: (envelopes, widths, 2), slope and bend.
-        combs: (combs, widths, 2), factor and taper; the first one is no comb.
+        combs: (combs, widths, 2), factor and taper; the first one stands for no comb.
         rough: (envelopes,), variance of the random walk.
         log_width: (widths,), over the pruned width: the time of the walk.
         log_prior: (envelopes, combs).
@@ -85,17 +85,17 @@ def chances(
     timed = np.array([w for w in known if w > width]) - width
     values = np.log([known[w + width] / known[width] for w in timed])
     noise = (NOISE * eps) ** 2 + 1e-6
-    # What the timed ratios are off from the trend by, and its covariance under each hypothesis.
+    # Deviations of the timed ratios from the trend, and their covariance under each hypothesis.
     walk = np.minimum(h.log_width[timed][:, None], h.log_width[timed])
     at = h.envelopes[:, timed]
     envelope = at @ at.transpose(0, 2, 1) + h.rough[:, None, None] * walk
     teeth = h.combs[:, timed]
     comb = teeth @ teeth.transpose(0, 2, 1)
     off = values - SLOPE * h.trend[:, timed]
-    alike = noise * (1 + np.eye(len(timed)))  # what the pruned width is off by is in all ratios
+    alike = noise * (1 + np.eye(len(timed)))  # the error of the pruned width is in all ratios
     covariance = envelope[:, None] + comb + alike
     e, c, weights = _likeliest(covariance, off, h.log_prior)
-    # Under the likeliest, mean and variance at all widths, given the timed ones.
+    # Mean and variance at all widths under the likeliest hypotheses, given the timed widths.
     cross = h.envelopes[e] @ at[e].transpose(0, 2, 1) + h.combs[c] @ teeth[c].transpose(0, 2, 1) + noise
     cross += h.rough[e][:, None, None] * np.minimum(h.log_width[:, None], h.log_width[timed])
     gains = cross @ np.linalg.inv(covariance[e, c])

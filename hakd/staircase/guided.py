@@ -1,9 +1,9 @@
-"""What to time next where other devices' curves say in advance what a curve may look like.
+"""What to time next where other devices' curves predict what a curve may look like.
 
-A forecast (`hakd.transfer` makes it) only orders what is timed, and lets a plan stop early where timed points bear it
-out: both sides of every end that it predicts are timed, and choices read timed points alone. Where the forecast errs
-by more than it allows itself, the plan without one takes over (`hakd.staircase.plan`, `hakd.staircase.mapping`). What
-that costs, and what a good forecast saves: docs/transfer.md.
+A forecast (from `hakd.transfer`) only orders the points, and lets a plan stop early where timed points confirm it: both
+sides of every end that it predicts are timed, and choices use timed points only. Where the forecast errs by more than
+its own uncertainty, the plan without one takes over (`hakd.staircase.plan`, `hakd.staircase.mapping`). For the cost of
+that, and the savings of a good forecast, see docs/transfer.md.
 """
 
 import math
@@ -16,15 +16,15 @@ from hakd.staircase.curve import OWN_RESIDUAL_KEYS, TOLERANCE_FLOOR, Curve, line
 from hakd.staircase.mapping import map_more, map_start
 from hakd.staircase.plan import POINTS, beside_multiples, extend, open_run, targets, untimed
 
-STEP = math.log(1.03)  # a step worth naming: as docs/planner.md counts them
-AROUND = 4  # channels to each side that say what the slope is
+STEP = math.log(1.03)  # a step that counts, as in docs/planner.md
+AROUND = 4  # channels to each side that give the slope
 CLEARLY = 0.01  # log ratio beyond a limit
 SURPRISE = 3.0  # standard deviations by which a point may be off
-VAGUE = 0.1  # standard deviation of a log ratio that is no forecast any more
+VAGUE = 0.1  # standard deviation of a log ratio above which a forecast is not used
 FEW = 8  # timed widths after which a doubtful forecast is given up
 LINE_POINTS = 5  # on a predicted slope; `plan.SLOPE_POINTS` on others
-OPEN = 0.03  # of a map's widths may be left open
-NARROWEST = 3  # one or two channels show nothing: a depthwise layer of one is a dense one to engines
+OPEN = 0.03  # share of a map's widths that may stay open
+NARROWEST = 3  # one or two channels show little: engines run a depthwise layer of one channel as a dense one
 MAP_FIRST = 4
 MAP_BATCH = 3
 MAP_POINTS = 12  # of a group of up to 160 channels; more for wider ones
@@ -42,14 +42,14 @@ class LikelyStep:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Log latency at the widths 1, 2, ..., as a Gaussian; its level means nothing before a width was timed.
+    """Log latency at the widths 1, 2, ..., as a Gaussian; its level has no meaning before a width was timed.
 
     Attributes:
         mean: (widths,).
         covariance: (widths, widths).
         timed: the curve's widths that it is conditioned on.
         errors: by how much each of these differs from what the others predict, log ratio.
-        spreads: and the standard deviation that it should differ by.
+        spreads: the standard deviation of each of these differences.
     """
 
     mean: np.ndarray
@@ -59,7 +59,7 @@ class Forecast:
     spreads: tuple[float, ...]
 
     def agrees(self) -> bool:
-        """Whether every timed width is where the others predict it: within its spread, or nearer than a step."""
+        """Whether every timed width is where the others predict it: within its spread, or closer than a step."""
         return all(
             abs(error) <= max(STEP, SURPRISE * spread)
             for error, spread in zip(self.errors, self.spreads, strict=True)
@@ -73,9 +73,9 @@ class Forecast:
         return self.mean - self.mean[i], np.sqrt(np.maximum(spread, 0.0))
 
     def ends(self, curve: Curve | None, width: int, full: int, eps: float) -> tuple[int, int]:
-        """Where the run from a width ends, and the widest width that is not slower: timed ones as they were timed.
+        """Where the run from a width ends, and the widest width that is not slower; timed widths keep their latency.
 
-        A width that was not timed ends the run only if it is surely slower: beyond the limit by its standard deviation
+        A width that was not timed ends the run only if it is clearly slower: beyond the limit by its standard deviation
         and by `CLEARLY`. The slope of a plateau is not predicted to the last percent, its end is.
         """
         mean, spread = self.relative(width)
@@ -100,7 +100,7 @@ class Forecast:
     def steps(self) -> list[LikelyStep]:
         """Steps of over 3 % that are more likely than not, the largest first.
 
-        A step is a change from one width to the next of over 3 %, and by so much off the median change around it.
+        A step is a change of over 3 % from one width to the next, which also differs by that from the median around it.
         """
         change, chance = np.diff(self.mean), self._chances()
         likely = [
@@ -110,7 +110,7 @@ class Forecast:
         return sorted(likely, key=lambda step: -abs(math.log(step.ratio)))
 
     def _chances(self) -> np.ndarray:
-        """Of a step from each width to the next."""
+        """Chances of a step from each width to the next."""
         change = np.diff(self.mean)
         variance = np.diag(self.covariance)
         spread = np.sqrt(np.maximum(variance[1:] + variance[:-1] - 2 * np.diag(self.covariance, 1), 1e-12))
@@ -122,7 +122,7 @@ class Forecast:
         return np.array(chances)
 
     def open_share(self) -> float:
-        """Share of the widths of which it is not sure whether a step follows: a chance of 5 to 95 %."""
+        """Share of the widths for which it is uncertain whether a step follows: a chance of 5 to 95 %."""
         chance = self._chances()
         return float(np.mean((chance > 0.05) & (chance < 0.95))) if chance.size else 0.0
 
@@ -160,7 +160,7 @@ def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> li
     _, spread = forecast.relative(width)
     if not forecast.agrees() or np.percentile(spread[width - 1 : full], 90) > VAGUE:
         return _extend_alone(curve, width, full)
-    # Where a slope is predicted and seen, little is left to time; where it is not seen, the forecast is wrong.
+    # Where a slope is predicted and confirmed, few points are left to time; where it is not, the forecast is wrong.
     line, predicted_line = shape_from(curve, width) == "line", forecast.is_line(width, full, curve.eps)
     if line and predicted_line:
         return sorted(untimed(beside_multiples(width, full), curve)[: max(0, LINE_POINTS - count)])
@@ -172,7 +172,7 @@ def guided_extend(forecast: Forecast, curve: Curve, width: int, full: int) -> li
         return sorted(ends[:room])
     if line:
         return _extend_alone(curve, width, full)
-    # Then what the run still needs by its own timed points, then whichever width the forecast may be wrong about.
+    # Then the points that the run still needs, then the width that the forecast is most likely wrong about.
     if needed := open_run(curve, width, full):
         return needed[:room]
     doubt = forecast.doubtful(width, full, curve.eps, widest)
@@ -192,18 +192,18 @@ def map_points(full: int) -> int:
 
 
 def guided_map_start(forecast: Forecast, width: int, full: int) -> list[int]:
-    """Widths to time first for a whole curve, ascending: those that the forecast is least sure of, one by one."""
+    """Widths to time first for a whole curve, ascending: those that the forecast is least certain of, one by one."""
     if full <= 2 * MAP_FIRST:
         return list(range(1, full + 1))
     return sorted({width, *_least_sure(forecast, [width], MAP_FIRST - 1, full)})
 
 
 def guided_map_more(forecast: Forecast, curve: Curve, full: int, points: int | None = None) -> list[int]:
-    """Widths to time next for a whole curve, ascending; empty when it is as predicted, and that surely.
+    """Widths to time next for a whole curve, ascending; empty when it is as predicted, with certainty.
 
-    Both sides of the largest likely step that was not timed, and where the forecast is least sure. A forecast that
-    errs, or is still unsure after `map_points` widths, gives way to the plan without one; with `points` it goes on
-    to that number of widths whatever it is worth.
+    Both sides of the largest likely step that was not timed, and where the forecast is least certain. A forecast that
+    errs, or is still uncertain after `map_points` widths, is replaced by the plan without one; with `points` it is used
+    up to that number of widths in any case.
     """
     if curve.residual_p95 is None:
         return []
@@ -221,7 +221,7 @@ def guided_map_more(forecast: Forecast, curve: Curve, full: int, points: int | N
 
 
 def _least_sure(forecast: Forecast, timed: Sequence[int], count: int, full: int) -> list[int]:
-    """Widths whose variance is the largest, each given those before it."""
+    """Widths of the largest variance, each given those before it."""
     rest = forecast.covariance[:full, :full].copy()
     noise = TOLERANCE_FLOOR**2 / 4
 

@@ -1,7 +1,7 @@
 """How much slower a layer can get when a few of its channels are pruned (Radu et al., arXiv 2002.08697).
 
 A library picks its kernel by the shape of a layer, so that a narrower one can take longer. Only widths that were timed
-count: what was not timed is not known.
+count.
 """
 
 import math
@@ -11,14 +11,14 @@ from typing import Any
 from hakd.staircase.combs import latency_by_width
 from hakd.staircase.curve import OPEN, TOGETHER, Curve
 
-SHARE = 0.12  # of the channels: what the paper pruned
+SHARE = 0.12  # of the channels, as in the paper
 
 
 @dataclass(frozen=True)
 class Slowdown:
     """The slowest timed width of a range of narrower ones; `ratio` is its latency over that of `start`, minus 1.
 
-    None: none of the range was timed. `timed` of `widths` in the range were. Below 0 all timed ones are faster.
+    None: no width of the range was timed. `timed` of the `widths` in the range were. Below 0 all timed ones are faster.
     """
 
     start: int
@@ -30,7 +30,7 @@ class Slowdown:
 
 @dataclass(frozen=True)
 class Hazard:
-    """A group's curve: pruned from its full width, and from the worst of all timed widths."""
+    """The hazard of a group's curve: pruned from its full width, and from the worst of all timed widths."""
 
     group: str
     level: float | None
@@ -63,14 +63,14 @@ class Hazard:
 
 
 def lowest(start: int, share: float) -> int:
-    """The narrowest width that pruning up to `share` of `start` channels leaves; 1 at least."""
+    """The narrowest width that pruning up to `share` of `start` channels leaves, at least 1."""
     return max(1, math.ceil((1 - share) * start - 1e-9))
 
 
 def slowdown(curve: Curve, start: int, share: float = SHARE) -> Slowdown:
-    """The worst that pruning up to `share` of `start` channels does, by the widths that were timed.
+    """The worst effect of pruning up to `share` of `start` channels, by the widths that were timed.
 
-    `start` itself need not have been timed: then nothing is known.
+    If `start` itself was not timed, nothing is known.
     """
     least = lowest(start, share)
     narrower = [(ms, width) for width, ms in latency_by_width(curve).items() if least <= width < start]
@@ -81,7 +81,7 @@ def slowdown(curve: Curve, start: int, share: float = SHARE) -> Slowdown:
 
 
 def hazard(curve: Curve, full: int, share: float = SHARE) -> Hazard:
-    """Both of a curve: from its full width, and from whichever timed width is worst."""
+    """The hazard of a curve: from its full width, and from the worst timed width."""
     known = [case for start in curve.widths if (case := slowdown(curve, start, share)).ratio is not None]
     worst = max(known, key=lambda case: (case.ratio or 0.0, case.start), default=None)
     from_full = slowdown(curve, full, share)
@@ -90,7 +90,7 @@ def hazard(curve: Curve, full: int, share: float = SHARE) -> Hazard:
 
 
 def _is_decided(curve: Curve, case: Slowdown) -> bool:
-    """Whether the worst is surely slower or surely not, together with all that is said of the network."""
+    """Whether the worst is slower, or not, with certainty, together with all other statements on the network."""
     if case.worst is None:
         return True
     return curve.verdict(curve.index(case.worst), curve.index(case.start), TOGETHER) != OPEN

@@ -1,4 +1,4 @@
-"""Inverted steps: widths that are narrower and yet slower than a wider one, as measured."""
+"""Inverted steps: widths that are slower than a wider one, as measured."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ class Inversion:
     ratio: float
     faster: int
     trusted: bool = (
-        True  # in older files False where nothing was decided; what is listed now is decided for sure
+        True  # in older files False where it was undecided; inversions listed now are always decided
     )
 
     def to_dict(self) -> dict[str, Any]:
@@ -32,10 +32,10 @@ class Inversion:
 
 
 def inversions(curve: Curve) -> list[Inversion]:
-    """One for each timed width beside which a wider one is faster, from narrow to wide; none of an unknown noise.
+    """One for each timed width that is slower than a wider one, from narrow to wide; none for a curve of unknown noise.
 
-    The difference has to exceed both the curve's `eps` and twice the 95 % interval of that very ratio, so that all that
-    is said of a network holds together (`curve.TOGETHER`).
+    The difference must exceed both the curve's `eps` and twice the 95 % interval of that ratio, so that all statements
+    on a network hold together (`curve.TOGETHER`).
     """
     widths, latency = curve.arrays()
     inverted = []

@@ -1,11 +1,10 @@
-"""Which widths to time when the whole curve is wanted (mode `map`), and what the timed ones say about the rest.
+"""Which widths to time for the whole curve (mode `map`), and what the timed ones show about the rest.
 
-Coarse first: width 1, the multiples of 16 and the full width. Then one point at a time in each gap whose ends
-differ: beside a multiple first, where engines step, then at multiples inside, then in the middle, so that a jump off
-every modulus is still found. What is left of the budget looks into gaps whose ends agree. A prior orders the search,
-evidence decides: nothing is claimed about a width that was not timed, and a step that was not narrowed down to two
-adjacent widths is reported with the gap it lies in (`changes`). What stays hidden: a rise and a fall of the same height
-inside one gap.
+Coarse first: width 1, the multiples of 16 and the full width. Then one point at a time in each gap whose ends differ:
+next to a multiple first, where engines step, then at multiples inside, then in the middle, so that a jump off every
+modulus is still found. The rest of the budget goes to gaps whose ends agree. A prior orders the search, measurements
+decide: nothing is claimed about a width that was not timed, and a step that was not narrowed down to two adjacent
+widths is reported with its gap (`changes`). A rise and a fall of the same height inside one gap stay hidden.
 """
 
 import itertools
@@ -17,15 +16,15 @@ from hakd.staircase.curve import Curve
 from hakd.staircase.plan import untimed
 
 POINTS = 25  # a group of up to 160 channels; more for wider ones (`budget`)
-WIDE_GAP = 8  # a gap of more channels whose ends agree is looked into
-KEPT = 3  # points kept back when looking into quiet gaps, for what is found there
+WIDE_GAP = 8  # a gap of more channels whose ends agree is searched
+KEPT = 3  # points reserved while searching quiet gaps, for what is found there
 
 
 @dataclass(frozen=True)
 class Change:
-    """Latency surely differs between two consecutive timed widths (`Curve.faster`); `ratio` is after / before.
+    """Latency differs with certainty between two consecutive timed widths (`Curve.faster`); `ratio` is after / before.
 
-    Exact where the two are adjacent; otherwise the change lies somewhere between them, in one step or in several.
+    Exact where the two are adjacent; otherwise the change is somewhere between them, in one step or in several.
     """
 
     before: int
@@ -58,10 +57,10 @@ def map_more(curve: Curve, full: int) -> list[int]:
     room = budget(full) - len(curve.widths)
     if curve.residual_p95 is None or room <= 0:
         return []
-    # Whether it is a comb decides what the rest of the budget is for.
+    # Whether it is a comb decides how the rest of the budget is used.
     if before_teeth := untimed((tooth - 1 for tooth in check_points(full)), curve):
         return sorted(before_teeth[:room])
-    # What the modulus of a comb is read off, then every change that is not narrowed down yet, the largest first.
+    # The points that give a comb's modulus, then every change that is not narrowed down yet, the largest first.
     at_teeth = teeth(curve) or teeth(curve, slow=True)
     beside_teeth = [tooth - back for tooth in at_teeth for back in (*BELOW_TOOTH, -1) if tooth - back <= full]
     open_changes = [change for change in changes(curve) if not change.exact]
@@ -73,7 +72,7 @@ def map_more(curve: Curve, full: int) -> list[int]:
 
 
 def changes(curve: Curve) -> list[Change]:
-    """Every pair of consecutive timed widths of which it can be stated that they differ, from narrow to wide."""
+    """Every pair of consecutive timed widths that differ with certainty, from narrow to wide."""
     return [
         Change(curve.widths[i], curve.widths[i + 1], curve.latency_ms[i + 1] / curve.latency_ms[i])
         for i in range(len(curve.widths) - 1)
@@ -82,9 +81,9 @@ def changes(curve: Curve) -> list[Change]:
 
 
 def _probe(change: Change) -> int:
-    """The width that shows most of an open change, were it a step of the usual kind.
+    """The width that shows most about an open change, if it is a step of the usual kind.
 
-    A rise comes right after a multiple; a fall right before one (a tooth), or right after one (the end of a hump).
+    A rise follows directly after a multiple; a fall is directly before one (a tooth), or after one (the end of a hump).
     """
     left, right = change.before, change.after
     after_multiple, before_multiple = left % 8 == 0, right % 8 == 0
@@ -101,7 +100,7 @@ def _probe(change: Change) -> int:
 
 
 def _middle(left: int, right: int) -> int:
-    """An odd width near the middle of a gap, if it holds one: multiples would be blind to a comb."""
+    """An odd width near the middle of a gap, if there is one: multiples would not show a comb."""
     middle = (left + right) // 2
     return middle if middle % 2 or middle + 1 >= right else middle + 1
 

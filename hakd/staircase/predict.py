@@ -1,4 +1,4 @@
-"""Latency of a network from the times of its tiles, with one overhead coefficient per device and engine."""
+"""The latency of a network from the times of its tiles, with one overhead coefficient per device and engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from hakd.records.errors import HakdError
 
 Times = Sequence[float] | np.ndarray
 Counts = Sequence[int] | np.ndarray
-SMALL_MS = 0.2  # little is expected of predictions below this
+SMALL_MS = 0.2  # predictions below this are not expected to be accurate
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Overhead:
     """One coefficient, fitted to `networks` networks.
 
     kind `factor`: measured = value x sum of tiles. kind `per_tile`: measured = sum - value x (tiles - 1),
-    value in ms: every tile timed alone pays for one call of the engine, the network pays once.
+    value in ms: the time of every tile alone includes a call of the engine, that of the network only one call.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Overhead:
 
 
 def fit_overhead(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None) -> Overhead:
-    """Fit the coefficient by least absolute relative error (robust: one odd network does not move it).
+    """Fit the coefficient by least absolute relative error (robust: one outlier does not move it).
 
     Args:
         sums_ms: sum of the tiles' latencies, per network.
@@ -52,7 +52,7 @@ def fit_overhead(sums_ms: Times, measured_ms: Times, tiles: Counts | None = None
 def predict(sum_ms: float | Times, overhead: Overhead, tiles: int | Counts | None = None) -> np.ndarray:
     """Predicted latency in ms, one per sum of tile latencies.
 
-    A per-tile overhead needs `tiles`, and never takes a network below the time of its mean tile.
+    A per-tile overhead needs `tiles`; the prediction is never below the time of the network's mean tile.
     """
     sums = np.asarray(sum_ms, dtype=float)
     if overhead.kind == "factor":
@@ -94,14 +94,14 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 def _joints(tiles: int | Counts, size: int) -> np.ndarray:
     counts = np.asarray(tiles, dtype=float).reshape(-1)
     if counts.size != size or (counts < 1).any():
-        raise HakdError("one number of tiles, at least 1, is needed for every network", key="tiles")
+        raise HakdError("needs a number of tiles, at least 1, for every network", key="tiles")
     return counts - 1
 
 
 def _times(sums_ms: Times, measured_ms: Times) -> tuple[np.ndarray, np.ndarray]:
     sums, measured = np.asarray(sums_ms, dtype=float), np.asarray(measured_ms, dtype=float)
     if sums.shape != measured.shape or sums.ndim != 1 or not sums.size:
-        raise HakdError("as many sums as measured latencies are needed, one at least", key="latency_ms")
+        raise HakdError("needs as many sums as measured latencies, at least one", key="latency_ms")
     both = np.concatenate([sums, measured])
     if not (np.isfinite(both) & (both > 0)).all():
         raise HakdError(

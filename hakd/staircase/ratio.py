@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ratio:
-    """What was measured of latency / other latency; `low` and `high` are the ends of its interval."""
+    """A measured ratio of latencies; `low` and `high` are the ends of its interval."""
 
     value: float
     low: float
@@ -34,7 +34,7 @@ SAME = Ratio(1.0, 1.0, 1.0)  # of a network over itself
 
 
 def plain(record: Any) -> Any:
-    """A record as JSON holds it: dataclasses as mappings, the three numbers of a `Ratio` beside its neighbours."""
+    """A record as JSON holds it: dataclasses as mappings, the three numbers of a `Ratio` next to the other fields."""
     if is_dataclass(record):
         content: dict[str, Any] = {}
         for name, value in ((field.name, getattr(record, field.name)) for field in fields(record)):

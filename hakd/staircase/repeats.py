@@ -1,4 +1,4 @@
-"""How well measurements repeat: what two like a published one would differ by, and what a process scatters by."""
+"""How well measurements repeat: the difference of two measurements like the published one, the scatter of a process."""
 
 import numpy as np
 from scipy.special import chdtri
@@ -8,10 +8,10 @@ def residual_p95(adjusted: np.ndarray) -> float | None:
     """95th percentile over keys of |log ratio| of two measurements such as this one, the common factor removed.
 
     With two processes of a key, one against the other (the timing protocol); three give all their pairs. With four and
-    more, the median of every other one against the median of the rest, divided by the root of 2: what is published
-    is an estimate from all of them, which scatters by so much less than one from half of them. Pairs of processes that
-    share a single key are left out (chunks tied by a reference say nothing about their noise). None when nothing can
-    be compared: one process, or one key.
+    more, the median of every other one against the median of the rest, divided by the root of 2: the published estimate
+    is from all of them, and scatters by that factor less than one from half of them. Pairs of processes that share a
+    single key are left out (chunks tied by a reference do not show their noise). None when nothing can be compared: one
+    process, or one key.
 
     Args:
         adjusted: keys x processes, log time with the common factor removed, NaN where not measured.
@@ -34,7 +34,7 @@ def residual_p95(adjusted: np.ndarray) -> float | None:
 def process_sigma(adjusted: np.ndarray) -> float | None:
     """Standard deviation of one process's log time of a key, the common factor removed; None for single processes.
 
-    Pooled over keys by the median of their variances, so that a few disturbed keys do not speak for all.
+    Pooled over keys by the median of their variances, so that a few disturbed keys do not count much.
 
     Args:
         adjusted: as for `residual_p95`.

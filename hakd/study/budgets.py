@@ -21,8 +21,8 @@ def check_budgets(config: Mapping[str, Any], where: str) -> None:
     """Refuse what the schema lets pass.
 
     Raises:
-        HakdError: a budget twice.
+        HakdError: a duplicate budget.
     """
     named = labels(config)
     if len(set(named)) < len(named):
-        raise HakdError("duplicate value", where=where, key="choosing.budgets", remedy="Name each once")
+        raise HakdError("duplicate value", where=where, key="choosing.budgets", remedy="Give each value once")

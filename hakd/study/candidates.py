@@ -18,7 +18,7 @@ from hakd.study.searches import Search, searches
 
 BY_TABLES = ("joint", "knapsack", "latency_greedy", RACE)
 SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
-PRUNINGS = ("l1", "random_order")  # prune by a criterion of their own, which has the same name
+PRUNINGS = ("l1", "random_order")  # prune by their own criterion, which has the same name
 COPYCAT = "copycat"
 UNSEARCHED = ("uniform", "uniform_aligned")  # their widths are the same whatever was pruned
 COMPRESSED = ".hakdc"  # how compressed files end
@@ -113,12 +113,12 @@ def baselines(config: Mapping[str, Any], network: str) -> list[Candidate]:
 
 
 def by_tables(config: Mapping[str, Any]) -> list[str]:
-    """The selected methods that time tables of their own, in one order whatever the configuration's."""
+    """The selected methods that time their own tables, in one order whatever the configuration's."""
     return [method for method in BY_TABLES if method in config["run"]["methods"]]
 
 
 def baseline_methods(config: Mapping[str, Any]) -> list[str]:
-    """The selected methods whose widths need more than the Fisher-pruned network of their level: files of their own."""
+    """The selected methods whose widths need more than the Fisher-pruned network of their level: separate files."""
     return [method for method in (*PRUNINGS, COPYCAT) if method in config["run"]["methods"]]
 
 
@@ -195,7 +195,7 @@ def fleet_students(config: Mapping[str, Any], origin: Origin, fleet: str, arch: 
 def baseline_students(
     config: Mapping[str, Any], origin: Origin, method: str, widths_path: str | os.PathLike
 ) -> list[Candidate]:
-    """The candidates of a method whose widths lie in a file of their own."""
+    """The candidates of a method whose widths lie in a separate file."""
     arch = read_json(widths_path, "widths")["methods"][method]["arch"]
     return _trained(config, origin, _Chosen(method, arch), method)
 
@@ -258,5 +258,5 @@ def expected_students(
 
 
 def student_files(found: Iterable[Candidate]) -> list[str]:
-    """Files of candidates, each once: methods that chose alike share a student."""
+    """Files of candidates, each once: methods with the same widths share a student."""
     return list(dict.fromkeys(path for candidate in found for path in candidate.files))

@@ -1,4 +1,4 @@
-"""The last words of a study: what it made, what it could not decide, what is useless, what failed, and what to do.
+"""The closing message of a study: results, what is undecided or useless, what failed, and what to do.
 
 Read by the rules at planning time: no heavy imports.
 """
@@ -19,11 +19,12 @@ from hakd.study.fleets import waiting_for
 from hakd.study.logs import errors_since, seconds_by_rule
 from hakd.study.searches import searches
 
-BY_CURVES = ("hakd", "hakd_free")  # methods that go by single curves (`hakd.choosing.snap`)
+BY_CURVES = ("hakd", "hakd_free")  # methods that use single curves (`hakd.choosing.snap`)
 RESULTS = {
     "pareto.pdf": "accuracy against measured latency and size",
     "staircases.pdf": "latency of every layer against its width",
     "widths.pdf": "the widths that each method chose",
+    "seeds.pdf": "test accuracy of every seed",
     "summary.csv": "every network on every device",
     "contrasts.pdf": "declared differences of accuracy, with intervals",
 }
@@ -107,7 +108,7 @@ def _at_chance(config: Mapping[str, Any]) -> list[str]:
     if not lines:
         return []
     return [
-        "A teacher is hardly better than guessing; what was pruned and trained from it means nothing:",
+        "A teacher is hardly better than guessing; what was pruned and trained from it is useless:",
         *lines,
         "Raise `teacher.epochs`, change `teacher.recipe.lr`, or check the labels of the data; then run again.",
     ]
@@ -151,50 +152,50 @@ def _snaps(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Path]]:
 
 
 def _undecided(config: Mapping[str, Any]) -> list[str]:
-    """What devices that were too noisy left open, and what to do; empty: nothing."""
+    """What is undecided because devices were too noisy, and what to do; empty: nothing."""
     lines = [line for device in config["run"]["devices"] for line in _undecided_on(config, device)]
     if not lines:
         return []
     return [
-        "Not everything could be decided; what is not known for sure changed nothing:",
+        "Not everything was decided; widths that are undecided were left as they are:",
         *lines,
-        "To decide more, end what else runs on the device. Then give the same command `-R sweep` for further looks",
-        "at what is open, `-R benchmark` at the figures (twelve at most); or raise `processes` and",
+        "To decide more, stop other work on the device. Then run the same command with `-R sweep` for further looks at",
+        "the curves, or with `-R benchmark` at the latencies (twelve at most). Or raise `processes` and",
         "`benchmark_processes`.",
     ]
 
 
 def _undecided_on(config: Mapping[str, Any], device: str) -> list[str]:
-    """A line for each kind of answer that a device did not give."""
+    """A line for each kind of result that is undecided on a device."""
     open_, verified, choices = set(), [], set()
     for where, _, path in (one for one in _snaps(config) if one[1] == device):
         for method, entry in _content(path, "snap", "methods", {}).items():
             if method in BY_CURVES:
                 pruned = [one for one in entry["choices"] if one["width_from"] < one["full_width"]]
-                told = {f"{where} {one['group']}": one["trusted"] for one in pruned}
-                choices |= set(told)
-                open_ |= {name for name, known in told.items() if not known}
+                trusted = {f"{where} {one['group']}": one["trusted"] for one in pruned}
+                choices |= set(trusted)
+                open_ |= {name for name, known in trusted.items() if not known}
             if not entry["repair"].get("verified", True):
                 verified.append(f"{where} {method}")
     lines = []
     if open_:
         which = _short(", ".join(sorted(open_)))
-        lines.append(
-            f"  {device}: {len(open_)} of {counted(len(choices), 'width')} not decided for sure: {which}"
-        )
+        lines.append(f"  {device}: {len(open_)} of {counted(len(choices), 'width')} undecided: {which}")
     if verified:
-        lines.append(f"  {device}: could not be verified, what was there before stays: {', '.join(verified)}")
+        lines.append(
+            f"  {device}: could not be verified, the widths before the choice stay: {', '.join(verified)}"
+        )
     summary = Path(f"results/devices/{device}/benchmark.json")
     if summary.exists():
         rows = _content(summary, "benchmark", "rows", [])
         vague = sum(not row["trusted"] for row in rows)
         if vague:
-            lines.append(f"  {device}: {vague} of {len(rows)} end-to-end latencies not known well enough")
+            lines.append(f"  {device}: {vague} of {len(rows)} latencies not known to within half of min_step")
     return lines
 
 
 def _content(path: Path, kind: str, key: str, otherwise: Any) -> Any:
-    """What a result holds under a key; a damaged file is no reason to end a finished study with an error."""
+    """What a result holds under a key; a damaged file must not end a finished study with an error."""
     try:
         return read_json(path, kind)[key]
     except (HakdError, KeyError):

@@ -38,7 +38,7 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
 
     Raises:
         HakdError: a name in `run` that its registry does not hold, impossible network options, names that differ in
-            case only, a fleet that is none.
+            case only, a fleet that is not valid.
     """
     os.environ["HAKD_CONFIG_HASH"] = config_digest(config)  # jobs inherit the environment
     complete(config["data"], where)
@@ -73,7 +73,7 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
     for key, values in (("run.levels", config["run"]["levels"]), ("deep_compression.densities", densities)):
         texts = [level_text(value) for value in values]
         if len(set(texts)) < len(texts):
-            raise HakdError("a value twice", where=where, key=key, remedy="Name each once")
+            raise HakdError("duplicate value", where=where, key=key, remedy="Give each value once")
 
 
 def _check_device(name: str, settings_: Mapping[str, Any], where: str) -> None:
@@ -94,8 +94,8 @@ def limits(config: Mapping[str, Any]) -> dict[str, str]:
 def reach_level(config: Mapping[str, Any], network: str) -> str:
     """The level down to which a network is pruned for what widths narrower than pruned would lose.
 
-    That is `choosing.reach` times the lowest level, or as far as pruning can go. How far that is with a network that is
-    yet to be imported is seen by the pruning itself.
+    That is `choosing.reach` times the lowest level, or as far as pruning can go. For a network that has to be
+    imported first, the pruning itself finds how far that is.
     """
     lowest = min(config["run"]["levels"])
     spec = known_spec(network, config["networks"][network], 3, 2, WHERE)

@@ -46,7 +46,7 @@ def check_contrasts(config: Config, where: str) -> None:
         seen[pair] = number
         name = entry.get("name", f"{entry['a']} - {entry['b']}")
         if (name, at) in names:
-            raise _refused(f"the name {name!r} a second time", where, f"{key}.name", "Choose another")
+            raise _refused(f"duplicate name {name!r}", where, f"{key}.name", "Choose another")
         names.add((name, at))
 
 
@@ -72,7 +72,7 @@ def _series(known: list[Series], spec: str, where: str, key: str) -> Series:
     matching = [one for one in own if (not at or one[1] == budget) and list(one[2:])[: len(rest)] == rest]
     if len(rest) > 2 or len(matching) != 1:
         several = matching and len(rest) <= 2
-        problem = f"{spec!r} {'names several series' if several else 'names no series of the study'}"
+        problem = f"{spec!r} {'matches several series' if several else 'matches no series of the study'}"
         words = ", ".join(_text(one) for one in (matching if several else own))
         raise _refused(problem, where, key, f"Name one of: {words}")
     return matching[0]

@@ -72,7 +72,7 @@ def find_device(name: str, config: Sequence[str | os.PathLike] = ()) -> Entry:
 
 
 def changed(entry: Entry, settings: Mapping[str, Any]) -> Entry:
-    """An entry with some settings set on the command line; those that are None stay."""
+    """An entry with some settings set on the command line; None leaves a setting as it is."""
     given = {key: value for key, value in settings.items() if value is not None}
     if not given:
         return entry

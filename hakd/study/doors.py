@@ -46,7 +46,7 @@ def teacher_seed(config: Mapping[str, Any], network: str, seed: int) -> int:
 def known_spec(
     name: str, settings: Mapping[str, Any], channels: int, classes: int, where: str
 ) -> NetworkSpec | None:
-    """The specification of a network whose settings say what it is; None of one that is yet to be imported.
+    """The specification of a network whose settings say what it is; None for one that has to be imported first.
 
     Raises:
         HakdError: settings that do not go together.
@@ -55,8 +55,8 @@ def known_spec(
     given = [door for door in DOORS if door in settings]
     if not given:
         if settings.get("weights") == OWN:
-            remedy = "Give a file of weights, or leave it out"
-            raise HakdError("a family brings none", where=where, key=f"{key}.weights", remedy=remedy)
+            remedy = "Set it to a file of weights, or leave it out"
+            raise HakdError("a family has no weights", where=where, key=f"{key}.weights", remedy=remedy)
         return network_spec(name, settings, channels, classes, where)
     other = [one for one in settings if one not in (given[0], *_BESIDE)]
     if other:

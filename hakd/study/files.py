@@ -32,7 +32,7 @@ class Configuration:
         """`devices` or `networks`.
 
         Raises:
-            HakdError: it is no mapping.
+            HakdError: it is not a mapping.
         """
         found = self.content.get(key) or {}
         if not isinstance(found, Mapping):
@@ -44,7 +44,7 @@ class Configuration:
         """The folder of the measurement store.
 
         Raises:
-            HakdError: it is no text.
+            HakdError: it is not text.
         """
         found = self.content.get("store") or STORE
         if not isinstance(found, str):
@@ -82,7 +82,7 @@ def read_configuration(paths: Sequence[str | os.PathLike] = ()) -> Configuration
     As `snakemake --configfile` does it: dictionaries are merged, everything else is replaced.
 
     Raises:
-        HakdError: a file that is missing, no YAML or no mapping.
+        HakdError: a file that is missing, not YAML or not a mapping.
     """
     files = [*_default(), *map(Path, paths)]
     return _layered([(str(path), read_yaml(path)) for path in files])

@@ -50,7 +50,7 @@ def snapped_members(config: Config, fleet: str) -> list[str]:
 
 
 def waiting_for(config: Config, troubled: Mapping[str, object]) -> dict[str, list[str]]:
-    """{device that is well: the fleets that it shares with a troubled one}: it cannot time their networks yet."""
+    """{device that works: the fleets that it shares with a troubled one}: it cannot time their networks yet."""
     found = {}
     for device in config["run"]["devices"]:
         shared = [fleet for fleet in fleets_of(config, device) if set(members(config, fleet)) & set(troubled)]
@@ -64,7 +64,7 @@ def check_fleets(config: Config, where: str) -> None:
 
     Raises:
         HakdError: an unknown fleet or device, fewer than two devices, a device that is not run, a fleet named like a
-            device, a budget for a device that is no member.
+            device, a budget for a device that is not a member.
     """
     registry, devices = config.get("fleets", {}), config["devices"]
     known = ", ".join(registry) or "none"
@@ -119,7 +119,7 @@ def _check_members(config: Config, fleet: str, where: str) -> None:
     stranger = next((name for name in entry.get("budgets", {}) if name not in listed), None)
     if stranger is not None:
         raise HakdError(
-            f"a budget for {stranger!r}, which is no member",
+            f"a budget for {stranger!r}, which is not a member",
             where=where,
             key=f"fleets.{fleet}.budgets",
             remedy=f"Members: {', '.join(listed)}",

@@ -1,4 +1,4 @@
-"""How the C library hands out memory to training on the CPU."""
+"""How the C library allocates memory to training on the CPU."""
 
 import ctypes
 

@@ -86,7 +86,7 @@ def refuse_first(
 
 
 def _refuse_names(content: Any, config: Configuration, prefix: str, top: str | None) -> None:
-    """Refuse a key that is no text anywhere in the content: a schema has no words for it."""
+    """Refuse a key that is not text anywhere in the content: a schema cannot."""
     if not isinstance(content, Mapping):
         return
     for name, value in content.items():
@@ -115,7 +115,7 @@ def _refuse_unknown(error: Any, config: Configuration, prefix: str, key: str | N
         f"{prefix}{surplus}" if key is None or not error.absolute_path else f"{key}.{surplus}"
     )
     if patterns:
-        problem, remedy = "is no name for one", f"Use names like {re.sub('[$^]', '', patterns[0])}"
+        problem, remedy = "is not a valid name", f"Use names like {re.sub('[$^]', '', patterns[0])}"
         raise HakdError(f"{shown(surplus)} {problem}", where=where, key=key, remedy=remedy)
     owners = [f"`{name}`" for name, entry in known.items() if surplus in entry.get("properties", {})]
     remedy = f"Write it below {' or '.join(owners)}" if owners else did_you_mean(surplus, known)
@@ -147,7 +147,7 @@ def _remedy(error: Any, value: str, description: str) -> str:
     if error.validator == "type" and kind == "array" and isinstance(error.instance, str | int | float):
         return f"Write [{value}]: {words}"
     if error.validator == "type" and kind == "string" and isinstance(error.instance, bool | int | float):
-        return f"Put it in quotes, which makes it text: {words}"
+        return f"Put it in quotes to make it text: {words}"
     if error.validator not in _BOUNDS:
         return f"Expected: {words}"
     kinds = kind if isinstance(kind, list) else [kind]

@@ -1,18 +1,21 @@
 """Who works on a study: Snakemake's lock of a run that was killed goes, and so do the jobs that it left behind.
 
 Snakemake's own lock outlives it when it is killed. So each Snakemake of a study and each of its jobs holds a shared
-lock of the operating system, which ends with its process. Where nobody holds one, what Snakemake locked is nobody's.
+lock of the operating system, which ends with its process. Where no process holds one, Snakemake's lock is stale.
 """
 
 import contextlib
 import fcntl
 import os
-import select
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 LOCK = Path(".snakemake", "hakd.lock")
 SNAKEMAKES_LOCKS = Path(".snakemake", "locks")
@@ -38,7 +41,7 @@ def own_study() -> None:
             for path in SNAKEMAKES_LOCKS.glob("*.lock"):
                 path.unlink(missing_ok=True)
             sys.stderr.write(
-                "The last run of this study was killed. Its lock is removed, and the study goes on.\n"
+                "The last run of this study was killed. Its lock is removed, and the study continues.\n"
             )
             break
         if time.monotonic() > deadline:
@@ -59,25 +62,25 @@ def join_study() -> None:
     machine, _, number = os.environ.get(OWNER, "").rpartition(":")
     if machine != _machine() or not number.isdigit():
         return  # a job of a cluster: its scheduler decides how long it lives
-    with contextlib.suppress(OSError):  # of another namespace of processes: not to be watched from here
-        owner = os.pidfd_open(int(number))
+    import psutil  # once a job: the rules read this module too
+
+    # A process of another namespace cannot be watched from here.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        owner = psutil.Process(int(number))
         threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
 
 
-def _end_with(owner: int) -> None:
+def _end_with(owner: "psutil.Process") -> None:
     """Wait for the end of a process, then end this one as Ctrl-C would; for good where that takes too long."""
-    waiting = select.poll()
-    waiting.register(owner, select.POLLIN)
-    while not waiting.poll():
-        pass
-    sys.stderr.write("Snakemake has gone: this job ends. The same command goes on with it.\n")
+    owner.wait()
+    sys.stderr.write("Snakemake has ended, so this job stops. Run the same command again to continue it.\n")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _machine() -> str:
-    """What tells this machine, since it was started, from all others."""
+    """An identifier of this machine since it was started."""
     try:
         return _BOOT.read_text().strip()
     except OSError:

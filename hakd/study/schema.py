@@ -73,7 +73,7 @@ def check_entry(
         The settings, with numbers where text stood for them.
 
     Raises:
-        HakdError: a name that is none, an unknown key, a value that does not fit.
+        HakdError: a name that is not valid, an unknown key, a value that does not fit.
     """
     schema = study_schema()["properties"][registry]
     content = completed({name: settings}, schema, defaults=False)

@@ -1,5 +1,6 @@
-"""The schema's keys as a table: `python -m hakd.study.schema_docs` rewrites it in config/README.md."""
+"""The schema's keys by section: `python -m hakd.study.schema_docs` rewrites them in config/README.md."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,8 +11,10 @@ from hakd.study.schema import study_schema
 README = CHECKOUT / "config" / "README.md"
 _MARK = "<!-- keys: written by `python -m hakd.study.schema_docs` from the schema -->\n"
 
+Row = tuple[str, str, str, str]
 
-def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+
+def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[Row]:
     """(key, what it accepts, default, description) of every key, in the schema's order."""
     properties = dict(schema.get("properties", {}))
     for entry in schema.get("patternProperties", {}).values():
@@ -50,18 +53,57 @@ def _accepts(entry: Mapping[str, Any]) -> str:
     return " ".join([text, *limits])
 
 
-def table() -> str:
-    """The keys as a Markdown table."""
-    schema = study_schema()
-    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    lines += [f"| `{key}` | {accepts} | {default} | {text} |" for key, accepts, default, text in rows(schema)]
-    return "\n".join(lines) + "\n"
+def sections() -> str:
+    """A section per top-level key: what it is, and a table of its keys. A mapping that recurs is shown once."""
+    lines: list[str] = []
+    shown: dict[tuple[str, ...], tuple[str, list[Row]]] = {}
+    every = list(rows(study_schema()))
+    for top, group in itertools.groupby(every, key=lambda row: row[0].partition(".")[0]):
+        (_, accepts, default, text), *below = group
+        lines += [f"## `{top}`", "", text, ""]
+        if not below:
+            lines += [f"Value: {accepts}. Default: {default}.", ""]
+            continue
+        lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"| {key} | {accepts} | {value} | {about} |" for key, accepts, value, about in _once(below, shown)
+        ]
+        lines += [""]
+    return "\n".join(lines)
 
 
-def with_table(text: str) -> str:
-    """config/README.md with the table as the schema has it now."""
-    return text.split(_MARK)[0] + _MARK + "\n" + table()
+def _once(group: list[Row], shown: dict[tuple[str, ...], tuple[str, list[Row]]]) -> Iterator[Row]:
+    """The rows of a section: of a mapping with the keys of an earlier one, only what differs from that one.
+
+    Neighbours that differ in their names alone share a row.
+    """
+    rest = list(group)
+    while rest:
+        key, accepts, default, text = rest.pop(0)
+        below = _below(key, rest)
+        names = tuple(row[0].removeprefix(key).removeprefix("[]") for row in below)
+        if len(names) > 1 and names in shown:
+            place, known = shown[names]
+            differ = [row for row, other in zip(below, known, strict=True) if row[1:] != other[1:]]
+            rest = differ + rest[len(below) :]
+            text += f" Keys as in `{place}`" + (", except:" if differ else ".")
+        elif names:
+            shown[names] = (key, below)
+        names = (key,)
+        while not below and rest and rest[0][1:] == (accepts, default, text):
+            names = (*names, rest.pop(0)[0])
+        yield ", ".join(f"`{name}`" for name in names), accepts, default, text
+
+
+def _below(key: str, rows_after: list[Row]) -> list[Row]:
+    """The rows of a mapping's, or a list's, own keys."""
+    return list(itertools.takewhile(lambda row: row[0].startswith((f"{key}.", f"{key}[]")), rows_after))
+
+
+def with_sections(text: str) -> str:
+    """config/README.md with the sections as the schema has them now."""
+    return text.split(_MARK)[0] + _MARK + "\n" + sections().rstrip("\n") + "\n"
 
 
 if __name__ == "__main__":
-    write_bytes(README, with_table(README.read_text()).encode())
+    write_bytes(README, with_sections(README.read_text()).encode())

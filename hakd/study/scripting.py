@@ -1,4 +1,4 @@
-"""What every rule's script needs: a log, and mistakes told in one line."""
+"""What every rule's script needs: a log, and mistakes reported in one line."""
 
 import contextlib
 import errno
@@ -23,16 +23,16 @@ logger = logging.getLogger("hakd")
 def reporting(log: object, threads: int = 1) -> Iterator[None]:
     """Log to the rule's log file; end with one clear line and status 1 on a user's mistake.
 
-    Warnings are told at the terminal too: that a board is in use and waited for should be seen while it happens.
-    An unexpected error is a defect of the program: its traceback goes to the log and to the terminal. Ctrl-C is none,
-    nor is a full disk.
+    Warnings go to the terminal too: the user should see that a job waits for a board in use while it happens.
+    An unexpected error is a defect of the program: its traceback goes to the log and to the terminal. Ctrl-C and a full
+    disk are not defects.
     """
     logging.raiseExceptions = (
         False  # a log that cannot be written, e.g. on a full disk, is not worth a traceback a line
     )
     path = str(log)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    # Of other packages only warnings: some tell every step of their work.
+    # Of other packages only warnings: some log every step of their work.
     logging.basicConfig(format="%(asctime)s %(message)s", handlers=[logging.FileHandler(path, mode="w")])
     logger.setLevel(logging.INFO)
     terminal = logging.StreamHandler()

@@ -1,4 +1,4 @@
-"""YAML from others, read as plain data of bounded size: a file may come from anybody, and may mean harm."""
+"""YAML from others, read as plain data of bounded size: a file may come from anyone and be malicious."""
 
 import math
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ class _TwiceError(yaml.constructor.ConstructorError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data only; a key given twice is a mistake, not the last one's victory."""
+    """Plain data only; a key given twice is an error; YAML would keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
             if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
                 if (key_node.tag, key_node.value) in seen:
-                    raise _TwiceError(None, None, f"the key {key_node.value!r} twice", key_node.start_mark)
+                    raise _TwiceError(None, None, f"duplicate key {key_node.value!r}", key_node.start_mark)
                 seen.add((key_node.tag, key_node.value))
         return super().construct_mapping(node, deep)
 
@@ -36,8 +36,8 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     """A mapping from a YAML file; empty for an empty file.
 
     Raises:
-        HakdError: missing, too large, no UTF-8, no YAML, a key given twice, endless or huge by its aliases, a number
-            that is none of daily life, or something else than a mapping.
+        HakdError: missing, too large, not UTF-8, not YAML, a duplicate key, endless or huge by its aliases, a number
+            that is not finite or too large, or not a mapping.
     """
     try:
         with open(path, "rb") as stream:
@@ -88,7 +88,7 @@ def spelling(path: Path, key: str) -> str | None:
 
 
 def _bounded(content: object, path: Path) -> None:
-    """Refuse what would keep a check, a message or a hash of it busy for ever.
+    """Refuse what would keep a check, a message or a hash busy for ever.
 
     Raises:
         HakdError: too many values once aliases are followed, a number that is not finite or has no end.
@@ -98,14 +98,14 @@ def _bounded(content: object, path: Path) -> None:
         value = todo.pop()
         seen += 1
         if seen > LARGEST_VALUES:
-            remedy = "Write them out: a value that holds itself has no end"
+            remedy = "Write them out: a value must not contain itself"
             raise HakdError(f"more than {LARGEST_VALUES} values by its aliases", where=path, remedy=remedy)
         if isinstance(value, Mapping):
             todo += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple | set):
             todo += value
         elif isinstance(value, float) and not math.isfinite(value):
-            raise HakdError(f"{value} is no number to work with", where=path, remedy="Give a finite one")
+            raise HakdError(f"{value} is not a finite number", where=path, remedy="Give a finite number")
         elif isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
             raise HakdError("a number beyond 2^63", where=path, remedy="Give a smaller one")
 

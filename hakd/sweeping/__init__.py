@@ -1,1 +1,1 @@
-"""What is timed on a device and why: parts for the latency table, pairs for verification, whole candidates."""
+"""What is timed on a device: parts for the latency table, pairs for verification, whole candidates."""

@@ -1,4 +1,4 @@
-"""The audit of a device: predictions from parts against whole networks, what corrects them, and how well."""
+"""The audit of a device: predictions from parts against whole networks, their correction, and its quality."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +18,7 @@ def audit_device(
     """Predict every architecture from its parts, with a correction learned from the others only.
 
     Args:
-        parts: what the parts of each architecture take, by arch.
+        parts: times of the parts of each architecture, by arch.
         measured_ms: end-to-end latencies by arch; those without parts are left out.
         candidates: names of the candidates that have an architecture, by arch.
 
@@ -53,7 +53,7 @@ def audit_device(
 
 
 def _stages(parts: Sequence[Parts], measured_ms: Sequence[float]) -> dict[str, list[float]]:
-    """Predictions in ms, from the plain sum to the one that counts; no network helps to predict itself."""
+    """Predictions in ms, from the plain sum to the final one; no network is used to predict itself."""
     sums, seams = [one.sum_ms for one in parts], [one.joined_ms for one in parts]
     single = predict_left_out(sums, measured_ms, [len(one.tiles_ms) for one in parts])
     corrected = correct_left_out(seams, measured_ms)
@@ -66,7 +66,7 @@ def _stages(parts: Sequence[Parts], measured_ms: Sequence[float]) -> dict[str, l
 
 
 def _overhead(parts: Sequence[Parts]) -> dict[str, Any]:
-    """What the seams of all networks save, in ms."""
+    """The time that the seams of all networks save, in ms."""
     savings = [ms for one in parts for ms in one.savings_ms.values()]
     ends = [min(savings), median(savings), max(savings)] if savings else [None] * 3
     return {"seams": len(savings)} | dict(zip(("lowest_ms", "median_ms", "highest_ms"), ends, strict=True))

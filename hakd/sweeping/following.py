@@ -1,4 +1,4 @@
-"""Curves followed on an open board: the first widths, then what these ask for, then what is not precise enough yet."""
+"""Curves timed on an open board: the first widths, then those that the plan adds, then those not precise enough yet."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -16,22 +16,22 @@ from hakd.sweeping.same_board import state_of
 from hakd.sweeping.timing import collect
 
 log = logging.getLogger(__name__)
-# Of the looks, in a device's rounds, further ones as the last: what two do not tell is noisy.
+# Of the looks, in units of a device's rounds; later ones are as long as the last: what two looks leave open is noisy.
 LENGTHS = (1, 1, 2, 2)
 
 
 @dataclass
 class Line:
-    """A width group at a level: what of it is timed, what was asked of it so far, and its latest curve.
+    """A width group at a level: which of its widths are timed, those requested so far, and its latest curve.
 
     Attributes:
         level, group: of its curve.
-        label: what it is called in the metadata of its table.
-        mode: which widths it asks for.
-        width, full: that the network has, and the widest one.
+        label: its name in the metadata of its table.
+        mode: which widths are timed.
+        width, full: the network's own width, and the full one.
         around: widths of the other groups that shape the decision block.
-        point: makes the decision block at a width for a device, the neighbours as they are.
-        keys: of the points that were asked for, by width.
+        point: makes the decision block at a width for a device, with the neighbours unchanged.
+        keys: of the requested points, by width.
         look: the latest.
         precise: it stopped by precision, not by budget.
     """
@@ -50,9 +50,9 @@ class Line:
     precise: bool = False
 
     @property
-    def told(self) -> bool:
-        """Whether its curve answers what the mode is for."""
-        return self._judged(self.mode.told)
+    def decided(self) -> bool:
+        """Whether its curve answers the question of its mode."""
+        return self._judged(self.mode.decided)
 
     @property
     def settled(self) -> bool:
@@ -61,14 +61,14 @@ class Line:
 
     @property
     def answers(self) -> bool:
-        """Whether the width that the network has was timed."""
+        """Whether the network's own width was timed."""
         return self.curve is not None and self.width in self.curve.widths
 
     def _judged(self, judge: Callable[[Curve, int, int], bool]) -> bool:
         return self.answers and self.curve is not None and judge(self.curve, self.width, self.full)
 
     def points(self, widths: Sequence[int], device: Device) -> list[Point]:
-        """Points of some widths, whose keys are noted."""
+        """Points of some widths; their keys are kept."""
         found = [self.point(channels, device) for channels in widths]
         self.keys |= {channels: one.key for channels, one in zip(widths, found, strict=True)}
         return found
@@ -82,11 +82,11 @@ def follow(
     most: int | None = None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Estimates:
-    """Time the first widths of all curves, then what these ask for; time those again that are not precise enough.
+    """Time the first widths of all curves, then those that the plan adds; time again the curves that are not precise.
 
-    A curve stops by precision at the first look after which its mode has enough of it, or by budget at the last. The
+    A curve stops by precision at the first look after which its mode needs no more, or by budget at the last. The
     number of looks (`hakd.sweeping.looks`) and their length (`LENGTHS`) are fixed in advance. Every look adds fresh
-    processes to what is there. What was timed in the store comes first, so that a second call goes on.
+    processes to the earlier ones. Looks that the store has come first, so that a second call continues.
 
     Args:
         board: open.
@@ -94,7 +94,7 @@ def follow(
         measuring: how.
         reference: the point visited in every process.
         most: looks; None: as many as a session may take.
-        go_on: asked before everything but the first widths of all curves: whether there is time for more.
+        go_on: called before each step after the first widths of all curves: whether there is time for more.
     """
     bursts: dict[str, list[Burst]] = {}
     pending, found = list(lines), Estimates({}, None, {})
@@ -121,7 +121,7 @@ def follow(
             ]
         for line in pending:
             line.precise = line.settled
-        # One whose own width failed is nothing to look at again.
+        # A curve whose own width failed is not timed again.
         pending = [line for line in pending if not line.precise and line.answers]
         if not pending or look == most or not go_on():
             break
@@ -132,7 +132,7 @@ def follow(
 
 
 def _refresh(line: Line, sweep: Estimates, measuring: Measuring, look: int) -> list[int]:
-    """Make the line's curve anew and say which widths it needs next, if its mode goes by such a curve at all."""
+    """Make the line's curve again, and return the widths that it needs next by its mode."""
     line.look = look
     if not any(key in sweep.by_key for key in line.keys.values()):
         line.curve = None
@@ -160,11 +160,11 @@ def sweep_lines(
         lines: the curves.
         measuring: how.
         reference: the point visited in every process.
-        time_more: times what else belongs into the table, after the curves, and returns its rows; nothing by default.
+        time_more: times the rest of the table after the curves, and returns its rows; nothing by default.
 
     Returns:
-        The rows of a latency table, and the metadata that belongs to it: what was measured on what and how, how many
-        curves are decided, what each stopped by, and the seconds that it took by the board's clock.
+        The rows of a latency table and its metadata: what was measured, on which board and how, how many curves are
+        decided, what each stopped by, and the seconds that it took by the board's clock.
     """
     start_s = board.clock_s()
     estimates = follow(board, lines, measuring, reference)
@@ -183,7 +183,7 @@ def sweep_lines(
         "context": board.context,
         "failures": board.failures,
         "curves": len(lines),
-        "curves_decided": sum(line.told for line in lines),
+        "curves_decided": sum(line.decided for line in lines),
         "looks": {line.label: line.look for line in lines if line.look > 1},
         "stopped": {line.label: _stopped(line) for line in lines},
         "seconds": board.clock_s() - start_s,
@@ -191,7 +191,7 @@ def sweep_lines(
 
 
 def _stopped(line: Line) -> dict[str, Any]:
-    """Why a curve was not followed further, and what is known of it."""
+    """Why the timing of a curve stopped, and what is known about it."""
     return {
         "by": "precision" if line.precise else "budget",
         "widths": list(line.curve.widths) if line.curve is not None else [],

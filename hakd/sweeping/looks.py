@@ -1,8 +1,8 @@
-"""How often points are timed: in looks of fresh processes, until what is asked is told or cannot be.
+"""How often points are timed: in looks of fresh processes, until the question is decided or cannot be.
 
-A session times at most `LOOKS` looks of a thing; those that the store has come first and cost nothing. So what was not
-told when time was up is looked at further by a later session, up to `MOST` looks in all. What was given up as hopeless
-stays so: its looks say the same again.
+A session takes at most `LOOKS` looks at a thing; looks that the store has come first and cost nothing. So a later
+session takes further looks at what was undecided, up to `MOST` looks in all. What was given up as hopeless stays so:
+its looks have the same result again.
 """
 
 import math
@@ -21,13 +21,13 @@ MOST = 12  # in all sessions
 FIRST_SHARE = (
     0.75  # of the risk that an interval is wrong: for the first session's looks, the rest for later ones
 )
-LITTLE_HOPE = 0.1  # chance of an answer at the last look from which on none is waited for
+LITTLE_HOPE = 0.1  # chance of an answer at the last look below which no further look is taken
 
 Compare = Callable[[Mapping[str, Sequence[Burst]], float], Ratio | None]
 
 
 def looks(board: Board) -> Iterator[int]:
-    """Numbers of looks, from 1: all that the store has, and at most `LOOKS` that are timed now.
+    """Numbers of looks, from 1: all those that the store has, and at most `LOOKS` that are timed now.
 
     A look is timed now if the board has more bursts after it than before.
     """
@@ -47,10 +47,10 @@ def confidence_at(look: int) -> float:
 
 
 def hopeless(ratio: Ratio, look: int) -> bool:
-    """Whether no look to come in this session is likely to show that the ratio is at most 1 (a stop for futility).
+    """Whether no later look of this session is likely to show that the ratio is at most 1 (a stop for futility).
 
-    The chance of that at look `LOOKS`, if what is to come is faster than what was seen by one standard error; a ratio
-    of exactly 1 is given up after two looks as a rule, one that four looks would show is so in 4 % of cases.
+    By the chance of that at look `LOOKS`, if later looks are faster than the earlier ones by one standard error. A
+    ratio of exactly 1 is usually given up after two looks; one that four looks would show is given up in 4 % of cases.
     (Conditional power: Lan, Simon and Halperin, Sequential Analysis 1, 1982.)
     """
     if look >= LOOKS:
@@ -62,14 +62,14 @@ def hopeless(ratio: Ratio, look: int) -> bool:
     if error <= 0:
         return ratio.value > 1
     left = LOOKS - look
-    drift = -math.log(ratio.value) / error + left / LOOKS  # what the mean at the end will be, in these errors
+    drift = -math.log(ratio.value) / error + left / LOOKS  # the mean at the end, in these errors
     wanted = quantile * math.sqrt(look / LOOKS)
     spread = math.sqrt(look * left) / LOOKS
     return float(ndtr((drift - wanted) / spread)) < LITTLE_HOPE
 
 
 def merge(bursts: dict[str, list[Burst]], timed: Mapping[str, Sequence[Burst]]) -> None:
-    """Add bursts by key, each once: a point asked for again comes back from the store as it was."""
+    """Add bursts by key, each once: a point requested again comes from the store unchanged."""
     for key, found in timed.items():
         own = bursts.setdefault(key, [])
         seen = {(burst.process, burst.round) for burst in own}
@@ -92,10 +92,10 @@ def compare_networks(
         measuring: each look has its `benchmark_processes`.
         purpose: of the bursts, which nothing else shares.
         compare: the ratio of (bursts, confidence); None where they do not decide.
-        give_up: stop where no answer can be expected (`hopeless`); False where the interval itself is of use.
+        give_up: stop where no answer can be expected (`hopeless`); False where the interval itself is needed.
 
     Returns:
-        The ratio with its interval at the last look, all looks holding together; None where none of them could compare.
+        The ratio with its interval at the last look, valid for all looks together; None where no look could compare.
     """
     points = [
         replace(one, curve=purpose) for one in points

@@ -1,4 +1,4 @@
-"""What of a curve a sweep times: what one choice of widths needs, the steps of the whole, or every width."""
+"""Which widths of a curve a sweep times: those that one choice needs, those that show all steps, or every width."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,17 +16,17 @@ class Mode:
     """A way to plan a curve.
 
     Attributes:
-        start: widths to time first, of (width that the network has, full width).
+        start: widths to time first, of (the network's own width, full width).
         more: widths to time next, of (curve so far, width, full width); none when the plan is done.
-        rounds: how often to ask for more at most; each time costs fresh processes.
-        told: whether a curve, of (curve, width, full width), answers what the mode is for.
+        rounds: how often more widths are added at most; each time costs fresh processes.
+        decided: whether a curve, of (curve, width, full width), answers the question of the mode.
         enough: whether a curve so far, of the same, needs no further look.
     """
 
     start: Callable[[int, int], list[int]]
     more: Callable[[Curve, int, int], list[int]]
     rounds: int
-    told: Callable[[Curve, int, int], bool] = lambda curve, width, full: curve.trusted
+    decided: Callable[[Curve, int, int], bool] = lambda curve, width, full: curve.trusted
     enough: Callable[[Curve, int, int], bool] = lambda curve, width, full: curve.trusted
 
 
@@ -42,17 +42,17 @@ MODES: Mapping[str, Mode] = {
 
 
 class Guide(Protocol):
-    """Foretells one curve of a sweep (`hakd.transfer.prior`)."""
+    """Predicts one curve of a sweep (`hakd.transfer.prior`)."""
 
     def note(self, curve: Curve) -> None:
-        """Keep what was timed of it so far."""
+        """Keep the curve as timed so far."""
 
     def forecast(self) -> Forecast:
-        """What all that was noted says of it."""
+        """The prediction from all that was noted."""
 
 
 def guide_mode(mode: str, guide: Guide) -> Mode:
-    """A mode of `MODES` that goes by a guide where that proves right; `exhaustive` has nothing to be guided in."""
+    """A mode of `MODES` that follows a guide while its predictions hold; `exhaustive` needs none."""
     plain = MODES[mode]
     if mode == "exhaustive":
         return plain

@@ -19,7 +19,7 @@ def engine_graph(architecture: Architecture) -> Graph:
 
 @dataclass(frozen=True)
 class GraphPoint(Point):
-    """A point that knows what it times, so that a computed board needs no model."""
+    """A point with the graph that it times, so that a computed board needs no model."""
 
     graph: Graph = field(kw_only=True, compare=False, repr=False)
 
@@ -29,7 +29,7 @@ def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | 
     shape = (device.batch, *graph.tensors[graph.inputs[0]].shape)
 
     def weights() -> dict[str, np.ndarray]:
-        # Only now, for what the store answers needs none; not kept, for the points of a sweep live as long as it does.
+        # Made late, since points that the store answers need none; not kept, since points live as long as their sweep.
         return stand_in_weights(graph)
 
     def model() -> bytes:
@@ -52,7 +52,7 @@ def network_point(architecture: Architecture, device: Device, curve: str = "") -
 
 
 def neighbours(graph: Graph, group: str | None = None) -> dict[str, int]:
-    """Widths of all groups that shape a part, but `group`."""
+    """Widths of all groups that shape a part, except `group`."""
     found: dict[str, int] = {}
     for tensor in graph.tensors.values():
         for segment in tensor.channels:

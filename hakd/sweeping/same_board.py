@@ -10,15 +10,15 @@ KEYS = ("fingerprint", "engine", "engine_version")
 
 
 def seen(metadata: Mapping[str, Any], where: object) -> dict[str, str]:
-    """Fingerprint, engine and engine's version, out of a latency table's metadata or a list of candidates.
+    """Fingerprint, engine and engine version, from a latency table's metadata or a list of candidates.
 
     Raises:
-        HakdError: a file that does not say on what it was measured.
+        HakdError: a file that does not say on which device it was measured.
     """
     missing = [key for key in KEYS if not isinstance(metadata.get(key), str)]
     if missing:
         raise HakdError(
-            "does not say on what it was measured",
+            "does not say on which device it was measured",
             where=where,
             key=missing[0],
             remedy=f"{make_again(where)}; what was measured is kept",
@@ -27,7 +27,7 @@ def seen(metadata: Mapping[str, Any], where: object) -> dict[str, str]:
 
 
 def state_of(board: Board) -> dict[str, str]:
-    """What an open board is now, by `KEYS`."""
+    """The state of an open board now, by `KEYS`."""
     return {
         "fingerprint": board.fingerprint,
         "engine": board.device.engine,
@@ -36,11 +36,11 @@ def state_of(board: Board) -> dict[str, str]:
 
 
 def refuse_change(board: Board, before: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse to go on with a board that is not as it was.
+    """Refuse to continue with a board that has changed.
 
     Args:
         board: open.
-        before: {file: what it was measured on (`seen`)}, for every file that what follows is built on: of all networks.
+        before: {file: what it was measured on (`seen`)}, for every file that the next steps use: of all networks.
 
     Raises:
         HakdError: one of them was measured on another board, or with another engine or version.
@@ -58,7 +58,7 @@ def refuse_change(board: Board, before: Mapping[str, Mapping[str, str]]) -> None
         f"{what} than {path}{others} was made with: {in_words(then)} then, {in_words(now)} now",
         where=f"device {name}",
         key="engine",
-        remedy=f"Put back what was there, or measure all of it anew: set `epoch: {epoch + 1}` for {name} in the "
+        remedy=f"Restore the earlier state, or measure everything again: set `epoch: {epoch + 1}` for {name} in the "
         "configuration and run again",
     )
 

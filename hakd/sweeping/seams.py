@@ -1,8 +1,8 @@
-"""Seams: where two tiles meet. What a pair timed as one graph saves against its two tiles timed alone.
+"""Seams: where two tiles meet. The time that a pair timed as one graph saves against its two tiles timed alone.
 
-A tile timed alone pays for a call of the engine, and for bringing its input into the engine's own layout and its
-output back. Within a network it pays for neither where its neighbour speaks the same layout. Which seams save how
-much depends on engine and widths, so it is measured: saving = t(A) + t(B) - t(AB).
+The time of a tile alone includes a call of the engine, and the conversion of its input to the engine's own layout and
+of its output back. Within a network neither is needed where its neighbour uses the same layout. The saving depends on
+seam, engine and widths, so it is measured: saving = t(A) + t(B) - t(AB).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ TIES = 8  # tiles timed on both occasions, per network
 
 @dataclass(frozen=True)
 class Parts:
-    """What the parts of one network take, in ms: its tiles by name in order, its pairs by the names of both tiles.
+    """Times of the parts of one network, in ms: its tiles by name in order, its pairs by the names of both tiles.
 
-    `pace`: how long a part took when whole networks were timed, over how long it took when parts were.
+    `pace`: the time of a part when whole networks were timed, over its time when parts were timed.
     """
 
     tiles_ms: Mapping[str, float]
@@ -38,15 +38,15 @@ class Parts:
 
     @property
     def savings_ms(self) -> dict[Seam, float]:
-        """What each measured seam saves; around zero, by noise, where it saves nothing."""
+        """The saving of each measured seam; around zero, by noise, where it saves nothing."""
         return {(a, b): self.tiles_ms[a] + self.tiles_ms[b] - ms for (a, b), ms in self.pairs_ms.items()}
 
     @property
     def joined_ms(self) -> float:
-        """The sum of the tiles less what the seams between them save, at the pace of the whole networks.
+        """The sum of the tiles minus the savings of the seams between them, at the pace of the whole networks.
 
-        A seam without a measurement saves what the measured ones do in the median: a call of the engine at least. The
-        result is never below the slowest tile.
+        A seam without a measurement counts with the median saving of the measured ones: at least a call of the engine.
+        The result is never below the slowest tile.
         """
         savings = list(self.savings_ms.values())
         unknown = len(self.tiles_ms) - 1 - len(savings)
@@ -57,8 +57,8 @@ class Parts:
 def pair_graphs(graph: Graph) -> dict[Seam, Graph]:
     """Every tile with the one after it as one part, by the names of both, in network order.
 
-    Left out are neighbours in the order that exchange nothing, and those that together have several inputs or
-    outputs: an engine would be given another problem than the network is.
+    Left out are consecutive tiles that exchange nothing, and those that together have several inputs or outputs: an
+    engine would run another problem than the network.
     """
     found = {}
     tiles = graph.tiles()
@@ -85,9 +85,9 @@ def pair_points(architecture: Architecture, device: Device) -> dict[Seam, Point]
 
 
 def tie_points(architectures: Sequence[Architecture], device: Device) -> list[Point]:
-    """Tiles to be timed beside whole networks too: they tell `time_parts` the machine's pace on both occasions.
+    """Tiles to be timed with whole networks too: they show `time_parts` the machine's pace on both occasions.
 
-    Of each network those that lie evenly among the upper half by multiply-accumulates: short ones tell less.
+    They are spread evenly over the upper half of each network's tiles by multiply-accumulates: short ones show less.
     """
     found: list[Point] = []
     for members in _by_network(architectures).values():
@@ -112,10 +112,10 @@ def time_parts(
         board: open.
         architectures: of any networks.
         measuring: how.
-        beside_ms: latencies by key of points that were timed beside the whole networks (`tie_points`).
+        beside_ms: latencies by key of points that were timed with the whole networks (`tie_points`).
 
     Returns:
-        Parts by arch, of those networks whose tiles could all be timed; a pair that could not be timed is left out.
+        Parts by arch, of the networks whose tiles could all be timed; a pair that could not be timed is left out.
     """
     parts = {}
     for members in _by_network(architectures).values():

@@ -50,16 +50,16 @@ def sweep(
     opened: Callable[[Device, Path], AbstractContextManager[Board]] = open_board,
     guiding: Guiding | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Time a network on a device; returns the latency table and the metadata that belongs to it.
+    """Time a network on a device; returns the latency table and its metadata.
 
     Args:
         name: the device.
         settings: its entry in the configuration.
         store: the measurement store.
         levels: {level: {method: architecture}} with at least the method `fisher`, whose widths the curves start from.
-        mode: what of each curve is timed, a key of `MODES`.
-        groups: the width groups to time, without any tiles; all of them, and the tiles, for none.
-        opened: opens the device; another than the default is for boards that are computed in this process.
+        mode: which widths of each curve are timed, a key of `MODES`.
+        groups: the width groups to time, without any tiles; if empty, all of them and the tiles.
+        opened: opens the device; pass another function for boards that are computed in this process.
         guiding: makes guides that order what the mode times (`hakd.sweeping.modes.guide_mode`); None for none.
 
     Raises:

@@ -30,8 +30,8 @@ def collect(
 ) -> None:
     """Time points in `measuring.processes` passes and add the bursts to `bursts`.
 
-    Each pass goes over all points before the next begins: two processes of a point lie as far apart in time as can
-    be, so that a slow spell of the machine spoils one of them at most.
+    Each pass goes over all points before the next begins: two processes of a point are as far apart in time as
+    possible, so that a slow phase of the machine disturbs at most one of them.
     """
     for number in range(1, measuring.processes + 1):
         name = f"{purpose}:pass{number}:{measuring.visits}"
@@ -51,9 +51,9 @@ def tile_points(architecture: Architecture, device: Device) -> dict[str, Point]:
 def time_tiles(
     board: Board, points: list[Point], measuring: Measuring, reference: Point, most: int = LOOKS
 ) -> Estimates:
-    """Latencies of parts, in passes over all of them; looks again, `most` times in all, until they repeat well enough.
+    """Latencies of parts, in passes over all of them; at most `most` looks, until they repeat well enough.
 
-    That is when twice the residual p95 is at most half the smallest step that matters.
+    That is the case when twice the residual p95 is at most half the smallest step that matters.
     """
     bursts: dict[str, list[Burst]] = {}
     for look in range(1, most + 1):
@@ -65,9 +65,9 @@ def time_tiles(
 
 
 def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose: str) -> Estimates:
-    """Absolute latencies of whole networks, all interleaved in every process, the factor between processes kept in.
+    """Absolute latencies of whole networks, all interleaved in every process; the factor between processes stays in.
 
-    Adds as many fresh processes again, as often as `looks` allows, until every figure is known well enough (`known`).
+    Each look adds fresh processes, as often as `looks` allows, until every figure is known well enough (`known`).
     """
     bursts: dict[str, list[Burst]] = {}
     for look in looks(board):
@@ -80,7 +80,7 @@ def end_to_end(board: Board, points: list[Point], measuring: Measuring, purpose:
 
 
 def known(one: Estimate, fraction: float) -> bool:
-    """Whether half the interval of a latency is at most so large a fraction of it."""
+    """Whether half the interval of a latency is at most this fraction of it."""
     if one.latency_low_ms is None or one.latency_high_ms is None:
         return False
     return math.log(one.latency_high_ms / one.latency_low_ms) / 2 <= math.log1p(fraction)

@@ -20,7 +20,7 @@ STANDARD_TEMPERATURE, STANDARD_WEIGHT, STANDARD_HARD = 2.0, 9.0, 0.1  # of `logi
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """`alpha` weighs the logit term against cross entropy; `attention_scale` multiplies all beta_i."""
+    """`alpha` is the weight of the logit term against cross entropy; `attention_scale` multiplies all beta_i."""
 
     alpha: float = 0.9
     temperature: float = 4.0

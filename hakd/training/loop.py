@@ -61,10 +61,10 @@ class TrainingRun:
         after_backward: called between backward and the optimiser's step (masks, shared gradients).
         after_step: called after the step.
         label: what the progress bar calls this run.
-        resume_path: state is kept here after every epoch, and a run that finds it goes on from it; deleted at the end
+        resume_path: state is kept here after every epoch, and a run that finds it continues from it; deleted at the end
             by the caller once the result is safe.
         context: whatever else decides the result and can be held by JSON (settings of the loss, of the hooks). A kept
-            state of another context, of other data or of other start weights is not gone on from.
+            state of another context, of other data or of other start weights is not used.
         lr_key: key of the configuration that sets the learning rate; named if training diverges.
         steps: of the optimiser, instead of `epochs`: the schedule spans them, and the last epoch is cut.
         fixed: take steps that CUDA can record (`Step`); None: where the device is CUDA and no hook is given.
@@ -171,7 +171,7 @@ def _train_epoch(
 
 
 class _Losses:
-    """The losses of an epoch's steps: on the CPU read at once, on a GPU when it is asked to wait anyway."""
+    """The losses of an epoch's steps: on the CPU read immediately, on a GPU only when it has to wait anyway."""
 
     def __init__(self, run: TrainingRun, epoch: int) -> None:
         self._run, self._epoch, self._total = run, epoch, 0.0

@@ -1,4 +1,4 @@
-"""States of unfinished work, kept on disk so that a killed job goes on where it was."""
+"""States of unfinished work, kept on disk so that a killed job continues where it was."""
 
 import hashlib
 import os

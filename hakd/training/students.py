@@ -32,7 +32,7 @@ class TrainingJob:
     """How to train a candidate, and where to write what comes of it.
 
     Args:
-        path: of the checkpoint. The state after each epoch is kept beside it, so that a killed job goes on.
+        path: of the checkpoint. The state after each epoch is kept beside it, so that a killed job continues.
         epochs, recipe, seed, loss, lr_key, steps: see `TrainingRun`.
         recipe_name, loss_name: what the checkpoint calls them.
         context: what else decides the result and JSON can hold (settings of the loss, hash of the teacher).

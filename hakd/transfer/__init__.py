@@ -1,1 +1,1 @@
-"""Few-shot transfer: what latency tables of other devices say beforehand about the curves of a new one."""
+"""Few-shot transfer: what latency tables of other devices predict about the curves of a new one."""

@@ -2,12 +2,12 @@
 
 Deep kernel transfer (Patacchiola et al., arXiv 1910.05199, section 3): a task is a device; the marginal likelihood of
 all tasks is maximised over what they share, and a new device is a conditioned process, with nothing fitted to it.
-Shared are the mean, the scales of every part of the kernel, and a small network whose outputs a smooth kernel works
-on. Log latency of curve c of a device at features x is
+Shared are the mean, the scales of every part of the kernel, and a small network whose outputs are the inputs of a
+smooth kernel. The log latency of curve c of a device at features x is
 
     offset_c + m.x + u.x + v_c.x + r_c(net(x))      m learned; u (the device's) and v_c, r_c, offset_c Gaussian
 
-Torch and gpytorch are loaded with this module: nothing but `hakd.transfer.prior` imports it, when a prior is asked for.
+Torch and gpytorch are loaded with this module: only `hakd.transfer.prior` imports it, when a prior is needed.
 """
 
 import importlib
@@ -24,20 +24,20 @@ from torch import Tensor, nn
 
 from hakd.records.errors import HakdError
 
-OFFSET_VARIANCE = 9.0  # of a curve's level, in log latency: nothing is known of it beforehand
+OFFSET_VARIANCE = 9.0  # of a curve's level, in log latency: nothing is known about it in advance
 HIDDEN, LATENT = 32, 4
 LEARNING_RATE = 0.05
 WEIGHTS_RATE = 0.0005  # of the mean's weights, whose start is close
-SPARSE = 0.01  # what a standard deviation of 1 costs, in log likelihood of a point: most moduli are none
+SPARSE = 0.01  # penalty of a standard deviation of 1, in log likelihood a point: most moduli have no effect
 RIDGE = 1e-3
 START_PENALTY = 2e-4
 LEAST_SPREAD = 0.003  # of a weight between devices
 OWN_SHARE = 0.3  # of it between the curves of a device, to start with
-FILL_NOISE = 1e6  # variance of the points that fill up shorter tasks: they say nothing
+FILL_NOISE = 1e6  # variance of the points that fill up shorter tasks: they have no weight
 
 
 def _extra() -> Any:
-    """gpytorch, or one line that says how to get it."""
+    """gpytorch, or an error that says how to install it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's older interfaces, which gpytorch still uses
@@ -75,7 +75,7 @@ class Task:
 class DeviceKernel(gpytorch.kernels.Kernel):  # type: ignore[name-defined]
     """Covariance of two points of one device; the last input is the number of the curve.
 
-    The network sees the last `smooth` columns only: what is left over is smooth, steps are for the linear parts.
+    The network sees the last `smooth` columns only: its part is smooth, the linear parts make the steps.
     """
 
     def __init__(self, columns: int, smooth: int) -> None:
@@ -118,7 +118,7 @@ class Model(gpytorch.models.ExactGP):  # type: ignore[name-defined]
 
 @dataclass(frozen=True)
 class Learned:
-    """What devices share: `weights` of the mean (columns,), and the kernel."""
+    """The parts that devices share: `weights` of the mean (columns,), and the kernel."""
 
     weights: np.ndarray
     kernel: DeviceKernel
@@ -130,11 +130,11 @@ class Learned:
 
 
 def learn(tasks: Sequence[Task], smooth: int, seed: int, steps: int) -> Learned:
-    """Fit mean and kernel to the tables of other devices; the same seed gives the same ones on the same machine.
+    """Fit mean and kernel to the tables of other devices; the same seed gives the same fit on the same machine.
 
     Args:
-        tasks: a device each.
-        smooth: how many of the design's columns, the last ones, have no steps.
+        tasks: one for each device.
+        smooth: the number of the design's last columns, which have no steps.
         seed: of the network's start.
         steps: of the optimiser.
     """
@@ -158,9 +158,9 @@ def learn(tasks: Sequence[Task], smooth: int, seed: int, steps: int) -> Learned:
 
 
 def _start(tasks: Sequence[Task], smooth: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights from sparse fits to each device alone, whose steps cost and never gain: mean and spread over devices.
+    """Mean and spread over devices of the weights of sparse fits to each, in which a step never makes a block faster.
 
-    Features of several moduli look alike; a dense start would share a step out among them and foretell all of theirs.
+    Features of several moduli are similar; a dense start would divide a step among them and predict steps at all.
     """
     fits = []
     for task in tasks:
@@ -182,7 +182,7 @@ def _start(tasks: Sequence[Task], smooth: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _filled(values: Tensor, rows: int) -> Tensor:
-    """Rows of zeros below, each of a curve of its own (the last column), up to so many."""
+    """The values with rows of zeros below, each of a separate curve (the last column), up to `rows` rows."""
     missing = rows - len(values)
     fill = torch.zeros(missing, values.shape[1], dtype=torch.double)
     fill[:, -1] = -1 - torch.arange(missing, dtype=torch.double) if values.shape[1] > 1 else 0

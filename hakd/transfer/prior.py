@@ -1,4 +1,4 @@
-"""A prior over the curves of a new device, learned from tables of others, conditioned on what was timed so far."""
+"""A prior over the curves of a new device, learned from tables of others, conditioned on the points timed so far."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from hakd.transfer.kernel import Learned, Task
 
 STEPS_OF_LEARNING = 40
-DEVICE_POINTS = 170  # of a device, about, are learned from: the time it takes goes with their cube
-CURVE_POINTS = (6, 24)  # of a curve, at least and at most
+DEVICE_POINTS = 170  # about this many of a device are used: learning time grows with their cube
+CURVE_POINTS = (6, 24)  # fewest and most of a curve
 SEED = 20260101
 LEAST_NOISE = 0.003  # of a point of log latency; the residual p95 is 2.77 standard deviations of one process
 UNKNOWN_NOISE = 0.02
@@ -43,9 +43,9 @@ class TimedCurve:
 
 @dataclass(frozen=True)
 class Prior:
-    """What was learned from other devices' tables.
+    """The result of learning from other devices' tables.
 
-    `mean` and `scale` standardise features; `devices` names where it was learned.
+    `mean` and `scale` standardise features; `devices` are the names of those devices.
     """
 
     learned: "Learned"
@@ -76,7 +76,7 @@ def learn_prior(
     kept = {name: _thinned(curves, rng) for name, curves in devices.items()}
     rows = np.concatenate([features(c.shape, c.widths) for curves in kept.values() for c in curves])
     mean = rows.mean(axis=0)
-    mean[:STEPS] = 0.0  # no step is the origin of the features that step
+    mean[:STEPS] = 0.0  # for the features that step, 0 means no step
     scale = rows.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0)
     tasks = [_task(dict(enumerate(curves)), mean, scale) for curves in kept.values()]
@@ -112,7 +112,7 @@ def _task(curves: Mapping[int, TimedCurve], mean: np.ndarray, scale: np.ndarray)
 
 @dataclass
 class Session:
-    """The prior on one new device: what one curve shows tells about the others, as far as devices' curves go together.
+    """The prior on one new device: each timed curve improves the prediction of the others, as far as they are related.
 
     `seen` holds the latest curve of each block by name.
     """
@@ -129,11 +129,11 @@ class Session:
         return self.guide(name, block_shape(name, full, graph))
 
     def steps(self) -> dict[str, list[LikelyStep]]:
-        """Likely steps of every block that something was timed of, the largest first."""
+        """Likely steps of every block with timed points, the largest first."""
         return {name: self.forecast(name, timed.shape).steps() for name, timed in self.seen.items()}
 
     def about(self) -> dict[str, Any]:
-        """What a table's metadata say of it."""
+        """The prior in a table's metadata."""
         return {
             "devices": list(self.prior.devices),
             "seed": SEED,
@@ -176,18 +176,18 @@ class Session:
 
 @dataclass(frozen=True)
 class BlockGuide:
-    """Foretells one block's curve; `hakd.sweeping.modes.Guide`."""
+    """Predicts one block's curve; a `hakd.sweeping.modes.Guide`."""
 
     session: Session
     name: str
     shape: BlockShape
 
     def note(self, curve: Curve) -> None:
-        """Keep what was timed of it so far."""
+        """Keep the curve as timed so far."""
         self.session.seen[self.name] = TimedCurve(
             self.shape, curve.widths, curve.latency_ms, curve.residual_p95
         )
 
     def forecast(self) -> Forecast:
-        """What all that was noted says of it."""
+        """The prediction from all that was noted."""
         return self.session.forecast(self.name, self.shape)

@@ -1,6 +1,6 @@
-"""Features of a decision block at each of its widths: sizes, shares, and what is lost to padding at several moduli.
+"""Features of a decision block at each of its widths: sizes, shares, and the loss to padding at several moduli.
 
-Moduli are candidates here, not facts: the weights of what belongs to each are learned from tables, or found to be none.
+The moduli are candidates: the weights of their features are learned from tables, and may turn out to be zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from hakd.records.graph import Graph
 
 OUT_MODULI = (2, 4, 8, 16, 32, 64)  # outputs padded up to their multiples
 IN_MODULI = (4, 8, 16)  # inputs padded up to their multiples
-OFF_IN = (2, 4, 8)  # inputs that are no multiple of them cost more
-OFF_OUT = (4, 8, 16)  # outputs that are no multiple of them cost more
+OFF_IN = (2, 4, 8)  # inputs that are not a multiple of them cost more
+OFF_OUT = (4, 8, 16)  # outputs that are not a multiple of them cost more
 HIDING = (
     0.0,
     3e5,
-)  # multiply-accumulates that a call's overhead is worth: it hides the steps of small blocks
+)  # a call's overhead in multiply-accumulates: it hides the steps of small blocks
 OVERHEADS = (0.0, 3e4, 1e5, 3e5, 1e6, 3e6)  # and bends the slope
 STEPS = len(HIDING) * (len(OUT_MODULI) + len(IN_MODULI) + len(OFF_IN) + len(OFF_OUT))
 SMOOTH = len(OVERHEADS) + 8  # features that change without a step
@@ -42,7 +42,7 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class BlockShape:
-    """What one width shapes: the layers of its decision block, up to `full` channels; `group` names it in messages."""
+    """The layers of a width's decision block, up to `full` channels; `group` names it in messages."""
 
     group: str
     full: int
@@ -69,7 +69,7 @@ def block_shape(group: str, full: int, graph: Callable[[int], Graph]) -> BlockSh
 
 
 def plain_shape(group: str, full: int, kernel: int = 3, size: int = 16, side: str = "both") -> BlockShape:
-    """Of a curve whose network is not known: a convolution over output channels (`out`), input ones (`in`) or both."""
+    """For a curve of an unknown network: a convolution over output channels (`out`), input channels (`in`) or both."""
     area, out, into = kernel**2 * size**2, ((0, 1), (64, 0)), ((64, 0), (0, 1))
     sides = {"out": (out,), "in": (into,), "both": (out, into)}[side]
     return BlockShape(group, full, tuple(LayerShape(cout, cin, area) for cout, cin in sides))
@@ -91,13 +91,13 @@ def features(shape: BlockShape, widths: Sequence[int] | np.ndarray) -> np.ndarra
 
     The first `STEPS` columns: the logarithm of what the block's multiply-accumulates grow by when the outputs of its
     dense layers are padded to a multiple (`OUT_MODULI`), or their inputs (`IN_MODULI`); then the share of the
-    multiply-accumulates in layers whose inputs (`OFF_IN`) or outputs (`OFF_OUT`) are no multiple; all of these for
-    each overhead of `HIDING`. Then what is smooth: log multiply-accumulates beyond each overhead of `OVERHEADS`, log
+    multiply-accumulates in layers whose inputs (`OFF_IN`) or outputs (`OFF_OUT`) are not a multiple; all of these for
+    each overhead of `HIDING`. Then the smooth ones: log multiply-accumulates with each overhead of `OVERHEADS`, log
     width and its square, shares of depthwise layers, of layers over the input and over the output, logarithms of the
     largest width, of the mean kernel-and-pixel area, of the weights read.
 
     Returns:
-        an array of (number of widths, `FEATURES`).
+        An array of (number of widths, `FEATURES`).
     """
     w = np.asarray(widths, dtype=float)
     dense = [layer for layer in shape.layers if not layer.depthwise]

@@ -84,7 +84,11 @@ SICK = {
     "reach": ({"port": 1}, "the connection is refused", ()),
     "login": ({"user": "nobody"}, "log-in refused", ("reach", "host key")),
     "python": ({"python": "/nowhere/python3"}, "does not run there", ("reach", "host key", "login")),
-    "cpus": ({"cpus": [4095]}, "Name CPUs that the login may use", ("reach", "host key", "login", "python")),
+    "cpus": (
+        {"cpus": [4095]},
+        "Set cpus to some that the login may use",
+        ("reach", "host key", "login", "python"),
+    ),
     "lock": ({"lock_path": "/proc/nowhere"}, "cannot lock", ("reach", "host key", "login", "python")),
 }
 
@@ -176,7 +180,7 @@ def test_a_chatty_login_is_noted(lab, tmp_path, monkeypatch):
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     (content,) = json.loads(done.stdout)
     found = {one["what"]: one for one in content["findings"]}
-    assert found["output"]["status"] == NOTE and "2 foreign lines" in found["output"]["value"]
+    assert found["output"]["status"] == NOTE and "2 lines of its login shell" in found["output"]["value"]
     assert found["temperature"]["status"] == WARN and "86 degrees C" in found["temperature"]["value"]
     assert done.returncode == (0 if content["fit"] else 1)
 

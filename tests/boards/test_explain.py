@@ -112,7 +112,7 @@ def test_the_widths_named_are_the_right_ones(name, model, files, project, capsys
         timed = {int(width): us for width, us in one["timed_us"].items()}
         assert timed == pytest.approx({width: truth[width] for width in timed}, rel=1e-3)
         limit = 1.01 * truth[now]
-        # A slope from the present width on is no tread: there the tolerance is no budget (docs/choosing.md).
+        # A slope from the present width on is not a plateau: there the tolerance is not a budget (docs/choosing.md).
         right = [width for width in timed if width >= now]
         slope = line_shape(right, [truth[width] for width in right], 0.01) == "line"
         free = now if slope else max(width for width in right if truth[width] <= limit)
@@ -177,7 +177,9 @@ def test_in_much_noise_only_what_is_plain_is_told(files, project, capsys):
     assert len(groups) == 5 and len(unknown) >= 3
     for one in unknown:
         assert one["lost_us"] is one["free"] is one["narrower"] is one["wider"] is None and one["good"] == []
-        assert "times the processes would do" in one["reason"] and ", tolerance 1.0%; " in one["reason"]
+        assert (
+            "times the processes would be enough" in one["reason"] and ", tolerance 1.0%; " in one["reason"]
+        )
     for one in groups:
         truth = true_us(width_groups, one["name"], MODEL)
         assert one["free"] is None and one["tolerance"] == 0.01
@@ -210,7 +212,7 @@ def test_what_an_engine_has_no_form_of_is_named(project, tmp_path, capsys):
     path = net.save(tmp_path, IMAGE, {net.head(net.conv(x, 8, 6, "second"), 6): [1, 4]})
     spelled = device(engine="ncnn", lock_path=str(project / "lock"), burst_ms=0.3, min_step=0.9)
     told = explained(capsys, path, spelled, "--rounds", "3")
-    assert told["failures"]["the whole model"] == "ncnn: there is no form of Abs for it"
+    assert told["failures"]["the whole model"] == "ncnn: no implementation of Abs"
     (second,) = [one for one in told["groups"] if one["name"] == "second"]
     assert second["timed_us"]
 
@@ -244,19 +246,20 @@ def test_what_cannot_be_timed_does_not_lose_the_rest(project, capsys):
     said = capsys.readouterr().out
     assert "2 widths examined" in said and "the whole model was not timed: Fail: " in said
     assert "no other set of widths is advised: the whole model was not timed" in said
-    assert "three (4): the sizes around Plugin (plugin) cannot be told" in said
+    assert "three (4): the sizes around Plugin (plugin) are unknown" in said
 
 
 def test_minutes_that_are_over_leave_the_rest_with_that_reason(files, project, capsys):
     spelled = device(transport="virtual", cost_model=COMB)
     told = explained(capsys, files["pruned"], spelled, "--minutes", "0.000001")
     begun = [one for one in told["groups"] if one["timed_us"]]
-    assert len(begun) == 2 and told["not_advised"] == "the minutes were over"
+    assert len(begun) == 2 and told["not_advised"] == "the time limit was reached"
     left = [one for one in told["groups"] if not one["timed_us"]]
-    assert {one["reason"] for one in left} == {"not begun: the 1e-06 minutes were over"}
+    assert {one["reason"] for one in left} == {"not begun: the time limit of 1e-06 minutes was reached"}
     assert {one["name"] for one in begun} == {"/stage1/conv1/Conv", "/stage2/conv1/Conv"}
     words = ["explain", str(files["pruned"]), "--device", spelled, "--store", "store", "--minutes", "1e-6"]
     assert main(words) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "not begun" in line)
-    assert line.startswith("stem (+1 tied), ") and line.endswith(": not begun: the 1e-06 minutes were over")
+    assert line.startswith("stem (+1 tied), ")
+    assert line.endswith(": not begun: the time limit of 1e-06 minutes was reached")
     assert len(explained(capsys, files["pruned"], spelled, "--minutes", "9")["groups"][0]["timed_us"]) > 5

@@ -147,8 +147,8 @@ LIES = {
     "infinite": ('message["cpu_ratio"] = 1e300', "cpu_ratio"),
     "text": ('message["switches"] = "0"', "switches"),
     "minimum": ('message["min_ns"] = message["median_ns"] + 1', "minimum"),
-    "other point": ('message["key"] = "/etc/passwd"', "not asked for"),
-    "other round": ('message["round"] = 77', "not asked for"),
+    "other point": ('message["key"] = "/etc/passwd"', "not requested"),
+    "other round": ('message["round"] = 77', "not requested"),
     "calls": ('message["calls"] = 10**6', "number of calls"),
     "surplus": ('message["extra"] = 1', "wrong fields"),
     "kind": ('message["t"] = "hello\\x1b[2J"', "unexpected"),
@@ -180,7 +180,10 @@ source = source.replace('        def relay(message):\\n', '''        def relay(m
 def test_a_flood_is_cut_off(local, tmp_path, monkeypatch):
     monkeypatch.setattr("hakd.boards.link.NOISE_LIMIT", 1 << 18)
     flood = tampered("while True: os.write(1, b'x' * 65536); os.write(2, b'y' * 65536)")
-    with pytest.raises(HakdError, match="floods") as caught, open_board(local(), tmp_path / "store", flood):
+    with (
+        pytest.raises(HakdError, match="too much output") as caught,
+        open_board(local(), tmp_path / "store", flood),
+    ):
         pass
     assert len(str(caught.value)) < 1000
 
@@ -191,7 +194,7 @@ SERVE = "    def serve(self):\n"
 @pytest.mark.parametrize(
     ("says", "complaint"),
     [
-        ("'beat'", "nothing but heartbeats for 5 s"),
+        ("'beat'", "only heartbeats for 5 s"),
         ("'waiting', holder=None, waited_s=0.0", "the board is in use"),
     ],
 )
@@ -217,7 +220,7 @@ def test_a_board_that_does_not_take_its_leave_is_left(local, tmp_path, monkeypat
     with open_board(local(), tmp_path / "store", transport) as board:
         found = board.measure([pointwise(8)], QUICK, progress=False)
     assert [len(bursts) for bursts in found.values()] == [6]
-    assert "no farewell within 2 s" in caplog.text
+    assert "no goodbye message within 2 s" in caplog.text
 
 
 def test_a_missing_interpreter_is_one_error(local, tmp_path):

@@ -145,12 +145,12 @@ def test_a_map_finds_the_steps_with_fewer_points_and_others_can_read_it(project)
         (("mine.lacks:small",), r"no such module .*No module named 'nowhere'.*Install nowhere"),
         (("mine.nets:number",), r"mine\.nets has no function 'number'"),
         (("mine.nets:fails",), r"it fails in mine/nets\.py, line \d+ \(RuntimeError: no weights here\)\. .*without"),
-        (("mine.nets:nothing",), r"gives NoneType, no torch\.nn\.Module"),
+        (("mine.nets:nothing",), r"returns NoneType, not a torch\.nn\.Module"),
         (("mine.nets:small", "--input", "1,16,16"), r"does not take an image of 1,16,16 in mine/nets\.py, line \d+ \("),
         ((*ASKED[1:], "--groups", "stm"), r"groups: no such width group: 'stm'\. Known: inner"),
-        (("mine.nets:small", "--channels", "4"), r"--channels: goes with networks of the configuration only"),
-        (("mine.nets:small", "--classes", "4"), r"--classes: goes with networks of the configuration only"),
-        (("mobilenet", "--input", "3,16,16"), r"--input: belongs to package\.module:function"),
+        (("mine.nets:small", "--channels", "4"), r"--channels: only for networks of the configuration"),
+        (("mine.nets:small", "--classes", "4"), r"--classes: only for networks of the configuration"),
+        (("mobilenet", "--input", "3,16,16"), r"--input: only for package\.module:function"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(words, message, project, capsys):

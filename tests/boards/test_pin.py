@@ -90,7 +90,9 @@ def test_the_fingerprint_itself_is_an_answer(sshd, project):
 
 def test_without_anybody_to_ask_only_the_right_fingerprint_counts(sshd, project):
     device = project_device(sshd)
-    with pytest.raises(HakdError, match=r"nobody to ask.*--fingerprint SHA256:"):
+    with pytest.raises(
+        HakdError, match=r"cannot ask for confirmation without a terminal.*--fingerprint SHA256:"
+    ):
         pinned(device)
     with pytest.raises(HakdError, match=r"its fingerprint is SHA256:.*, not the one given"):
         pinned(device, fingerprints=["SHA256:4eGmG4ReAY0DnWbfvMdsLxCyXBxfvq38S7sXq7q3Lbk"])
@@ -136,7 +138,7 @@ def test_a_folder_for_temporary_files_with_an_awkward_name(sshd, project, tmp_pa
 def test_the_jump_host_is_pinned_first(sshd, gate, project):
     gate.authorized_keys.write_text((sshd.folder / "user_key.pub").read_text())
     device = project_device(sshd, jump=f"{gate.user}@127.0.0.1:{gate.port}")
-    with pytest.raises(HakdError, match="nobody to ask"):
+    with pytest.raises(HakdError, match="cannot ask for confirmation"):
         pinned(device, fingerprints=[])
     with pytest.raises(HakdError, match=r"its fingerprint is SHA256"):
         pinned(device, fingerprints=[fingerprint(gate)])  # not the board's

@@ -86,7 +86,7 @@ def test_minutes_come_from_the_store_where_it_knows_the_device():
     at = [one["at_ns"] for one in bursts]
     visit_s = (max(at) - min(at)) / 1e9 / len(bursts)
     seen = plan_of("bursts")
-    assert seen.basis.endswith(f"as the store has seen it ({len(bursts)} visits)")
+    assert seen.basis.endswith(f"from {len(bursts)} visits in the store")
     for part in seen.parts:
         once = measuring.processes * measuring.rounds
         if part.what in ("benchmark", "small: verification"):
@@ -161,7 +161,8 @@ def test_images_of_a_folder_are_counted(capsys):
     write({**STUDY, "data": images})
     assert main(["plan"]) == FINE
     assert (
-        "training: left out: images: data.root: no such folder. Correct data.root" in capsys.readouterr().out
+        "training: not counted: images: data.root: no such folder. Correct data.root"
+        in capsys.readouterr().out
     )
     make_tree(Path("images"), 50)
     assert main(["plan"]) == FINE
@@ -178,7 +179,7 @@ def test_images_of_a_folder_are_counted(capsys):
     assert train_images(study) == 35 + 35 + 23  # as prepared
     TRAIN.write_text("damaged")
     assert main(["plan"]) == FINE
-    assert f"training: left out: {TRAIN}: is no npz file" in capsys.readouterr().out
+    assert f"training: not counted: {TRAIN}: not an npz file" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hakd.boards.journal import read
 from hakd.boards.virtual import layers_of
 from hakd.cli import FINDING, FINE, main
 from hakd.latency_tables.parts import parts_of, spec_from
-from hakd.latency_tables.recheck import RatioCheck, Verdict, recheck, tell_tales
+from hakd.latency_tables.recheck import RatioCheck, Verdict, pairs_to_check, recheck
 from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.files import write_json
@@ -59,7 +59,7 @@ def test_nothing_changed_and_every_time_is_a_fresh_one(capsys):
         said,
         re.MULTILINE,
     )
-    assert "1.00 times the table's latency" in said and said.endswith("All 2 curves hold.\n")
+    assert "the median latency is 1.00 times the table's" in said and said.endswith("All 2 curves hold.\n")
     once = bursts("fresh")
     assert once > 0 and main(words) == FINE and bursts("fresh") == 2 * once
 
@@ -71,7 +71,7 @@ def test_nothing_changed_and_every_time_is_a_fresh_one(capsys):
 def test_what_is_stale_is_what_the_formula_says(model, tmp_path, capsys):
     device = write_device(tmp_path / "new.yaml", **model)
     frame, _ = read_table("table.parquet", "latency")
-    now, pairs, wrong = truth(**model), tell_tales(frame, 2), set()
+    now, pairs, wrong = truth(**model), pairs_to_check(frame, 2), set()
     for pair in pairs:
         group = pair.curve[1]
         change = now[group, pair.after] / now[group, pair.before] / pair.ratio
@@ -91,7 +91,7 @@ def test_an_engine_that_is_faster_throughout_changes_no_choice(tmp_path, capsys)
         tmp_path / "fast.yaml", overhead_us=0.25, us_per_mmac=20.0, depthwise_us_per_mmac=15.0
     )
     assert main(["recheck", device, "--table", "table.parquet"]) == FINE
-    assert "0.50 times the table's latency" in capsys.readouterr().out
+    assert "the median latency is 0.50 times the table's" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -125,12 +125,12 @@ def test_a_csv_table_goes_by_the_configuration(capsys):
     write_table("table.csv", "latency", frame)
     assert main(["recheck", "vdev.yaml", "--table", "table.csv", "--group", GROUPS[1]]) == FINE
     said = capsys.readouterr().out
-    assert "the table does not say with what it was made" in said and "The only curve holds." in said
+    assert "the table does not say what it was made with" in said and "The only curve holds." in said
 
 
 def test_pairs_and_verdicts():
     frame, _ = read_table("table.parquet", "latency")
-    pairs = tell_tales(frame, 3)
+    pairs = pairs_to_check(frame, 3)
     assert [pair.step for pair in pairs].count(False) == 2
     for pair in pairs:
         assert (abs(np.log(pair.ratio)) > np.log1p(pair.eps)) == pair.step
@@ -155,6 +155,6 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert main(["recheck", "vdev.yaml", "--table", str(tmp_path / "bad.parquet")]) == FINDING
     said = capsys.readouterr().err
     assert (
-        "no curve whose noise is known. Sweep the network again (`hakd sweep --again`" in said
+        "no curve whose noise is known. Sweep the network again (with `hakd sweep --again`" in said
         and said.count("\n") == 1
     )

@@ -39,6 +39,6 @@ def test_a_file_that_does_not_say_where_it_was_measured_is_refused():
     assert seen(metadata, "a") == {"fingerprint": "0" * 16, "engine": "ncnn", "engine_version": "1.0"}
     with pytest.raises(
         HakdError,
-        match=r"a\.parquet: engine_version: does not say on what it was measured\. Give another file",
+        match=r"a\.parquet: engine_version: does not say on which device it was measured\. Give another file",
     ):
         seen({**metadata, "engine_version": None}, "a.parquet")

@@ -239,7 +239,7 @@ def _umask() -> int:
 
 def test_a_device_with_fewer_cpus_than_threads_says_so(local, tmp_path):
     with (
-        pytest.raises(HakdError, match="threads: it has"),
+        pytest.raises(HakdError, match="threads: the login may use"),
         open_board(local(threads=200), tmp_path / "store"),
     ):
         pass

@@ -71,7 +71,9 @@ def test_a_torn_last_line_and_foreign_files_do_no_harm(store, capsys):
     assert main(["store", "verify", "--store", str(store)]) == FINE
     said = capsys.readouterr().out
     assert (
-        said.count("note  ") == 3 and "the last line was cut off" in said and said.count("is not hakd's") == 2
+        said.count("note  ") == 3
+        and "the last line was cut off" in said
+        and said.count("not written by hakd") == 2
     )
 
 
@@ -81,7 +83,7 @@ def test_a_line_that_is_no_record(store, capsys):
     path.write_text("\n".join([*found[:5], '{"type":', "7", *found[5:]]) + "\n")
     assert main(["store", "verify", "--store", str(store)]) == FINDING
     said = capsys.readouterr().out
-    assert f"DAMAGE {path}: no record in 2 lines (6, 7)  -> delete the journal" in said
+    assert f"DAMAGE {path}: 2 broken lines (6, 7)  -> delete the journal" in said
     assert said.splitlines()[-1].endswith("1 damaged place")
     assert main(["store", "ls", "--store", str(store)]) == FINE
     assert "1 of its journals are damaged: run `hakd store verify`" in capsys.readouterr().out
@@ -118,8 +120,8 @@ def test_a_journal_in_the_wrong_folder(store):
     ("old", "new", "problem"),
     [
         ('"type":"check"', '"type":"hot"', "records of unknown type 'hot'"),
-        ('"median_ns":', '"median_ns":-', "that are no bursts"),
-        ('"median_ns":', '"middle_ns":', "that are no bursts"),
+        ('"median_ns":', '"median_ns":-', "that are not bursts"),
+        ('"median_ns":', '"middle_ns":', "that are not bursts"),
         ('"type":"session"', '"type":"sitting"', "does not begin with a session"),
         ('"format":1', '"format":2', "has format 2, this program reads 1"),
         ('"epoch":1,"python"', '"epoch":1,"python"', ""),
@@ -174,7 +176,7 @@ def test_forget_leaves_out_what_a_device_measured_for_a_purpose(store, capsys):
         old = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
         other = board.measure(POINTS[:1], QUICK, purpose="verify:x", progress=False)
     assert main(["store", "forget", "--store", str(store), "--device", "vdev", "--purpose", "sweep"]) == FINE
-    assert "bursts of 3 points: to be measured again" in capsys.readouterr().out
+    assert "bursts of 3 points left out, to be measured again" in capsys.readouterr().out
     assert main(["store", "verify", "--store", str(store)]) == FINE
     with open_board(first, store) as board:
         new = board.measure(POINTS, QUICK, reference_point=POINTS[0], progress=False)
@@ -189,4 +191,4 @@ def test_forget_leaves_out_what_a_device_measured_for_a_purpose(store, capsys):
     assert main(["store", "forget", "--store", str(store), "--device", "no", "--purpose", "sweep"]) == FINDING
     assert "nothing was measured on 'no' for 'sweep'" in capsys.readouterr().err
     assert main(["store", "forget", "--store", str(store), "--device", "vdev"]) == FINDING
-    assert "--device, --purpose: needs to be told what" in capsys.readouterr().err
+    assert "--device, --purpose: forget needs both" in capsys.readouterr().err

@@ -67,7 +67,8 @@ def test_halp_adds_up_to_the_tiles(capsys):
     assert halp_ms(table, network("small.parquet")) == pytest.approx(sum(wanted.values()) - wanted["head"])
     said = capsys.readouterr().out
     assert (
-        re.search(r"Left out: \d+ rows that are no tiles", said) and "Left out: head (no convolution)" in said
+        re.search(r"Left out: \d+ rows that are not tiles", said)
+        and "Left out: head (not a convolution)" in said
     )
 
 
@@ -105,7 +106,7 @@ def test_once_for_all_adds_up_to_the_network():
 def test_once_for_all_has_no_dense_layers(capsys):
     table = export("dense.parquet", "ofa", "dense.yaml")
     assert sorted(key.split("-")[0] for key in table) == ["Conv", "Logits"]
-    assert "(no layer type of Once-for-all's)" in capsys.readouterr().out
+    assert "(not a layer type of Once-for-all)" in capsys.readouterr().out
 
 
 def test_netadapt_adds_up_after_the_documented_conversion(capsys):
@@ -148,10 +149,10 @@ def test_json_comes_back_whole_and_csv_without_its_origin(capsys):
     assert now["latency_ms"].tolist() == pytest.approx(frame["latency_ms"].tolist(), rel=1e-5)
 
     assert main(["import-table", "dense.json", "--device", "vdev.yaml"]) == FINDING
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert main(["export-table", "dense.parquet", "--format", "csv", "--out", "dense.csv"]) == FINE
     assert main(["import-table", "dense.csv", "--fingerprint", about["fingerprint"]]) == FINDING
-    assert "nothing says on what it was measured" in capsys.readouterr().err
+    assert "it does not say on which device it was measured" in capsys.readouterr().err
     assert main(["import-table", "dense.csv", "--unchecked", "--out", "rows.parquet"]) == FINE
     assert read_table("rows.parquet", "latency")[0].equals(frame)
 
@@ -173,11 +174,11 @@ def changed(**changes) -> str:
         ({"batch": 8}, r"batch: 8 in the table, 1 on vdev\."),
         ({"context": {"threads": 4}}, r"threads: 4 in the table, 1 on vdev\."),
         ({"context": {"cpu_model": "A72"}}, r"cpu_model: A72 in the table, virtual-\w+-0 on vdev\."),
-        ({"fingerprint": "ab"}, r"fingerprint: ab in the table, \w{16} on vdev\. Another specimen .* --same-model"),
+        ({"fingerprint": "ab"}, r"fingerprint: ab in the table, \w{16} on vdev\. It is another board .* --same-model"),
         ({"protocol": 0}, rf"protocol: measured by timing protocol 0, this program has {PROTOCOL}\."),
-        ({"context": [1]}, r"context: is not a mapping\. Ask for the table"),
-        ({"network": {"name": "x"}}, r"network: no network \("),
-        ({"device": "../../x"}, r"device: \.\./\.\./x or dense is no name of a device or network"),
+        ({"context": [1]}, r"context: is not a mapping\. Get the table"),
+        ({"network": {"name": "x"}}, r"network: not a network \("),
+        ({"device": "../../x"}, r"device: \.\./\.\./x or dense is not a name of a device or network"),
         ({"engine_version": "1\x1b[2J"}, r"engine_version: 1\?\[2J in the table"),
     ],
 )  # fmt: skip
@@ -191,9 +192,9 @@ def test_a_table_of_something_else_is_refused_and_both_are_named(changes, messag
 def test_a_fingerprint_and_another_specimen(capsys):
     table = changed(fingerprint="ab")
     assert main(["import-table", table, "--fingerprint", "cd", "--out", "other.parquet"]) == FINDING
-    assert "fingerprint: ab in the table, cd wanted" in capsys.readouterr().err
+    assert "fingerprint: ab in the table, cd expected" in capsys.readouterr().err
     words = ["import-table", table, "--device", "vdev.yaml", "--same-model", "--out", "twin.parquet"]
-    assert main(words) == FINE and "another specimen" in capsys.readouterr().out
+    assert main(words) == FINE and "another board" in capsys.readouterr().out
     assert main(["import-table", table, "--fingerprint", "ab", "--out", "same.parquet"]) == FINE
 
 
@@ -207,7 +208,7 @@ def test_a_table_whose_rows_do_not_fit_its_network_is_refused(capsys):
     content["rows"][0]["width"] -= 99
     Path(table).write_text(json.dumps(content))
     assert main(["import-table", table, "--unchecked", "--out", "other.parquet"]) == FINDING
-    assert re.search(r"two rows for|has another shape there", capsys.readouterr().err)
+    assert re.search(r"two rows for|has another shape", capsys.readouterr().err)
 
 
 def test_a_changed_device_is_refused(tmp_path, capsys):

@@ -83,7 +83,7 @@ def test_a_dropped_link_is_made_again_and_nothing_is_measured_twice(tmp_path, ca
 
 
 @pytest.mark.parametrize(
-    ("reconnects", "ends"), [(0, r"every\)\. Run"), (2, "without a result, 3 times in all")]
+    ("reconnects", "ends"), [(0, r"every\)\. Run"), (2, "lost 3 times in all without a result")]
 )
 def test_a_link_that_is_lost_before_any_result_is_given_up(tmp_path, reconnects, ends):
     device = virtual(reconnects, faults={"drop_link_every": 1})

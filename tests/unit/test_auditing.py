@@ -119,7 +119,7 @@ def test_the_page_and_the_table_say_what_was_found(tmp_path):
 
 
 def test_few_networks_and_none_are_told_as_such(tmp_path):
-    assert "too few to tell a bias" in page(benchmark(3), tmp_path / "few.pdf")
+    assert "too few to detect a bias" in page(benchmark(3), tmp_path / "few.pdf")
     nothing = {**benchmark(1), "audit": {}}
     assert "nothing to compare" in page(nothing, tmp_path / "none.pdf")
     assert list(audit_table({}).columns) == list(COLUMNS) and audit_table({}).empty

@@ -114,7 +114,7 @@ def test_a_damaged_summary_stops_nobody_else():
         stream.truncate(100)
     write_available(states(CONFIG), *OUT)
     assert re.match(
-        r"no results from local: .*summary\.parquet: no Parquet file .*`-R results/devices/local/summary\.parquet`",
+        r"no results from local: .*summary\.parquet: not a Parquet file .*`-R results/devices/local/summary\.parquet`",
         lines()[1],
     )
 

@@ -364,10 +364,10 @@ def test_a_lost_link_says_what_came_of_the_tries_and_survives_process_pools():
     refused = LinkLost("no answer (y)", where="device b")
     assert lost.after(0, lost) is lost
     assert str(lost.after(1, refused)) == (
-        "device b: host: the link was lost (x); a try to connect again failed: no answer (y). Look"
+        "device b: host: the link was lost (x); the try to connect again failed: no answer (y). Look"
     )
     assert "; 3 tries to connect again failed, the last: no answer (y)." in str(lost.after(3, refused))
-    assert "; again and again without a result, 4 times in all." in str(lost.after(3, lost))
+    assert "; lost 4 times in all without a result." in str(lost.after(3, lost))
     again = pickle.loads(pickle.dumps(lost.after(3, lost)))
     assert type(again) is LinkLost and str(again) == str(lost.after(3, lost))
 

@@ -301,7 +301,7 @@ def test_the_lock_is_opened_read_only_created_and_never_followed(tmp_path):
     (tmp_path / "link").symlink_to(path)
     with pytest.raises(OSError, match="symbolic links"):
         agent.open_lock(str(tmp_path / "link"))
-    with pytest.raises(OSError, match="not a plain file"):
+    with pytest.raises(OSError, match="not a regular file"):
         agent.open_lock(str(tmp_path))
 
 
@@ -387,6 +387,6 @@ def test_memory_is_measured_with_a_c_library_that_has_no_malloc_trim(monkeypatch
         monkeypatch.setattr(worker.ctypes, "CDLL", lambda name, library=library: library)
         weighing = worker.Worker.__new__(worker.Worker)
         weighing.__dict__.update(job=job, numpy=np, progress=bytearray(16), step=0, lines=[])
-        weighing.weigh(Engine())
+        weighing.measure_memory(Engine())
         assert '"t": "memory"' in weighing.lines[-1]
     assert trimmed == [0]

@@ -213,10 +213,10 @@ def test_a_combination_that_was_not_timed_is_not_chosen():
 @pytest.mark.parametrize(
     ("budget", "probability", "name", "words"),
     [
-        (1e-6, 0.95, "d", "no widths of those timed keep the budget.*1e-06 ms on d.*Raise the budget"),
+        (1e-6, 0.95, "d", "none of the timed widths keep the budget.*1e-06 ms on d.*Raise the budget"),
         (0.0, 0.95, "d", "a budget of 0.0 ms"),
         (math.nan, 0.95, "d", "a budget of nan ms"),
-        (1.0, 0.2, "d", "0.2 is not from 0.5"),
+        (1.0, 0.2, "d", r"0.2 is not in \[0.5, 1\)"),
         (1.0, 0.95, "strange", "no values are known for strange"),
     ],
 )

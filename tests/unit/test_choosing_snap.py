@@ -50,7 +50,7 @@ def test_a_curve_of_unknown_noise_changes_nothing_and_says_so(case, reading):
     curve, width, full = case
     choice = snap(curve, width, full, reading)
     assert choice.width_to == width and not choice.trusted and choice.tolerance is None
-    assert choice.reason.startswith("stays: nothing can be told: no two processes timed it")
+    assert choice.reason.startswith("stays: no two processes timed it")
 
 
 @pytest.mark.parametrize("reading", ["hakd", "hakd_free"])
@@ -72,7 +72,7 @@ def test_a_width_that_cannot_be_told_ends_a_run_and_is_not_taken():
     near, far = snap(curve, 20, 32, "hakd"), snap(curve, 20, 32, "hakd_free")
     assert near.width_to == far.width_to == 24 and not near.trusted and not far.trusted
     assert near.reason.startswith("moves") and "end of the known run: 25 is +2.0% (" in near.reason
-    assert "widest timed width that is not slower; not to be told: 32 is +2.0% (" in far.reason
+    assert "widest timed width that is not slower; undecided: 32 is +2.0% (" in far.reason
 
 
 def test_a_free_width_past_one_that_cannot_be_told_is_taken_by_the_wide_reading_alone():
@@ -87,7 +87,7 @@ def test_what_more_processes_would_tell_is_said():
     curve = _with_half(sampled(flat(), [20, 24], 0.005), 0.04, [24])
     reason = snap(curve, 20, 24).reason
     half = np.hypot(0.04, 0.005 / 2**0.5)
-    assert f"{(half / np.log1p(0.01)) ** 2:.1f} times the processes would tell" in reason
+    assert f"{(half / np.log1p(0.01)) ** 2:.1f} times the processes would decide it" in reason
 
 
 def _with_half(curve, half, widths):
@@ -189,9 +189,9 @@ def test_all_groups_of_a_network():
 @pytest.mark.parametrize(
     ("width", "full", "reading", "words"),
     [
-        (20, 64, "widest", "no such reading: 'widest'.*Known: hakd, hakd_free"),
-        (65, 64, "hakd", "a width of 65 channels of 64"),
-        (0, 64, "hakd", "a width of 0 channels of 64"),
+        (20, 64, "widest", "unknown reading 'widest'.*Known: hakd, hakd_free"),
+        (65, 64, "hakd", r"width 65 is not in 1\.\.64"),
+        (0, 64, "hakd", r"width 0 is not in 1\.\.64"),
         (21, 64, "hakd", "width 21 was not timed"),
     ],
 )

@@ -149,14 +149,16 @@ def test_a_ratio_that_is_not_a_measurement_is_refused():
         Ratio(1.0, 0.9, math.inf),
         Ratio(1.2, 0.9, 1.1),
     ):
-        with pytest.raises(HakdError, match=r"is not a measurement\. Time the networks in two processes"):
+        with pytest.raises(
+            HakdError, match=r"is not a measurement\. Time the networks in at least two processes"
+        ):
             Fresh(1.0, ratio)
 
 
 # --- candidate widths
 
 
-def test_ends_of_treads_are_candidates_and_what_lies_on_a_tread_is_none():
+def test_ends_of_plateaus_are_candidates_and_widths_inside_one_are_not():
     found = width_candidates(sampled(staircase(), range(1, 129)), 37, 128, most=20)
     assert found == [16, 32, 37, *range(48, 129, 16)]
 

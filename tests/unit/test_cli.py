@@ -93,7 +93,7 @@ def test_a_command_line_that_is_not_understood_is_status_2(words):
         (["sweep", "local", "mobilenet", "--out", "x.csv", "--groups", "stem", "top"], r"no such width group: 'top'"),
         (["sweep", "local", "mobilenet", "--out", "x.csv", "--widths", "w.json"], r"w\.json: no such file"),
         (["recheck", "local", "--table", "t.parquet"], r"t\.parquet: no such file\. Make one with `hakd sweep`"),
-        (["import-table", "t.json", "--fingerprint", "ab"], r"t\.json: no such file\. Ask for the table"),
+        (["import-table", "t.json", "--fingerprint", "ab"], r"t\.json: no such file\. Get the table"),
         (["import-table", "t.json", "--fingerprint", "ab", "--same-model"], r"--same-model: needs a device"),
         (["store", "ls"], r"results/measurements: --store: no such store"),
         (["plan", "--config", "nowhere.yaml"], r"nowhere\.yaml: cannot read"),
@@ -108,7 +108,7 @@ def test_a_mistake_is_one_line_and_status_1(words, message, tmp_path):
 
 def test_there_is_nothing_to_pin_on_this_machine(capsys):
     assert main(["pin", "local"]) == FINE
-    assert capsys.readouterr().out == "local: nothing to pin: transport local shows no host key\n"
+    assert capsys.readouterr().out == "local: nothing to pin: transport local has no host key\n"
 
 
 def test_whoever_reads_the_output_may_leave():

@@ -136,9 +136,9 @@ def test_the_last_words_name_what_a_noisy_device_left_open(tmp_path):
     measured.parent.mkdir(parents=True)
     write_json(measured, "benchmark", {"rows": [{"trusted": True}, {"trusted": False}]})
     words = success_words(config, 0)
-    assert "pi: 1 of 2 widths not decided for sure: net 0.5 b\n" in words
-    assert "pi: could not be verified, what was there before stays: net 0.5 hakd\n" in words
-    assert "pi: 1 of 2 end-to-end latencies" in words and "`-R sweep`" in words
+    assert "pi: 1 of 2 widths undecided: net 0.5 b\n" in words
+    assert "pi: could not be verified, the widths before the choice stay: net 0.5 hakd\n" in words
+    assert "pi: 1 of 2 latencies not known" in words and "`-R sweep`" in words
     assert "budget" not in words
     write_json(
         path, "snap", {"methods": methods, "unkept": {"joint@1ms": "none keep the budget (1 ms on pi)"}}
@@ -147,7 +147,7 @@ def test_the_last_words_name_what_a_noisy_device_left_open(tmp_path):
     assert "  net 0.5 joint@1ms, pi: none keep the budget (1 ms on pi)\n" in words
     assert "lower `choosing.reach`" in words and "1 of 2 widths" in words
     path.write_text("{damaged")
-    assert "not decided" not in success_words(config, 0)
+    assert "widths undecided" not in success_words(config, 0)
 
 
 def test_a_study_that_decided_everything_says_nothing(tmp_path):

@@ -16,6 +16,7 @@ from hakd.choosing.device_free import choose_device_free, copycat
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.records.arch import Architecture, architecture_from, read_architecture, write_architecture
 from hakd.records.code import code_digest
+from hakd.records.columns import RECIPES
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.staircase.curve_rows import curves_from_table
@@ -36,7 +37,7 @@ def test_every_key_of_the_schema_is_described_and_documented():
     keys = list(schema_docs.rows(schema))
     assert all(text for *_, text in keys)
     readme = schema_docs.README.read_text()
-    assert schema_docs.with_table(readme) == readme  # else: python -m hakd.study.schema_docs
+    assert schema_docs.with_sections(readme) == readme  # else: python -m hakd.study.schema_docs
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_every_key_of_the_schema_is_described_and_documented():
     [
         (("run", "devices"), ["pi4"], "unknown device 'pi4'"),
         (("run", "networks"), ["resnet"], "unknown network 'resnet'"),
-        (("run", "levels"), [0.5, 0.50], "a value twice"),
+        (("run", "levels"), [0.5, 0.50], "duplicate value"),
         (("data", "name"), "mnist", "unknown data set 'mnist'"),
         (("networks", "n"), {"family": "densenet", "depth": 23}, "6 n \\+ 4"),
         (("devices", "A"), {}, "differ in case only"),
@@ -115,6 +116,13 @@ def test_settings_do_not_depend_on_key_order_or_number_types():
     assert config_digest(other) == config_digest(CONFIG)
     assert repr(settings(other, "devices")) == repr(settings(CONFIG, "devices"))
     assert settings(CONFIG, "devices/b/threads") == 2
+
+
+def test_a_pretrained_teacher_has_a_recipe_that_the_summary_takes():
+    config = copy.deepcopy(CONFIG)
+    config["networks"]["n"] = {"module": "nets:net", "weights": "own"}
+    (recipe,) = {one.recipe for one in baselines(config, "n") if one.method == "teacher"}
+    assert recipe == "pretrained" and recipe in RECIPES
 
 
 def test_candidates_have_their_own_names_and_shared_files():
@@ -216,7 +224,7 @@ def test_architecture_files_are_written_once_and_checked(tmp_path):
     content["widths"]["stem"] += 1
     with pytest.raises(HakdError, match="arch"):
         architecture_from(content, path)
-    with pytest.raises(HakdError, match="no architecture"):
+    with pytest.raises(HakdError, match="not an architecture"):
         architecture_from({"arch": "x"}, path)
 
 

@@ -186,7 +186,7 @@ def test_what_makes_no_sense_is_refused_by_name(key, value):
         ({"transport": "virtual"}, "either cost_model or table"),
         ({"transport": "virtual", "cost_model": WHOLE, "table": "x.parquet"}, "either cost_model or table"),
         ({"transport": "virtual", "cost_model": WHOLE, "engine": "ncnn"}, "reads ONNX"),
-        ({"transport": "local", "cost_model": WHOLE}, "belongs to `transport: virtual`"),
+        ({"transport": "local", "cost_model": WHOLE}, "Only for `transport: virtual`"),
         ({"transport": "virtual", "table": "-x"}, "table"),
     ],
 )

@@ -28,7 +28,7 @@ from hakd.records.errors import HakdError
         ({"name": "digits", "validation": 0}, "data.validation", "is not in"),
         ({"name": "digits", "validation": float("nan")}, "data.validation", "is not in"),
         ({"name": "digits", "train_size": 0.5}, "data.train_size", "whole number"),
-        ({"name": "digits", "mean": [0.5]}, "data.mean", "is given alone. Give data.std too"),
+        ({"name": "digits", "mean": [0.5]}, "data.mean", "is given without data.std. Give both"),
         ({"name": "digits", "mean": 0.5, "std": [0.5]}, "data.mean", "0.5 is not a list"),
         ({"name": "digits", "mean": [0.5], "std": [128]}, "data.std", "128 is not in 0.001 to 1"),
         (
@@ -120,12 +120,12 @@ def test_other_files_are_one_error(tmp_path: Path) -> None:
     ("change", "part"),
     [
         ({"meta": {"format": 99}}, "format 99, this program reads 1"),
-        ({"meta": {"kind": "something"}}, "no split"),
+        ({"meta": {"kind": "something"}}, "not a split"),
         ({"meta": {"classes": ["0"]}}, "1 class"),
         ({"meta": {"mean": []}}, "finite numbers"),
         ({"meta": {"mean": None}}, "damaged metadata"),
         ({"meta": {"std": [0.0]}}, "same everywhere"),
-        ({"meta": {"split": "testing"}}, "none of train"),
+        ({"meta": {"split": "testing"}}, "not one of train"),
         ({"meta": {"augmentation": {"zoom": 1}}}, "damaged metadata"),
         ({"drop": "ids"}, "array is missing"),
         ({"labels": np.zeros(3, np.int64)}, "not int64"),

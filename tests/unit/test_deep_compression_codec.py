@@ -279,7 +279,7 @@ class TestFile:
         """A directory that says another shape, or misses a key, under a checksum that matches."""
         for change in (_shrink_shape, lambda d: d.pop("others"), lambda d: d["layers"][0].pop()):
             content = _rewrite(_example(), change)
-            with pytest.raises(HakdError, match="hold together"):
+            with pytest.raises(HakdError, match="inconsistent"):
                 decode(content, where="net.dc")
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

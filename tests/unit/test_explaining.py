@@ -364,9 +364,9 @@ def _file(path: Path, kind: int = TensorProto.FLOAT, inputs: int = 1) -> Path:
     ("make", "message"),
     [
         (lambda path: path, "cannot read"),
-        (lambda path: path.write_bytes(b"no model") and path, "no ONNX model"),
-        (lambda path: path.write_bytes(b"") or path, "no ONNX model"),
-        (lambda path: _file(path, TensorProto.STRING), "x0: the input is no tensor of numbers"),
+        (lambda path: path.write_bytes(b"no model") and path, "not an ONNX model"),
+        (lambda path: path.write_bytes(b"") or path, "not an ONNX model"),
+        (lambda path: _file(path, TensorProto.STRING), "x0: the input is not a tensor of numbers"),
         (lambda path: _file(path, inputs=2), r"needs one input, this has 2 \(x0, x1\)"),
         (lambda path: _file(path), "no width of it can be changed .it has no hidden convolution"),
     ],

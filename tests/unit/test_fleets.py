@@ -88,7 +88,7 @@ def test_fleets_that_are_fine_pass_and_none_need_be_there():
         (changed(Pis={"devices": ["pi4", "pi5"]}), r"fleets.Pis: has the name of a device or another fleet"),
         (
             changed(pis={"devices": ["pi4", "pi5"], "budgets": {"nano": {"speedup": 2}}}),
-            r"fleets.pis.budgets: a budget for 'nano', which is no member. Members: pi4, pi5",
+            r"fleets.pis.budgets: a budget for 'nano', which is not a member. Members: pi4, pi5",
         ),
     ],
 )

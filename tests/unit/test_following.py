@@ -61,7 +61,7 @@ def test_a_quiet_device_is_looked_at_once_and_a_noisy_one_until_the_budget_is_sp
     assert all(line.precise and line.look == 1 for line in lines)
     lines, *_ = followed("targets", {"sigma": 0.12})
     assert all(not line.precise and line.look == LOOKS for line in lines)
-    assert not any(line.curve.trusted or line.told or line.settled for line in lines)
+    assert not any(line.curve.trusted or line.decided or line.settled for line in lines)
 
 
 def test_others_at_work_for_less_than_a_burst_are_not_seen_in_the_fastest_calls():
@@ -83,7 +83,9 @@ def test_a_later_session_looks_further_at_what_was_not_told_up_to_twelve_looks_i
         assert line.look == looks if not line.settled else line.precise and line.look <= looks
         assert found.by_key[line.keys[line.width]].processes >= Measuring().processes * line.look
     lines, *_ = followed("targets", {"sigma": 0.001}, sessions=sessions)
-    assert all(line.precise and line.told and line.look == 1 for line in lines)  # nothing is left to look at
+    assert all(
+        line.precise and line.decided and line.look == 1 for line in lines
+    )  # nothing is left to look at
 
 
 def test_a_computed_board_keeps_the_rules_of_a_session():

@@ -116,12 +116,12 @@ def test_a_full_width_that_was_not_timed_and_a_curve_that_cannot_tell_say_so(fol
         in said
     )
     assert (
-        "+50.0 % (2 of 10 timed); not for sure: residual p95 25.0%, tolerance 3.0%; 3 of 3 widths known"
+        "+50.0 % (2 of 10 timed); not certain: residual p95 25.0%, tolerance 3.0%; 3 of 3 widths known"
         in said
     )
     write_table("t.csv", "latency", latency_frame((80, 87, 88), residual=None))
     assert main(["hazards", "t.csv"]) == 0
-    assert "not for sure: nothing can be told: no two processes" in capsys.readouterr().out
+    assert "not certain: no two processes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

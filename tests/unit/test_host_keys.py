@@ -124,7 +124,7 @@ def test_files_are_written_whole_with_their_mode_through_links(tmp_path):
 def test_a_file_that_holds_something_else_is_left_alone(tmp_path, text):
     path = tmp_path / ".bashrc"
     path.write_text(text)
-    with pytest.raises(HakdError, match=r"\.bashrc: holds something else than known hosts"):
+    with pytest.raises(HakdError, match=r"\.bashrc: not a file of known hosts"):
         write_keys(path, "board", [NEW])
     assert path.read_text() == text
     path.write_text("# nothing yet\n\n")
@@ -136,7 +136,7 @@ def test_only_plain_files_are_written(tmp_path):
     """With `known_hosts: /dev/null`, root would have put a file in its place."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(HakdError, match="not a plain file"):
+        with pytest.raises(HakdError, match="not a regular file"):
             write_keys(path, "board", [NEW])
     assert (tmp_path / "pipe").is_fifo()
 

@@ -90,7 +90,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path, caplog: pytest.LogCapt
     classes, files = _list(root)
     assert classes == ("blue", "fox", "green", "red")
     assert np.bincount([label for _, label in files]).tolist() == [3, 5, 3 + 4, 3 + 4 + 1]
-    assert "links to folders that are read already (3, such as " in caplog.text
+    assert "links to folders that were already read (3, such as " in caplog.text
 
 
 @pytest.mark.parametrize("place", ["fox", "red/session2", "red/x.png"])
@@ -209,7 +209,7 @@ def test_damaged_exif_and_further_frames_are_reported(
         frames[0].save(root / "red" / f"frames.{suffix}", save_all=True, append_images=frames[1:])
     prepared(root, tmp_path / "out")
     assert f"damaged EXIF, not turned (1, such as {root / 'red' / 'x.png'})" in caplog.text
-    assert "of several frames or pages the first is used (3, such as " in caplog.text
+    assert "files of several frames or pages, the first is used (3, such as " in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "RGBA", "I;16", "YCbCr"])

@@ -73,10 +73,10 @@ def test_widths_of_a_study(tmp_path):
         _levels(spec, request(widths=[str(tmp_path)]))
     for level in ({}, {"level": "half"}, {"level": 0}, {"level": True}):
         write_json(path, "widths", {**level, "methods": {"fisher": narrow.to_dict()}})
-        with pytest.raises(HakdError, match=r"0\.3\.json: level: .* is no level"):
+        with pytest.raises(HakdError, match=r"0\.3\.json: level: .* is not a level"):
             _levels(spec, request(widths=[str(path)]))
     write_json(path, "widths", {"level": 0.3, "methods": {}})
-    with pytest.raises(HakdError, match="no pruned widths in it"):
+    with pytest.raises(HakdError, match="no pruned widths"):
         _levels(spec, request(widths=[str(path)]))
 
 
@@ -129,11 +129,11 @@ def test_the_summary_says_what_each_curve_shows():
         ": a slope without steps; " in told["c"] and ": flat; " in told["d"] and "2.04 ms at 1" in told["e"]
     )
     assert told["a9"] == "  a9 failed: timeout"
-    assert all("the same command looks further" not in line for line in lines)
+    assert all("run the same command again" not in line for line in lines)
     some = summary(frame, {**about, "curves_decided": 4, "seconds": 12.3, "failures": {}})
     assert (
         "4 of 6 curves decided" in some[0]
-        and "the same command looks further at it (up to 12 looks" in some[1]
+        and "run the same command again for further looks (up to 12 in all)" in some[1]
     )
     assert some[2:] == lines[1:-1]
 
@@ -150,4 +150,4 @@ def test_what_a_noisy_curve_lacks_is_said_in_the_summary():
     )
     frame = pd.DataFrame(rows("a", staircase(16), 64, residual=None))
     line = summary(frame, {**about, "seconds": 1.0, "failures": {}})[-1]
-    assert line.endswith("nothing can be told: no two processes timed it, its noise is unknown")
+    assert line.endswith("no two processes timed it, its noise is unknown")

@@ -317,7 +317,7 @@ def test_files_that_hold_no_weights(tmp_path):
     (tmp_path / "text.safetensors").write_text("weights")
     for name, message in (
         ("whole.pth", r"without running code .*Save the weights alone: torch\.save\(network\.state_dict\(\)"),
-        ("text.safetensors", r"no safetensors in it"),
+        ("text.safetensors", r"not a safetensors file"),
         ("none.pth", "no such file of weights"),
     ):
         with pytest.raises(HakdError, match=message):
@@ -370,24 +370,27 @@ def test_frozen_layers_keep_their_widths():
             "Decides",
             r"it reads a number out of a tensor in tests/unit/own_nets\.py, line \d+, so that what it does",
         ),
-        ("Two", r"its forward takes 2 inputs \(left, right\)\. Give a network that takes images alone"),
+        ("Two", r"its forward takes 2 inputs \(left, right\)\. Give a network that takes only images"),
         (
             "Batch",
-            r"no op for Reshape \(/Reshape\): it makes \[2, 1, 4\] of \[1, 8\]: the batch is no axis of its own",
+            r"no op for Reshape \(/Reshape\): it makes \[2, 1, 4\] of \[1, 8\]: the batch is no longer a separate axis",
         ),
         (
             "Sorts",
             r"no op for CumSum \(/CumSum\)\. Write the network without it \(docs/networks\.md, Doors\)",
         ),
-        ("Pair", r"its forward gives 2 tensors \(tuple\)\. Give a network that returns its logits alone"),
+        ("Pair", r"its forward gives 2 tensors \(tuple\)\. Give a network that returns only its logits"),
         ("Pictures", r"gives 8 x 32 x 32 values, a classifier one for each class"),
         ("Scaled", r"no op for Mul \(/Mul\): a number that everything is multiplied by"),
         ("Columns", r"no op for Add \(/Add\): a constant for each channel or pixel"),
         ("Slopes", r"no op for PRelu \(/slopes_1/PRelu\): it shares its weights with another layer, slopes"),
-        ("Random", r"it gives something else for the same image each time\. Let `eval\(\)` switch all"),
+        (
+            "Random",
+            r"its output for the same image changes with each call\. Make `eval\(\)` switch off everything",
+        ),
         ("leaves", r"it fails in tests/unit/own_nets\.py, line \d+ \(SystemExit: usage: nets\.py"),
         ("fails", r"it fails in tests/unit/own_nets\.py, line \d+ \(RuntimeError: no such depth\)"),
-        ("nothing", r"gives NoneType, no torch\.nn\.Module"),
+        ("nothing", r"returns NoneType, not a torch\.nn\.Module"),
         ("number", r"tests\.unit\.own_nets has no function 'number'"),
     ],
 )

@@ -83,7 +83,7 @@ def latency(groups=14, level=0.5, network="mobilenet", bad=(4,)) -> tuple[pd.Dat
     rows, choices = [], []
     for g in range(groups):
         full, pruned, name = 64 + 8 * g, 21 + 5 * g % 40, f"pw{g}"
-        reason = "nothing can be told: no two processes timed it" if g in bad else None
+        reason = "no two processes timed it, its noise is unknown" if g in bad else None
         neighbours = {f"pw{g - 1}": 17 + g, f"pw{g + 1}": 23 + g}
         for width in sorted({pruned, pruned + 1, *range(8, full + 1, 8)}):
             value = (10 + 6 * np.ceil(width / 16)) / 1000
@@ -119,7 +119,7 @@ def latency(groups=14, level=0.5, network="mobilenet", bad=(4,)) -> tuple[pd.Dat
                     "tolerance": 0.018,
                     "latency_from_ms": (10 + 6 * np.ceil(pruned / 16)) / 1000,
                     "trusted": g not in bad,
-                    "reason": reason or "tread",
+                    "reason": reason or "plateau",
                     "neighbour_widths": neighbours,
                 }
             )
@@ -384,7 +384,7 @@ def test_staircases_name_neighbours_choices_and_reasons(staircase_path):
     for g in range(14):
         assert f"pw{g - 1} {17 + g} / pw{g + 1} {23 + g}" in text
     for words in (
-        "not decided: nothing can be told",
+        "undecided: no two processes",
         "13 of 14 curves decided",
         "tolerance 1.8 %",
         "chosen: hakd_free",
@@ -437,9 +437,7 @@ def test_panel_of_a_curve_of_unknown_noise_shows_no_choice():
     assert own
     marks = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]
     assert marks == ["o"]
-    assert any(
-        "not decided: nothing can be told" in text.get_text().replace("\n", " ") for text in axes.texts
-    )
+    assert any("undecided: no two processes" in text.get_text().replace("\n", " ") for text in axes.texts)
     colours = {line.get_color() for line in axes.lines if len(line.get_xdata()) > 1}
     assert UNCHANGED in colours and style.METHOD_LOOKS["fisher"].colour not in colours
 
@@ -449,10 +447,10 @@ def test_panel_of_a_choice_that_is_not_decided_shows_it_and_says_why():
     assert len(own) == 2
     marks = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]
     assert sorted(marks) == ["D", "o", "s"]
-    assert any("not decided: stays: 33 is" in text.get_text().replace("\n", " ") for text in axes.texts)
+    assert any("undecided: stays: 33 is" in text.get_text().replace("\n", " ") for text in axes.texts)
     assert UNCHANGED not in {line.get_color() for line in axes.lines if len(line.get_xdata()) > 1}
     plain, *_ = panel("pw1")
-    assert not any("not decided" in text.get_text() for text in plain.texts)
+    assert not any("undecided" in text.get_text() for text in plain.texts)
 
 
 def test_choices_belong_to_the_curve_of_their_neighbours():

@@ -45,3 +45,18 @@ def test_rules_hold_no_code():
     shared = [name for name in FILES if name.startswith("common")]
     assert not any(re.search(r"^(rule|checkpoint) ", FILES[name], re.MULTILINE) for name in shared)
     assert {name: text.count("\n") for name, text in FILES.items() if text.count("\n") >= 100} == {}
+
+
+def test_every_rule_says_in_words_what_it_does():
+    blocks = RULES | {"all": (ROOT / "Snakefile").read_text().partition("rule all:")[2]}
+    messages = {
+        name: re.search(r'^    message:\n        "([A-Z].+[^.])"$', text, re.MULTILINE)
+        for name, text in blocks.items()
+    }
+    assert [name for name, found in messages.items() if found is None] == []
+
+
+def test_the_picture_of_the_workflow_names_rules():
+    picture = (ROOT / "docs" / "images" / "workflow.svg").read_text()
+    names = re.findall(r'class="rule"[^>]*>([^<]+)<', picture)
+    assert names and set(", ".join(names).split(", ")) <= set(RULES)

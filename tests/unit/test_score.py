@@ -32,5 +32,5 @@ def test_every_prediction_has_the_original_of_its_image(tmp_path, cluttered):
             np.mean(part["prediction"].to_numpy() == expected) > 0.99
         )  # equal logits may be told apart by rounding
     assert test.ids.unique().numel() < len(test)  # drawn images share originals
-    with pytest.raises(HakdError, match="is of other data than the test split"):
+    with pytest.raises(HakdError, match="made for other data than the test split"):
         score([entry("z", tmp_path / "x.onnx", spec, num_classes=3)], cluttered / "test.npz")

@@ -12,7 +12,11 @@ from hakd.records.code import CHECKOUT
 from hakd.study.files import read_configuration
 from hakd.study.networks import network_of
 
-PAGES = [CHECKOUT / "README.md", CHECKOUT / "config" / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+PAGES = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "config" / "README.md",
+    *sorted((CHECKOUT / "docs").rglob("*.md")),
+]
 BUILT_IN = CHECKOUT / "config" / "config.yaml"
 OWN = {"my.yaml", "own.yaml"}  # a reader's own file, by the name that the documentation gives it
 SYNOPSIS = re.compile(r"\b[A-Z]{4,}\b|\[|\.\.\.|\| |\{")  # a line that stands for several

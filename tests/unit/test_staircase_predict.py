@@ -94,8 +94,8 @@ def test_an_overhead_per_tile_is_exact_for_networks_it_was_not_fitted_to():
         ([1.0], [1.0, 2.0], None, "as many sums"),
         ([1.0], [0.0], None, "not positive"),
         ([float("nan")], [1.0], None, "not positive"),
-        ([1.0], [1.0], [0], "one number of tiles"),
-        ([1.0], [1.0], [3, 4], "one number of tiles"),
+        ([1.0], [1.0], [0], "a number of tiles"),
+        ([1.0], [1.0], [3, 4], "a number of tiles"),
     ],
 )
 def test_bad_input_is_one_clear_error(sums, measured, tiles, words):

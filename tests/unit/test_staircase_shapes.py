@@ -99,7 +99,7 @@ def test_one_or_two_points():
 
 def test_features_of_a_staircase():
     found = features(sampled(staircase(16), range(1, 65)))
-    assert [(plateau.left, plateau.right) for plateau in found.treads] == [
+    assert [(plateau.left, plateau.right) for plateau in found.plateaus] == [
         (1, 16),
         (17, 32),
         (33, 48),
@@ -125,12 +125,12 @@ def test_features_name_the_modulus_of_a_comb(modulus):
 
 def test_a_curve_of_unknown_noise_is_one_tread():
     found = features(sampled(staircase(), range(1, 65), residual=None))
-    assert len(found.treads) == 1 and not found.steps and not found.humps
+    assert len(found.plateaus) == 1 and not found.steps and not found.humps
 
 
 def test_a_slope_is_cut_where_it_leaves_the_tolerance_of_a_plateaus_first_width():
     curve = sampled(slope(), range(50, 101))
-    for plateau in features(curve).treads:
+    for plateau in features(curve).plateaus:
         assert curve.at(plateau.right) <= curve.at(plateau.left) * (1 + curve.eps)
 
 

@@ -98,7 +98,7 @@ def test_the_reason_says_how_well_it_is_known_and_what_it_would_take():
     more = (0.06 / math.log1p(0.03)) ** 2
     assert curve.reason == (
         "residual p95 1.5%, tolerance 3.0%; 2 of 2 widths known to +-6.2% only, "
-        f"{more:.1f} times the processes would do"
+        f"{more:.1f} times the processes would be enough"
     )
     assert "processes that share no point" in pair(1.0, 0.01, linked=False).reason
 
@@ -203,7 +203,7 @@ def test_a_curve_of_an_older_table_goes_by_its_residual(drop):
 
 def test_a_curve_from_different_scales_stays_one():
     _, frame = table()
-    reason = "nothing can be told: its widths were timed in processes that share no point"
+    reason = "its widths were timed in processes that share no point"
     assert not curve_of(frame.assign(reason=reason)).linked
     assert curve_of(frame).linked
     older = "untrusted: its widths were timed in processes that share no point"

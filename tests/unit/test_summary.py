@@ -51,7 +51,7 @@ def test_summarise_counts_accuracy_and_keeps_the_contract():
     ("candidates", "times", "names", "device", "words"),
     [
         (["a", "b"], ["a"], ["a", "b"], {}, "b: no benchmark of this candidate"),
-        (["a"], ["a", "b"], ["a"], {}, "b: timed, but described nowhere"),
+        (["a"], ["a", "b"], ["a"], {}, "b: timed, but not described"),
         (["a", "a"], ["a"], ["a"], {}, "a: described twice"),
         (["a"], ["a", "a"], ["a"], {}, "a: timed twice"),
         (["a"], ["a"], ["b"], {}, "a: no predictions of this candidate"),
@@ -167,7 +167,7 @@ def test_aggregate_without_latency_intervals():
 
 
 def test_aggregate_refuses_mixed_seeds():
-    with pytest.raises(HakdError, match=r"seed: one seed twice for mobilenet 0.5 hakd distilled at local"):
+    with pytest.raises(HakdError, match=r"seed: duplicate seed for mobilenet 0.5 hakd distilled at local"):
         aggregate(frame(row(seed=1), row(seed=1)))
     with pytest.raises(HakdError, match=r"engine: seeds of .* differ"):
         aggregate(frame(row(seed=1), row(seed=2, engine="other")))
@@ -266,9 +266,9 @@ def test_compare_keeps_to_own_devices_and_common_seeds():
 
 def test_compare_names_one_series():
     table = frame(row(), row(recipe="scratch", seed=1), row(method="fisher", seed=2))
-    with pytest.raises(HakdError, match=r"hakd: names several series\. Name one of: .*hakd/scratch/at"):
+    with pytest.raises(HakdError, match=r"hakd: matches several series\. Name one of: .*hakd/scratch/at"):
         compare(table, "hakd", "fisher")
-    with pytest.raises(HakdError, match=r"joint: no such candidates\. There are: fisher"):
+    with pytest.raises(HakdError, match=r"joint: no such candidates\. Use one of: fisher"):
         compare(table, "joint", "fisher")
     with pytest.raises(HakdError, match="level: column missing"):
         compare(table.drop(columns="level"), "hakd", "fisher")
@@ -310,7 +310,7 @@ def test_intervals_over_images():
         compare(table, "hakd", "fisher", predictions=predictions[predictions["candidate"] != "hakd0"])
     with pytest.raises(HakdError, match="prediction: column missing"):
         compare(table, "hakd", "fisher", predictions=predictions.drop(columns="prediction"))
-    with pytest.raises(HakdError, match="fisher3: scored on other test images"):
+    with pytest.raises(HakdError, match="fisher3: scored on different test images"):
         compare(table, "hakd", "fisher", predictions=predictions.iloc[:-3])
 
 
@@ -331,5 +331,5 @@ def test_markdown():
         "| a\\|b | - | 1 | no | pi |",
     ]
     assert "| 0.9123 |" in to_markdown(table)
-    with pytest.raises(HakdError, match="speed: a format for a column"):
+    with pytest.raises(HakdError, match="speed: a format for an unknown column"):
         to_markdown(table, {"speed": ".1f"})

@@ -174,7 +174,7 @@ def test_missing_and_surplus_columns(kind):
         refused(kind, table(kind).drop(columns=column.name), column.name, "column missing")
     refused(kind, table(kind).assign(colour=1), "colour", "column unknown")
     name = TABLES[kind][0].name
-    refused(kind, pd.concat([table(kind), table(kind)[[name]]], axis=1), name, "column twice")
+    refused(kind, pd.concat([table(kind), table(kind)[[name]]], axis=1), name, "duplicate column")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_refuses_empty_tables_unknown_kinds_and_suffixes(tmp_path):
         write_table(tmp_path / "a.parquet", "summary", table("summary").iloc[:0])
     for call in (lambda p: write_table(p, "weather", table("summary")), lambda p: read_table(p, "weather")):
         with pytest.raises(
-            HakdError, match=r"no such kind of table: 'weather'.*summary, latency, predictions"
+            HakdError, match=r"unknown kind of table: 'weather'.*summary, latency, predictions"
         ):
             call(tmp_path / "a.parquet")
     with pytest.raises(HakdError, match=r"cannot be \.xls"):
@@ -254,7 +254,7 @@ def test_refuses_other_files(tmp_path):
     with pytest.raises(HakdError, match="is 'latency', not 'summary'"):
         read_table(path, "summary")
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(HakdError, match="no Parquet file"):
+    with pytest.raises(HakdError, match="not a Parquet file"):
         read_table(path, "latency")
     table("latency").to_parquet(path)
     with pytest.raises(HakdError, match="hakd did not write"):

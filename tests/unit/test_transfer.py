@@ -182,7 +182,7 @@ def test_without_the_extra_one_line_names_it(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["mobilenet", "--mode", "exhaustive"], "--prior: has nothing to say where every width is timed"),
+        (["mobilenet", "--mode", "exhaustive"], "--prior: of no use where every width is timed"),
         (["mobilenet"], "no such file"),
     ],
 )
@@ -223,7 +223,7 @@ def test_a_table_gives_its_curves_with_their_blocks():
     assert curve.shape.full == 64 and any(layer.depthwise for layer in curve.shape.layers)
     (unknown,) = timed_curves(rows, {}, "t")  # CSV does not say what network it is
     assert unknown.shape == plain_shape("block2", 64)
-    with pytest.raises(HakdError, match="has another shape there"):
+    with pytest.raises(HakdError, match="has another shape"):
         list(timed_curves(rows.assign(shape="0" * 16), about, "t"))
 
 

@@ -352,7 +352,7 @@ def test_a_plugin_leaves_the_groups_that_do_not_touch_it(domains, tmp_path):
     net.op("Plugin", net.conv(x, 5, 4, "three"), domain="TRT", name="plugin", out="found")
     found = take_apart(load_model(net.save(tmp_path, IMAGE, {"found": [1, 4]}, domains=domains)), "m")
     assert names(found) == [("one", 6), ("two", 5)]
-    assert found.fixed[0].reason == "the sizes around Plugin (plugin) cannot be told"
+    assert found.fixed[0].reason == "the sizes around Plugin (plugin) are unknown"
 
 
 def test_recurrent_weights_do_not_leave_the_machine(tmp_path):

@@ -1,5 +1,6 @@
 """Runs the real workflow in a folder of its own and tells which jobs it ran."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,13 +9,16 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from tests.workflow.plugins.snakemake_logger_plugin_jobs import MARK
+
 ROOT = Path(__file__).resolve().parents[2]
+_PATHS = [str(Path(__file__).parent / "plugins"), *filter(None, [os.environ.get("PYTHONPATH")])]
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(_PATHS)}  # where Snakemake finds `--logger jobs`
 
 
 class Study:
@@ -32,6 +36,7 @@ class Study:
         path = self.directory / f"config-{zlib.crc32(text.encode()):08x}.yaml"
         path.write_text(text)
         command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--logger", "jobs"]
         return [
             *command,
             "--cores",
@@ -48,8 +53,9 @@ class Study:
         if " ".join(command) in self._looked:
             return self._looked[" ".join(command)]
         return subprocess.run(
-            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900
-        )
+            command, cwd=ROOT, env=ENVIRONMENT, text=True, timeout=900,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
 
     def look_ahead(self, configs: Iterable[dict]) -> None:
         """Dry runs of these configurations side by side, kept for later: the study must not change any more.
@@ -65,8 +71,8 @@ class Study:
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start it in a process group of its own, to be interrupted."""
         return subprocess.Popen(
-            self.command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            self.command(*arguments), cwd=ROOT, env=ENVIRONMENT, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
     def run(self, *arguments: str, config: dict | None = None) -> Counter:
@@ -93,11 +99,12 @@ class Study:
 
 @dataclass
 class Job:
-    """A job as a run's output tells it: `end` and `failed` once it has ended (times to the second)."""
+    """A job as a run's output tells it: `end` and `failed` once it has ended (times in seconds since the epoch)."""
 
     rule: str
     wildcards: dict[str, str]
     resources: dict[str, str]
+    inputs: list[str] = field(default_factory=list)  # of a dry run
     start: float | None = None
     end: float | None = None
     failed: bool = False
@@ -106,42 +113,25 @@ class Job:
 def jobs(output: str) -> list[Job]:
     """All jobs that were announced, in order. Of one announced twice (before a checkpoint) the last counts.
 
-    Jobs write to the same stream: when one leaves a line unfinished, the first line of the next message, which is its
-    time stamp, goes on in it. So a stamp counts wherever it ends a line, everything else at the start of one only.
+    Other jobs write to the same stream, whatever they like at any moment: a line counts wherever it begins.
     """
     found: dict[str, Job] = {}
-    at = None
-    stamps = r"\[\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\]$"
-    heads = r"(?:local)?(?:rule|checkpoint) \w+:|Finished jobid: |Error in rule \w+:"
-    for block in re.split(rf"(?m)(?={stamps})|^(?={heads})", output):
-        stamp = re.match(rf"(?m){stamps}", block)
-        named = re.match(r"(?:local)?(?:rule|checkpoint) (\w+):", block)
-        number = re.search(r"^    jobid: (\d+)$", block, re.MULTILINE)
-        ended = re.match(r"Finished jobid: (\d+) ", block)
-        if stamp:
-            at = datetime.strptime(stamp[0], "[%a %b %d %H:%M:%S %Y]").timestamp()
-        elif named and number:
-            found[number[1]] = Job(named[1], _pairs(block, "wildcards"), _pairs(block, "resources"), at)
-        elif ended and ended[1] in found:
-            found[ended[1]].end = at
-        elif block.startswith("Error in rule") and number and number[1] in found:
-            found[number[1]].end, found[number[1]].failed = at, True
+    for line in re.findall(rf"{MARK}(\{{.*\}})$", output, re.MULTILINE):
+        about = json.loads(line)
+        if "rule" in about:
+            job = Job(
+                about["rule"], about["wildcards"], about["resources"], about.get("inputs", []), about["at"]
+            )
+            found[about["job"]] = job
+        elif about["job"] in found:
+            found[about["job"]].end, found[about["job"]].failed = about["at"], not about["end"]
     return list(found.values())
-
-
-def _pairs(block: str, key: str) -> dict[str, str]:
-    """What a line `key: a=1, b=2` says."""
-    line = re.search(rf"^    {key}: (.+)$", block, re.MULTILINE)
-    return dict(re.findall(r"([\w.-]+)=([^,\n]+)", line[1])) if line else {}
 
 
 def executed(output: str) -> Counter:
     """Finished jobs by rule."""
-    return Counter(
-        rule
-        for rule in re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", output, re.MULTILINE)
-        if rule != "all"
-    )
+    done = [job for job in jobs(output) if job.end is not None and not job.failed]
+    return Counter(job.rule for job in done if job.rule != "all")
 
 
 def job_stats(output: str) -> dict[str, int]:

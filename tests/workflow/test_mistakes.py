@@ -17,7 +17,7 @@ GOOD = "teacher: {epochs: 3}"
 @pytest.mark.parametrize(
     ("files", "words", "message"),
     [
-        (["devices: {a: {}}\ndevices: {b: {}}"], [], r"my0\.yaml: not YAML \(the key 'devices' twice, line 2\)\. "),
+        (["devices: {a: {}}\ndevices: {b: {}}"], [], r"my0\.yaml: not YAML \(duplicate key 'devices', line 2\)\. "),
         (
             [GOOD, "run: {levels: [1.50]}"],
             [],

@@ -42,7 +42,7 @@ def main(density, seed, student, settings, recipe, prepared, path_to_trained, pa
     facts |= {"density": density, "density_reached": metrics["density"]}
     facts |= {"probe_logits": probe_logits(graph, compressed.state())}
     write(path_to_file, compressed, trained.architecture.to_dict())
-    read(path_to_file)  # what cannot be read back is no result
+    read(path_to_file)  # what cannot be read back is not a result
     write_json(path_to_facts, "compressed", {"facts": facts})  # beside the file: every byte of it counts
     shutil.rmtree(resume_directory, ignore_errors=True)
 

@@ -16,7 +16,7 @@ from hakd.training.device import PreparedData
 def main(job, asked, prepared, path_to_teacher, path_to_checkpoint, path_to_trajectory):
     """Write the pruned network, the trajectory down to it, and the state that lower levels start from.
 
-    A level that nobody asked for, what tables need, is reached as far as can be.
+    A level that the study does not list, which tables need, is approached as far as possible.
     """
     teacher = read_network(path_to_teacher)
     limits = teacher.architecture.spec, job.settings.groups, job.settings.count

@@ -1,4 +1,4 @@
-"""Score a rung of the races on the validation split; the better half goes on, after the last rung the best."""
+"""Score a rung of the races on the validation split; the better half continues, after the last rung the best."""
 
 from hakd.choosing.race import Lap, rung_record, winner
 from hakd.records.checkpoint import read_checkpoint

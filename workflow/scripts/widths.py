@@ -11,7 +11,7 @@ from hakd.study.scripting import reporting
 def main(level, seed, limits, path_to_pruned, path_to_widths):
     """Write {method: architecture} and the content-addressed architecture files."""
     pruned = read_network(path_to_pruned).architecture
-    check_reach(pruned.spec, level, **limits)  # the file may be from when nobody asked for the level
+    check_reach(pruned.spec, level, **limits)  # the file may be older than the level in the configuration
     found = choose_device_free(pruned, level, seed, **limits)
     for architecture in found.values():
         write_architecture(f"results/architectures/{architecture.arch}.json", architecture)

@@ -63,9 +63,9 @@ def answers_huge(case: Case) -> None:
 
 
 @fault(
-    "the board answers a point that nobody asked for",
+    "the board answers a point that was not requested",
     "error",
-    says="point that was not asked for",
+    says="point that was not requested",
     within_s=START_S,
 )
 def answers_unrequested(case: Case) -> None:

@@ -91,7 +91,7 @@ def engine_missing(case: Case) -> None:
     case.ended()
 
 
-@fault("another version of the engine in mid-study", "error", says=r"engine.*9\.9\.9", within_s=20)
+@fault("another version of the engine during a study", "error", says=r"engine.*9\.9\.9", within_s=20)
 def engine_changed(case: Case) -> None:
     """The next worker finds the real engine under another version, as after an upgrade in another shell."""
     upgrade = _another_engine(case)
@@ -164,7 +164,7 @@ def clock_off(case: Case) -> None:
         case.notes.append(f"the record has the clock {years:.2f} years off")
 
 
-@fault("two clients at once, one store", "done")
+@fault("two clients at the same time, one store", "done")
 def two_clients(case: Case) -> None:
     first, second = case.start(), case.start()
     case.strike(lambda: None)
