@@ -80,7 +80,7 @@ rule all:
 
 
 onsuccess:
-    sys.stderr.write(success_words(config, STARTED))
+    sys.stderr.write(success_words(config, STARTED, sys.argv[1:]))
 
 
 onerror:

@@ -24,7 +24,7 @@ rule race_lap:
         device=training_device,
         code=code("race_lap"),
     message:
-        "Train contestant {wildcards.arch} of the race for {wildcards.search}{wildcards.network}, level {wildcards.level}, lap {wildcards.rung}"
+        "Train contestant {wildcards.arch} of the race for {wildcards.search}{wildcards.network}, level {wildcards.level}, rung {wildcards.rung}"
     script:
         "../workflow/scripts/race_lap.py"
 
@@ -44,7 +44,7 @@ checkpoint race:
         rungs=setting("race/rungs"),
         code=code("race"),
     message:
-        "Keep the better contestants of lap {wildcards.rung} on {wildcards.device} for {wildcards.search}{wildcards.network}, level {wildcards.level}"
+        "Keep the better contestants of rung {wildcards.rung} on {wildcards.device} for {wildcards.search}{wildcards.network}, level {wildcards.level}"
     script:
         "../workflow/scripts/race.py"
 

@@ -1,4 +1,4 @@
-"""Which networks race within one latency budget: far enough from each other, and shown to keep the budget.
+"""Which networks race within one latency budget: far enough from each other, and shown to meet the budget.
 
 Saliency is a proxy of accuracy, and within a budget there are several good networks. Beside the best by saliency race
 those with most multiply-accumulates and most parameters, profiles without a device scaled into the budget, and
@@ -73,7 +73,7 @@ def bracket(keeps: Mapping[int, bool], size: int) -> tuple[int, int]:
     """Where the widest of `size` networks in a row within the budget lies: at or behind the first, before the second.
 
     Args:
-        keeps: what is known, by place. Wider is not always slower: the widest that keeps the budget counts.
+        keeps: what is known, by place. Wider is not always slower: the widest that meets the budget counts.
         size: places, narrow to wide.
     """
     low = max((place for place, kept in keeps.items() if kept), default=-1)
@@ -125,7 +125,7 @@ def within(
     reference: Widths | None = None,
     verified: bool = False,
 ) -> tuple[list[Answer], str]:
-    """The networks that are shown to keep the budget (`line_up`), and in words which they are.
+    """The networks that are shown to meet the budget (`line_up`), and in words which they are.
 
     Where none are, the network that gave the budget, which keeps it by definition; without one, the closest.
 
@@ -134,7 +134,7 @@ def within(
         budget_ms: on that session's scale.
         most: contestants.
         reference: the network whose latency the budget is; None: the budget is another one.
-        verified: `joint`'s own was shown to keep the budget before, by several looks: that stays shown.
+        verified: `joint`'s own was shown to meet the budget before, by several looks: that stays shown.
 
     Raises:
         HakdError: nothing could be timed.
@@ -149,7 +149,7 @@ def within(
         return found, f"{counted(len(found), 'network')} within the budget"
     if reference is not None:
         own = Answer(REFERENCE, reference, 0.0, budget_ms, budget_ms, kept=True)
-        return [own], "no other network is shown to keep the budget: the network that gave it is taken"
+        return [own], "no other network is shown to meet the budget: the network that gave it is taken"
     if not measured:
         raise HakdError(
             "no contestant could be timed against the budget",
@@ -157,4 +157,4 @@ def within(
             remedy="See the failures that the device reported, or run again: what was measured is kept",
         )
     closest = line_up([replace(one, worth=-one.upper_ms) for one in measured], most)
-    return closest, "no network is shown to keep the budget: the closest one is taken"
+    return closest, "no network is shown to meet the budget: the closest one is taken"

@@ -1,4 +1,4 @@
-"""One network for several devices: candidate widths, the choice that keeps every budget, what sharing costs each."""
+"""One network for several devices: candidate widths, the choice that meets every budget, what sharing costs each."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +34,7 @@ def shared_candidates(own: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, l
 
 
 def choose_for_all(values: Values, costs: Sequence[Cost], probability: float = PROBABILITY) -> Joint:
-    """The widths of highest value that keep the budget of every device.
+    """The widths of highest value that meet the budget of every device.
 
     Raises:
         NoneFits: none do; names the devices for which none do even alone.
@@ -70,7 +70,7 @@ def sharing_costs(
         values: {group: {width: value}}, minus the saliency lost.
         costs: of each device, with the budget that the fleet's choice was made for.
         widths: of the fleet; they keep every one of these budgets.
-        allowed: widths that a device could take as well, since they keep its budget by definition (their own latency).
+        allowed: widths that a device could take as well, since they meet its budget by definition (their own latency).
         probability: as the fleet's choice had it.
     """
     lost = -_value(values, widths)

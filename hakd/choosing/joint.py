@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 TIME_LIMIT_S = 60.0
 _PROGRAMS = 40  # at most; without noise one does, usually four to ten
 _FIRST_SHARE = (
-    0.8  # of the time, for the first program: what it finds may not keep the budget, then another one is due
+    0.8  # of the time, for the first program: what it finds may not meet the budget, then another one is due
 )
 _LEAST_UNIT = (
     0.01  # of the largest value of a width: gaps are relative to no less, for the solver sees no finer
@@ -69,11 +69,11 @@ class Joint:
 
 
 class NoneFits(HakdError):
-    """No widths of the tables keep every budget."""
+    """No widths of the tables meet every budget."""
 
 
 class OutOfTime(HakdError):
-    """No widths were found that keep every budget, and it was not shown either that there are none."""
+    """No widths were found that meet every budget, and it was not shown either that there are none."""
 
 
 def evaluate(
@@ -100,7 +100,7 @@ def choose(
     time_limit_s: float = TIME_LIMIT_S,
     worth: Worth = NOTHING,
 ) -> Joint:
-    """The widths of highest value that keep the budget of every device.
+    """The widths of highest value that meet the budget of every device.
 
     Args:
         values: {group: {width: value}}, e.g. minus the saliency that dropping down to this width costs.
@@ -127,12 +127,12 @@ def choose(
     budgets = ", ".join(f"{cost.budget_ms:g} ms on {cost.name}" for cost in costs)
     if search.unfinished:
         raise OutOfTime(
-            f"no widths that keep the budget ({budgets}) were found in {time_limit_s:g} s; there may be some",
+            f"no widths that meet the budget ({budgets}) were found in {time_limit_s:g} s; there may be some",
             key="budget",
             remedy="Run again when this machine has less to do, or raise the budget",
         )
     raise NoneFits(
-        f"none of the timed widths keep the budget ({budgets}) with probability {probability:g}",
+        f"none of the timed widths meet the budget ({budgets}) with probability {probability:g}",
         key="budget",
         remedy="Raise the budget, or lower `choosing.reach` or `run.levels` so that narrower widths are timed",
     )
@@ -185,7 +185,7 @@ class _Search:
         self.parts = [_Part(-ceiling, next(self.number), self.everything)]  # a heap
 
     def run(self) -> Joint | None:
-        """The best widths that keep every budget, with the gap that is left; None where none were found."""
+        """The best widths that meet every budget, with the gap that is left; None where none were found."""
         for number in range(_PROGRAMS):
             if not self.parts or self._is_best_proven() or (number and time.monotonic() >= self.deadline):
                 break
@@ -197,7 +197,7 @@ class _Search:
 
     @property
     def unfinished(self) -> bool:
-        """Whether widths that keep every budget may have been missed."""
+        """Whether widths that meet every budget may have been missed."""
         return bool(self.parts) or self.left > -math.inf
 
     def _unit(self, best: Joint) -> float:
@@ -238,7 +238,7 @@ class _Search:
             self.best = choice
 
     def _try_tangents(self, deviations_ms: Sequence[float]) -> None:
-        """Tangents are too high: what they allow keeps the budgets, and gives something to measure parts by, soon."""
+        """Tangents are too high: what they allow meets the budgets, and gives something to measure parts by, soon."""
         choice, _ = self._solve([tangent(ms, self.z) for ms in deviations_ms], self.everything)
         if choice is not None and all(
             choice.upper_ms[cost.name] <= cost.budget_ms * (1 + _ROUNDING) for cost in self.costs

@@ -1,6 +1,6 @@
 """Successive halving: good networks for one latency budget are trained briefly, and the better half continues.
 
-Saliency is a proxy for accuracy. The tables of a device give several networks that keep a budget; which of them trains
+Saliency is a proxy for accuracy. The tables of a device give several networks that meet a budget; which of them trains
 best is decided on the validation split (Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification").
 """
 

@@ -46,12 +46,12 @@ def separable(cost: Cost, twin: Mapping[str, int]) -> Cost:
 
 
 def knapsack(values: Values, cost: Cost, twin: Mapping[str, int], probability: float = PROBABILITY) -> Joint:
-    """The widths of highest value whose latency, each group counted by itself, keeps the budget.
+    """The widths of highest value whose latency, each group counted by itself, meets the budget.
 
     `latency_ms` is what this method believes: its own sum, not that of the full tables.
 
     Raises:
-        NoneFits: no widths keep the budget.
+        NoneFits: no widths meet the budget.
         HakdError: a table without the twin's widths.
     """
     return choose(values, [separable(cost, twin)], probability)

@@ -113,7 +113,7 @@ def within_budgets(
         time_fresh: what widths take on each device, by bursts that no choice was made on; None: it could not compare
             them, and the choosing ends.
         budgets_ms: as the tables count them.
-        fallback: widths that keep every budget by definition, since it is their latency; taken when nothing is
+        fallback: widths that meet every budget by definition, since it is their latency; taken when nothing is
             accepted. Without one, the try whose worst device exceeds its budget least is what is left, and the reason
             says that it is not verified.
         tries: choices timed at most.
@@ -207,7 +207,7 @@ def _least_exceeding(steps: Sequence[Try], ended: str, compared: bool) -> Verifi
 def _next(over: Sequence[str], asked: Mapping[str, float]) -> str:
     if not over:
         return "accepted"
-    return f"not shown to keep the budget{_on(over, asked)}: next one {_budgets(over, asked)}"
+    return f"not shown to meet the budget{_on(over, asked)}: next one {_budgets(over, asked)}"
 
 
 def _budgets(names: Sequence[str] | Mapping[str, float], asked: Mapping[str, float]) -> str:

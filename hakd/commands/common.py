@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 FINE, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 STATUS = """exit status:
   0    success
-  1    an error that you can fix (one line says which), or a device that is unfit
+  1    an error that you can fix (one line says which), an unfit device, a stale or
+       unclear curve (recheck), or damage (store verify)
   2    the command line was not understood
   130  ended by Ctrl-C; what was measured is kept
 """

@@ -1,4 +1,4 @@
-"""`hakd import-table`: check and use a colleague's latency table."""
+"""`hakd import-table`: check and use a latency table that was made elsewhere."""
 
 import argparse
 
@@ -11,7 +11,7 @@ def add(commands: Commands) -> None:
     found = command(
         commands,
         "import-table",
-        "check a colleague's latency table and write it for use as a virtual device",
+        "check a latency table that was made elsewhere and write it for use as a virtual device",
         "Check a latency table that was made elsewhere, and write it where a device of `transport: virtual` answers\n"
         "from it. Format, columns, timing protocol and the shapes of all parts are always checked. The origin is\n"
         "checked against a fingerprint (`hakd store ls` shows it) or against a device, which the command connects\n"

@@ -58,8 +58,8 @@ def _run(arguments: argparse.Namespace) -> int:
     root = Path(arguments.store or read_configuration(arguments.config).store())
     if arguments.what == "forget":
         if not (arguments.device and arguments.purpose):
-            remedy = f"Purposes: {', '.join(PURPOSES)}"
-            raise HakdError("forget needs both", key="--device, --purpose", remedy=remedy)
+            remedy = f"Give both. Purposes: {', '.join(PURPOSES)}"
+            raise HakdError("missing", key="--device, --purpose", remedy=remedy)
         points, bursts = forget(root, arguments.device, arguments.purpose)
         print(
             f"{root}: {counted(bursts, 'burst')} of {counted(points, 'point')} left out, to be measured again"

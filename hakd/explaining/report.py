@@ -220,8 +220,10 @@ def _advised(advised: Advised) -> list[str]:
     if best is None:
         lines = [f"no other set of widths is advised: {advised.reason}"]
     else:
+        took = _us(1e3 * best.latency_ms)
+        took += "" if advised.now_ms is None else f" instead of {_us(1e3 * advised.now_ms)}"
         lines = [
-            f"with these widths, none narrower, it takes {_us(1e3 * best.latency_ms)} as a whole, {_change(best)}:",
+            f"with these widths, none narrower, it takes {took} as a whole, {_change(best)}:",
             f"  {json.dumps(best.widths)}",
         ]
         if best == rounded:
@@ -316,6 +318,7 @@ def to_dict(report: ModelReport) -> Mapping[str, Any]:
         "advised": _set_dict(report.advised.best),
         "rounded": _set_dict(report.advised.rounded),
         "not_advised": report.advised.reason,
+        "beside_us": None if report.advised.now_ms is None else 1e3 * report.advised.now_ms,
         "lost_us": sum(one.lost_us or 0.0 for one in report.reports),
         "groups": [_group_dict(one) for one in report.reports],
         "not_examined": [{**_names(group), "reason": group.reason} for group in report.fixed],

@@ -52,11 +52,13 @@ class Advised:
         best: the fastest set that was found.
         rounded: all widths rounded up to multiples of 8; None where they are multiples already.
         reason: why there is no set; None where there is one.
+        now_ms: latency of the present widths, in the same processes; None where they were not timed again.
     """
 
     best: WidthSet | None = None
     rounded: WidthSet | None = None
     reason: str | None = None
+    now_ms: float | None = None
 
 
 def candidate_sets(groups: Sequence[Group], curves: Mapping[str, Curve]) -> list[Widths]:
@@ -200,9 +202,9 @@ class _Search:
             beside = ratio(bursts, points[i].key, points[0].key, CONFIDENCE)
             return WidthSet(sets[i], beside, found[points[i].key].latency_ms)
 
-        advised = timed(1)
+        advised, now_ms = timed(1), found[points[0].key].latency_ms
         plain = timed(2) if len(sets) > 2 else advised if rounded else None
         if advised.ratio is None or advised.ratio.high >= 1:
             said = "" if advised.ratio is None else f" (the fastest, timed again: {advised.ratio})"
-            return Advised(None, plain, f"no set of wider widths is certainly faster{said}")
-        return Advised(advised, plain)
+            return Advised(None, plain, f"no set of wider widths is certainly faster{said}", now_ms)
+        return Advised(advised, plain, now_ms=now_ms)

@@ -24,7 +24,7 @@ _SIMPLE = {"Relu": "relu", "Sigmoid": "sigmoid", "HardSwish": "hardswish"}
 _LIMITS = {(0.0, 6.0): "relu6", (0.0, np.inf): "relu"}
 _SOFTMAX = ("Softmax", "LogSoftmax")
 _SIXTH = 1e-4  # how near to 1 / 6 and a half the numbers of a hard sigmoid are
-_REMEDY = "Write the network without it (docs/networks.md, Doors); `hakd explain` times an ONNX file with it"
+_REMEDY = "Write the network without it (docs/networks.md); `hakd explain` times an ONNX file with it"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class ByTables:
             verifying).
         races: by label of the budget, the result of `hakd.search.contestants.race_contestants`, if `race` is among the
             methods, with the key that the winner's choice will have (`choice`).
-        unkept: reasons by `choice_key`, where no widths in the tables keep a budget in ms or a speed-up.
+        unkept: reasons by `choice_key`, where no widths in the tables meet a budget in ms or a speed-up.
     """
 
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -124,7 +124,7 @@ class Chooser:
         """Time the method's choices around the budget as whole networks, and verify the best of them.
 
         Raises:
-            HakdError: no widths in the tables keep a budget in ms or a speed-up, or none could be timed against it.
+            HakdError: no widths in the tables meet a budget in ms or a speed-up, or none could be timed against it.
         """
         # `race` needs the choice of `joint`: where that found none, nothing is timed again.
         if method in self._none:

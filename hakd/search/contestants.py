@@ -1,8 +1,8 @@
 """Makes the networks that race within a budget: solves on the tables, scales profiles, times all networks whole.
 
 Probes come first, in few processes: answers on the tables, which learn from them, and scaled profiles, which the tables
-do not cover. Networks that keep the budget by the probes are timed again, in one interleaved session of separate
-processes. Those shown there to keep the budget race.
+do not cover. Networks that meet the budget by the probes are timed again, in one interleaved session of separate
+processes. Those shown there to meet the budget race.
 """
 
 import logging
@@ -142,7 +142,7 @@ class _Field:
                 self._seen[_key(widths)] = time[0]
 
     def finalists(self) -> list[Answer]:
-        """Networks to time again: `joint`'s own, and of each origin those that keep the budget, or come closest."""
+        """Networks to time again: `joint`'s own, and of each origin those that meet the budget, or come closest."""
         found = [Answer(JOINT, self._own, self._worth(self._own))]
         for origin in COUNTED:
             found += self._best([one for one in self._answers if one.origin == origin])
@@ -204,18 +204,18 @@ class _Field:
         return {place: ms <= share * self._budget_ms for place, ms in times.items()}
 
     def _between(self, origin: str, count: int) -> list[int]:
-        """Scalings to time next: between the widest that keeps the budget and the first that does not."""
+        """Scalings to time next: between the widest that meets the budget and the first that does not."""
         low, high = bracket(self._keeps(origin), len(self._rungs[origin]))
         return evenly(low, high, count)
 
     def _sure(self, origin: str) -> list[int]:
-        """The widest scaling that keeps the budget, and the widest that keeps it with some room; else the narrowest."""
+        """The widest scaling that meets the budget, and the widest that keeps it with some room; else the narrowest."""
         ends = [bracket(self._keeps(origin, share), len(self._rungs[origin]))[0] for share in SHARES]
         return [max(place, 0) for place in ends]
 
 
 def _answer(origin: str, values: Values, now: Cost, worth: Worth = NOTHING) -> list[Answer]:
-    """The best widths by these values; none where no widths keep the budget or none were found in time."""
+    """The best widths by these values; none where no widths meet the budget or none were found in time."""
     try:
         found = choose(values, [now], PROBABILITY, SOLVE_S, worth)
     except (NoneFits, OutOfTime):

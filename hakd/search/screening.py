@@ -3,7 +3,7 @@
 The sum of tiles distinguishes networks that differ by much. Among networks near the budget, where choices lie, its
 error is larger than their differences. So a method is solved under several budgets around the wanted one, all its
 answers are timed together, the tables learn from their latencies (`hakd.choosing.learning`), and the method is solved
-again. The most valuable answer that was measured to keep the budget is verified. Starting processes takes most of the
+again. The most valuable answer that was measured to meet the budget is verified. Starting processes takes most of the
 time of such a session: many networks cost little more than one.
 """
 

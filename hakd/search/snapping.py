@@ -34,7 +34,7 @@ class Snapped:
             consequence), `certificates` (records of `hakd.choosing.certificate`, from separate bursts),
             `search_s` (seconds of sweeping, choosing and verifying; less where the store already held bursts).
         races: by label of the budget, the result of `hakd.search.contestants.race_contestants`; empty without `race`.
-        unkept: reasons by `choice_key`, where no widths in the tables keep the budget.
+        unkept: reasons by `choice_key`, where no widths in the tables meet the budget.
     """
 
     methods: Mapping[str, dict[str, Any]]

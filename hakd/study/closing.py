@@ -4,7 +4,8 @@ Read by the rules at planning time: no heavy imports.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,13 @@ RESULTS = {
 _NAMED = 6  # rules whose time is given by name
 
 
-def success_words(config: Mapping[str, Any], since: float) -> str:
+def success_words(
+    config: Mapping[str, Any], since: float, arguments: Sequence[str] = ("--cores", "all")
+) -> str:
     """What to say at the end of a run that began at `since` (seconds since the epoch) and did all it was asked to."""
-    return _text([*_made(since), *_times(since), *_unkept(config), *_undecided(config), *_at_chance(config)])
+    return _text(
+        [*_made(since), *_times(since), *_unkept(config), *_undecided(config, arguments), *_at_chance(config)]
+    )
 
 
 def failure_words(config: Mapping[str, Any], since: float) -> str:
@@ -55,9 +60,11 @@ def failure_words(config: Mapping[str, Any], since: float) -> str:
             "These jobs failed:" if not errors else "Other jobs failed too:",
             *(f"  {e}" for e in others),
         ]
-    lines.append(f"Run the same command again to complete the study in {Path.cwd()}; what is done is kept.")
+    lines.append(
+        f"Run the same command again to complete the study in {Path.cwd()}; finished jobs do not run again."
+    )
     if errors:
-        lines.append("With the target `available` it plots the devices that have results.")
+        lines.append("`snakemake available`, with the same options, plots the devices that have results.")
     return _text(lines)
 
 
@@ -103,12 +110,12 @@ def _at_chance(config: Mapping[str, Any]) -> list[str]:
             accuracy, chance = _teacher(Path(teacher_path(config, network, seed)))
             # Below twice the chance; with few classes, less than a tenth of the way from chance to all right.
             if accuracy < min(2 * chance, chance + 0.1 * (1 - chance)):
-                known = f"{accuracy:.1%} of the validation images right, guessing {chance:.1%}"
+                known = f"{accuracy:.1%} of the validation images right, by chance {chance:.1%}"
                 lines.append(f"  {network}, seed {seed}: {known}")
     if not lines:
         return []
     return [
-        "A teacher is hardly better than guessing; what was pruned and trained from it is useless:",
+        "A teacher is hardly better than chance; what was pruned and trained from it is useless:",
         *lines,
         "Raise `teacher.epochs`, change `teacher.recipe.lr`, or check the labels of the data; then run again.",
     ]
@@ -135,7 +142,7 @@ def _unkept(config: Mapping[str, Any]) -> list[str]:
     if not lines:
         return []
     return [
-        "No widths keep these budgets; there are no networks for them:",
+        "No widths meet these budgets; there are no networks for them:",
         *lines,
         "Raise the budget in `choosing.budgets`, or lower `choosing.reach`: narrower widths are timed then.",
     ]
@@ -151,7 +158,7 @@ def _snaps(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Path]]:
                 yield f"{network} {level}", device, path
 
 
-def _undecided(config: Mapping[str, Any]) -> list[str]:
+def _undecided(config: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
     """What is undecided because devices were too noisy, and what to do; empty: nothing."""
     lines = [line for device in config["run"]["devices"] for line in _undecided_on(config, device)]
     if not lines:
@@ -159,9 +166,9 @@ def _undecided(config: Mapping[str, Any]) -> list[str]:
     return [
         "Not everything was decided; widths that are undecided were left as they are:",
         *lines,
-        "To decide more, stop other work on the device. Then run the same command with `-R sweep` for further looks at",
-        "the curves, or with `-R benchmark` at the latencies (twelve at most). Or raise `processes` and",
-        "`benchmark_processes`.",
+        "To decide more, stop other work on the device. Then take further looks at the curves (twelve at most) with",
+        f"  {shlex.join(['snakemake', *arguments, '-R', 'sweep'])}",
+        "or at the latencies with `-R benchmark`; or raise `processes` and `benchmark_processes`.",
     ]
 
 

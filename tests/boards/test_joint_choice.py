@@ -177,8 +177,8 @@ def test_a_budget_that_nothing_keeps_has_no_network_and_is_an_error_where_it_is_
     assert list(made.methods) == ["hakd", "hakd_free", "joint@round16"] and list(made.races) == ["round16"]
     assert made.races["round16"]["choice"] == "race@round16"  # though one race alone is left
     assert list(made.unkept) == ["joint@0.0001ms", "race@0.0001ms"]
-    assert all("none of the timed widths keep the budget" in reason for reason in made.unkept.values())
-    with pytest.raises(HakdError, match=r"none of the timed widths keep the budget.*Raise the budget"):
+    assert all("none of the timed widths meet the budget" in reason for reason in made.unkept.values())
+    with pytest.raises(HakdError, match=r"none of the timed widths meet the budget.*Raise the budget"):
         case.snap(("joint",), tight)
 
 

@@ -191,4 +191,4 @@ def test_forget_leaves_out_what_a_device_measured_for_a_purpose(store, capsys):
     assert main(["store", "forget", "--store", str(store), "--device", "no", "--purpose", "sweep"]) == FINDING
     assert "nothing was measured on 'no' for 'sweep'" in capsys.readouterr().err
     assert main(["store", "forget", "--store", str(store), "--device", "vdev"]) == FINDING
-    assert "--device, --purpose: forget needs both" in capsys.readouterr().err
+    assert "--device, --purpose: missing. Give both" in capsys.readouterr().err

@@ -42,7 +42,11 @@ def reader(folder: Path, **devices: dict) -> Path:
     study["networks"]["mobilenet"] |= {"multiplier": 0.0625, "input_size": 16}
     (folder / "config").mkdir()
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(study))
-    for name, spec in ((PRUNED, spec_of(study, "mobilenet")), ("model.onnx", SPECS["resnet"]())):
+    for name, spec in (
+        (PRUNED, spec_of(study, "mobilenet")),
+        ("model.onnx", SPECS["resnet"]()),
+        ("pruned.onnx", SPECS["vgg16"]()),
+    ):
         graph, _ = fold_batch_norm(build_graph(scaled(spec, 0.5)))
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         onnx.save(to_onnx(graph, stand_in_weights(graph)), folder / name)

@@ -31,7 +31,7 @@ def chain_macs(widths):
 
 
 def fits(full, level):
-    """Whether widths of 1 keep the budget."""
+    """Whether widths of 1 meet the budget."""
     return chain_macs(dict.fromkeys(full, 1)) <= Fraction(str(level)) * chain_macs(full)
 
 

@@ -130,6 +130,6 @@ def test_without_any_it_is_the_budgets_own_network_or_the_closest():
     assert "the network that gave it" in reason
     found, reason = within(measured, 0.9, 8)
     assert [one.widths["a"] for one in found] == [32, 48] and not any(one.kept for one in found)
-    assert reason == "no network is shown to keep the budget: the closest one is taken"
+    assert reason == "no network is shown to meet the budget: the closest one is taken"
     with pytest.raises(HakdError, match="no contestant could be timed"):
         within([], 0.9, 8)

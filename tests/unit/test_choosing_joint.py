@@ -165,7 +165,7 @@ def test_the_time_limit_is_one_of_the_whole_search():
 def test_what_was_not_found_in_time_is_not_said_not_to_exist(monkeypatch):
     values, costs = large(0)
     stop_programs(monkeypatch, 0)
-    with pytest.raises(OutOfTime, match=r"keep the budget \(5.5 ms on d\) were found in 60 s; there may be"):
+    with pytest.raises(OutOfTime, match=r"meet the budget \(5.5 ms on d\) were found in 60 s; there may be"):
         choose(values, costs)
 
 
@@ -213,7 +213,7 @@ def test_a_combination_that_was_not_timed_is_not_chosen():
 @pytest.mark.parametrize(
     ("budget", "probability", "name", "words"),
     [
-        (1e-6, 0.95, "d", "none of the timed widths keep the budget.*1e-06 ms on d.*Raise the budget"),
+        (1e-6, 0.95, "d", "none of the timed widths meet the budget.*1e-06 ms on d.*Raise the budget"),
         (0.0, 0.95, "d", "a budget of 0.0 ms"),
         (math.nan, 0.95, "d", "a budget of nan ms"),
         (1.0, 0.2, "d", r"0.2 is not in \[0.5, 1\)"),

@@ -91,13 +91,15 @@ def test_a_teacher_at_chance_is_named_with_what_to_do(accuracy, classes, useless
 
 
 def test_the_last_words_of_a_failed_run_repeat_the_errors_of_that_run_only(tmp_path):
-    again = f"Run the same command again to complete the study in {tmp_path}; what is done is kept.\n"
+    again = (
+        f"Run the same command again to complete the study in {tmp_path}; finished jobs do not run again.\n"
+    )
     assert failure_words(CONFIG, 0) == again
     log("sweep/net-pi", "error: device pi: host: no answer. Check that it is on", 100)
     assert failure_words(CONFIG, 101) == again
     words = failure_words(CONFIG, 99)
     assert words.startswith("1 of 2 devices failed") and again in words
-    assert "  device pi: host: no answer. Check that it is on\n" in words and "`available`" in words
+    assert "  device pi: host: no answer. Check that it is on\n" in words and "`snakemake available`" in words
 
 
 def test_errors_that_are_no_devices_are_repeated_too():
@@ -138,13 +140,13 @@ def test_the_last_words_name_what_a_noisy_device_left_open(tmp_path):
     words = success_words(config, 0)
     assert "pi: 1 of 2 widths undecided: net 0.5 b\n" in words
     assert "pi: could not be verified, the widths before the choice stay: net 0.5 hakd\n" in words
-    assert "pi: 1 of 2 latencies not known" in words and "`-R sweep`" in words
+    assert "pi: 1 of 2 latencies not known" in words and "\n  snakemake --cores all -R sweep\n" in words
     assert "budget" not in words
     write_json(
-        path, "snap", {"methods": methods, "unkept": {"joint@1ms": "none keep the budget (1 ms on pi)"}}
+        path, "snap", {"methods": methods, "unkept": {"joint@1ms": "none meet the budget (1 ms on pi)"}}
     )
     words = success_words(config, 0)
-    assert "  net 0.5 joint@1ms, pi: none keep the budget (1 ms on pi)\n" in words
+    assert "  net 0.5 joint@1ms, pi: none meet the budget (1 ms on pi)\n" in words
     assert "lower `choosing.reach`" in words and "1 of 2 widths" in words
     path.write_text("{damaged")
     assert "widths undecided" not in success_words(config, 0)

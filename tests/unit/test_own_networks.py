@@ -377,7 +377,7 @@ def test_frozen_layers_keep_their_widths():
         ),
         (
             "Sorts",
-            r"no op for CumSum \(/CumSum\)\. Write the network without it \(docs/networks\.md, Doors\)",
+            r"no op for CumSum \(/CumSum\)\. Write the network without it \(docs/networks\.md\)",
         ),
         ("Pair", r"its forward gives 2 tensors \(tuple\)\. Give a network that returns only its logits"),
         ("Pictures", r"gives 8 x 32 x 32 values, a classifier one for each class"),

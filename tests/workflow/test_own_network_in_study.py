@@ -89,7 +89,8 @@ def done(board: Sshd, tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_the_page_ends_with_the_logits_of_the_network(done, monkeypatch, capsys):
     assert done.jobs["network"] == 1 and (done.directory / "results" / "pareto.pdf").is_file()
     monkeypatch.chdir(done.directory)
-    values = {"PHOTO": "photos/red/3.png"}
+    monkeypatch.setattr(sys, "argv", ["use.py", "photos/red/3.png"])
+    values = {}
     exec(blocks()["use.py"].replace("joint", "hakd"), values)  # the page's own lines
     assert capsys.readouterr().out == "red\n"
     summary = pd.read_csv("results/summary.csv")
