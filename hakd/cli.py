@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from hakd import __version__
 from hakd.commands import (
+    best,
     doctor,
     explain,
     export_table,
@@ -28,7 +29,10 @@ from hakd.records.text import printable
 
 __all__ = ["FINDING", "FINE", "INTERRUPTED", "USAGE", "main", "parser"]
 _TRACEBACK = "HAKD_TRACEBACK"
-COMMANDS = (doctor, pin, plan, sweep, explain, staircase, hazards, export_table, import_table, recheck, store)
+COMMANDS = (
+    *(doctor, pin, plan, sweep, explain, best),
+    *(staircase, hazards, export_table, import_table, recheck, store),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@ from hakd.boards.points import PROTOCOL
 from hakd.study.candidates import by_tables
 from hakd.records.code import script_digest
 from hakd.study.configuration import DEVICE_FILES, level_text, settings
+from hakd.study.images import image_side
 from hakd.study.recipes import CODED, LOSSES, OF_PRUNING
 from hakd.study.searches import PATTERN, searches
 

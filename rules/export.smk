@@ -10,6 +10,7 @@ rule export:
     conda:
         "../envs/study.yaml"
     params:
+        image_side=image_side(config["data"]),
         code=code("export"),
     message:
         "Export {wildcards.candidate} to ONNX"
@@ -28,6 +29,7 @@ rule decode:
     conda:
         "../envs/study.yaml"
     params:
+        image_side=image_side(config["data"]),
         code=code("decode"),
     message:
         "Decode {wildcards.network}/{wildcards.compressed} to ONNX, seed {wildcards.seed}"

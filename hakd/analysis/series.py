@@ -87,6 +87,12 @@ def several_budgets(frame: pd.DataFrame) -> pd.Series:
     return frame["budget"].where(several, None)
 
 
+def chosen_there(frame: pd.DataFrame) -> pd.Series:
+    """Which rows are of networks chosen for the device they were timed on, for a fleet that it is in, or for none."""
+    target = frame["target_device"]
+    return target.isna() | (target == frame["device"]) | (frame["method"] == "fleet")
+
+
 def on_their_devices(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of networks chosen for the device they were timed on, for its fleet or for none; fleets by their names.
 
@@ -99,12 +105,11 @@ def on_their_devices(frame: pd.DataFrame) -> pd.DataFrame:
     need(frame, NEEDED, "comparison")
     frame = with_late("summary", frame)
     fleets = frame["method"] == "fleet"
-    own = frame["target_device"].isna() | (frame["target_device"] == frame["device"]) | fleets
     names = frame["method"].where(~fleets, "fleet " + frame["target_device"].astype("string").fillna(""))
     if "arch" in frame.columns:
         same = frame.groupby(["network", "device", "arch"])["latency_ms"]
         frame = frame.assign(latency_ms=same.transform("median"))
-    return frame.assign(method=names)[own]
+    return frame.assign(method=names)[chosen_there(frame)]
 
 
 class NoCandidates(HakdError):

@@ -13,13 +13,14 @@ import onnxruntime
 from hakd.networks.engine_model import ONNX_ENGINES, engine_model
 from hakd.networks.families import build_graph
 from hakd.networks.onnx_model import fold_weights, to_onnx
-from hakd.records.arch import Architecture, architecture_from
+from hakd.records.arch import Architecture, NetworkSpec, architecture_from
 from hakd.records.errors import HakdError, make_again
 from hakd.records.files import write_bytes
 from hakd.records.graph import Graph, fold_batch_norm
 from hakd.records.probe import probe_images
 
 TOLERANCE = 1e-4
+CHANNELS = {1: "grey", 3: "RGB"}
 
 
 def session(model: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -28,6 +29,23 @@ def session(model: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def with_input(facts: Mapping[str, Any], spec: NetworkSpec, image_side: int) -> dict[str, Any]:
+    """The facts of a training, whose `images` then hold all that is needed to make an input from a photo.
+
+    To mean, deviation (per channel) and classes come: `pixels`, the range that mean and deviation are in; `channels`,
+    their order; `stored_size`, (height, width) that an image is fitted to first; `size`, that of the input, which the
+    fitted image is resized to; `layout` and `dtype` of the input.
+
+    Args:
+        facts: of the checkpoint.
+        spec: of its network.
+        image_side: height and width of the data set's images in pixels.
+    """
+    form = {"pixels": [0, 255], "channels": CHANNELS[spec.input_channels], "stored_size": [image_side] * 2}
+    form |= {"size": list(spec.image), "layout": "NCHW", "dtype": "float32"}
+    return {**facts, "images": {**facts["images"], **form}}
 
 
 def export(

@@ -11,8 +11,11 @@ from hakd.cli import FINDING, FINE, USAGE, main, parser
 from hakd.records.code import CHECKOUT
 from tests.unit.command import HEAVY, loaded, run
 
-COMMANDS = ("doctor", "pin", "plan", "sweep", "staircase", "export-table", "import-table", "recheck", "store")
-DEVICE_FREE = ("staircase",)  # reads no configuration
+COMMANDS = (
+    *("doctor", "pin", "plan", "sweep", "best"),
+    *("staircase", "export-table", "import-table", "recheck", "store"),
+)
+DEVICE_FREE = ("best", "staircase")  # read no configuration
 
 
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)])
@@ -72,6 +75,9 @@ def test_the_version():
         ["recheck", "local"],
         ["recheck", "local", "--table", "t.parquet", "--processes", "2"],
         ["store"],
+        ["best", "--device", "local"],
+        ["best", "--device", "local", "--max-latency-ms", "0"],
+        ["best", "--device", "local", "--max-latency-ms", "5", "--min-accuracy", "93"],
         ["plan", "--gmacs", "inf"],
     ],
 )
@@ -96,6 +102,7 @@ def test_a_command_line_that_is_not_understood_is_status_2(words):
         (["import-table", "t.json", "--fingerprint", "ab"], r"t\.json: no such file\. Get the table"),
         (["import-table", "t.json", "--fingerprint", "ab", "--same-model"], r"--same-model: needs a device"),
         (["store", "ls"], r"results/measurements: --store: no such store"),
+        (["best", "--device", "local", "--max-latency-ms", "5"], r"results: local: no results of this device"),
         (["plan", "--config", "nowhere.yaml"], r"nowhere\.yaml: cannot read"),
     ],
 )  # fmt: skip

@@ -21,7 +21,7 @@ LOCK = (ROOT / "requirements.lock").read_text()
 RUNTIME = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["dependency-groups"]["dev"]]
 LARGEST_BYTES = 1_000_000
-MADE = {"results", "logs", "runs", "data", "build", "dist"}  # as .gitignore names them
+MADE = {"results", "logs", "runs", "best", "data", "build", "dist"}  # as .gitignore names them
 
 
 def repository_files() -> list[Path]:
