@@ -7,6 +7,7 @@ from snakemake.utils import min_version
 from hakd.records.errors import HakdError
 from hakd.study.closing import failure_words, success_words
 from hakd.study.files import merged_configuration, note_start
+from hakd.study.kept import keep_configuration
 from hakd.study.ownership import own_study
 from hakd.study.schema import checked_study
 
@@ -30,6 +31,8 @@ except HakdError as error:
 config.clear()
 config.update(complete)
 note_start(workflow.overwrite_workdir, workflow.configfiles)
+if workflow.is_main_process and not workflow.dryrun:
+    keep_configuration(config)
 
 
 include: "rules/common.smk"

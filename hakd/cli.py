@@ -11,6 +11,8 @@ from contextlib import suppress
 from hakd import __version__
 from hakd.commands import (
     best,
+    clean,
+    compare,
     doctor,
     explain,
     export_table,
@@ -30,7 +32,7 @@ from hakd.records.text import printable
 __all__ = ["FINDING", "FINE", "INTERRUPTED", "USAGE", "main", "parser"]
 _TRACEBACK = "HAKD_TRACEBACK"
 COMMANDS = (
-    *(doctor, pin, plan, sweep, explain, best),
+    *(doctor, pin, plan, sweep, explain, best, compare, clean),
     *(staircase, hazards, export_table, import_table, recheck, store),
 )
 

@@ -347,11 +347,11 @@ def listing(found: list[Holding]) -> list[str]:
             f"{_count(one.points, 'point')}, {_count(one.bursts, 'burst')}, {_count(one.failures, 'failure')}"
         )
         when = one.first if one.first == one.last else f"{one.first} to {one.last}"
-        lines.append(f"  {_count(one.sessions, 'session')}, {counts}; {_size(one.size_bytes)}; {when}")
+        lines.append(f"  {_count(one.sessions, 'session')}, {counts}; {size_text(one.size_bytes)}; {when}")
         if one.damaged:
             lines.append(f"  {one.damaged} of its journals are damaged: run `hakd store verify`")
     total = sum(one.size_bytes for one in found)
-    lines.append(f"{_count(len(found), 'device identity', 'device identities')}, {_size(total)}")
+    lines.append(f"{_count(len(found), 'device identity', 'device identities')}, {size_text(total)}")
     return [printable(line) for line in lines]
 
 
@@ -359,5 +359,6 @@ def _count(number: int, one: str, more: str = "") -> str:
     return f"{number} {one if number == 1 else more or one + 's'}"
 
 
-def _size(size_bytes: int) -> str:
+def size_text(size_bytes: int) -> str:
+    """A size for people: `1.2 MB`, `0.5 kB`."""
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"

@@ -16,6 +16,7 @@ from hakd.study.configuration import check_study
 from hakd.study.contrasts import check_contrasts
 from hakd.study.doors import check_doors, folders_of, with_input_sizes
 from hakd.study.files import Configuration
+from hakd.study.kept import check_networks
 from hakd.study.mistakes import refuse_first
 
 SCHEMAS = (  # an installed package carries a copy
@@ -50,6 +51,7 @@ def checked_study(config: Configuration) -> dict[str, Any]:
     content["data"] = completed(content["data"], _data_schema(content["data"]["name"]))
     try:
         check_study(content, config.where)
+        check_networks(content["networks"], config.where)
         check_doors(content["networks"], folders_of(name for name, _ in config.layers))
         check_contrasts(content, config.where)
     except HakdError as error:

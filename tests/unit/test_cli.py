@@ -12,10 +12,10 @@ from hakd.records.code import CHECKOUT
 from tests.unit.command import HEAVY, loaded, run
 
 COMMANDS = (
-    *("doctor", "pin", "plan", "sweep", "best"),
+    *("doctor", "pin", "plan", "sweep", "best", "compare", "clean"),
     *("staircase", "export-table", "import-table", "recheck", "store"),
 )
-DEVICE_FREE = ("best", "staircase")  # read no configuration
+DEVICE_FREE = ("best", "staircase", "compare")  # read no configuration
 
 
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)])
