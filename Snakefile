@@ -2,6 +2,7 @@
 import sys
 import time
 
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 from hakd.records.errors import HakdError
@@ -9,6 +10,7 @@ from hakd.study.closing import failure_words, success_words
 from hakd.study.files import merged_configuration, note_start
 from hakd.study.kept import keep_configuration
 from hakd.study.ownership import own_study
+from hakd.study.progress import Progress
 from hakd.study.schema import checked_study
 
 STARTED = time.time()
@@ -17,6 +19,7 @@ min_version("9.25")
 
 if workflow.is_main_process and not workflow.dryrun:
     own_study()
+    logger.addHandler(Progress(STARTED))
 
 
 configfile: os.path.join(workflow.basedir, "config", "config.yaml")
@@ -60,6 +63,7 @@ include: "rules/audit.smk"
 include: "rules/score.smk"
 include: "rules/summary.smk"
 include: "rules/contrasts.smk"
+include: "rules/checks.smk"
 include: "rules/verification.smk"
 include: "rules/certificates.smk"
 include: "rules/hazards.smk"
@@ -76,6 +80,7 @@ rule all:
         "results/widths.pdf",
         "results/seeds.pdf",
         "results/summary.csv",
+        "results/checks.csv",
         CONTRASTS,
         expand("results/devices/{device}/{file}", device=DEVICES, file=[*DEVICE_FILES, *RACE_FILES]),
     message:

@@ -2,7 +2,15 @@
 from hakd.records.arch import read_architecture
 from hakd.study.branches import candidate_lists
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import Origin, baselines, choices, student_files, students, uncompressed_path
+from hakd.study.candidates import (
+    Origin,
+    baselines,
+    choices,
+    expected_names,
+    student_files,
+    students,
+    uncompressed_path,
+)
 from hakd.study.configuration import canonical
 
 
@@ -64,3 +72,18 @@ def student_widths(wildcards):
 def device_candidates(wildcards):
     """The lists of all candidates that a device times."""
     return candidate_lists(config, wildcards.device)
+
+
+def lists_of_devices(wildcards):
+    """By device, the lists of all candidates that it times."""
+    return {device: sorted(candidate_lists(config, device)) for device in sorted(DEVICES)}
+
+
+def all_candidates(wildcards):
+    """The lists of all candidates that any device times."""
+    return sorted({path for paths in lists_of_devices(wildcards).values() for path in paths})
+
+
+def expected_candidates(wildcards):
+    """By device, the names of the candidates that the configuration asks for."""
+    return {device: expected_names(config, device) for device in sorted(DEVICES)}

@@ -2,33 +2,32 @@
 
 A few check points are timed again, interleaved in fresh processes: both sides of each curve's largest steps, and both
 ends of its widest plateau. Ratios within a curve are compared, which clock and load of the machine do not change;
-absolute latencies are not compared. Intervals hold together over all ratios and looks (Bonferroni).
+absolute latencies are not compared. Intervals hold together over all ratios and looks (Bonferroni). How layers changed
+against one another: `hakd.latency_tables.layer_changes`. What is said of both: `hakd.latency_tables.recheck_report`.
 """
 
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pandas as pd
 
 from hakd.boards import Board, Burst, Point, open_board
+from hakd.latency_tables.layer_changes import LayerChange, Place, layer_changes
 from hakd.latency_tables.parts import parts_of
 from hakd.records.arch import NetworkSpec
 from hakd.records.errors import HakdError
-from hakd.records.files import read_json
-from hakd.records.text import counted
 from hakd.staircase.curve_rows import curve_of
-from hakd.staircase.estimate import CONFIDENCE, estimate, ratio
+from hakd.staircase.estimate import CONFIDENCE, ratio
 from hakd.staircase.mapping import changes
 from hakd.staircase.ratio import Ratio
 from hakd.study.devices import Entry
 from hakd.sweeping.looks import merge
 from hakd.sweeping.parts import point
-from hakd.sweeping.same_board import in_words, state_of
+from hakd.sweeping.same_board import state_of
 
 LOOKS = 2
 HOLDS, STALE, UNCLEAR = "holds", "STALE", "unclear"
@@ -38,7 +37,7 @@ HOLDS, STALE, UNCLEAR = "holds", "STALE", "unclear"
 class RatioCheck:
     """Two widths of a curve and the table's ratio of their latencies (wider over narrower)."""
 
-    curve: tuple[float | None, str]  # level, group
+    curve: Place
     before: int
     after: int
     ratio: float
@@ -117,6 +116,42 @@ def _widest_plateau(widths: Sequence[int], latency_ms: Sequence[float], eps: flo
     return best
 
 
+@dataclass(frozen=True)
+class Rechecked:
+    """What a recheck found.
+
+    Args:
+        device: its name.
+        then: engine, version and fingerprint that the table was made with; None: it does not say.
+        now: those of the device now.
+        points: how many points were timed.
+        scale: the median of latency now / latency in the table; None: nothing could be timed.
+        verdicts: of every pair of widths.
+        changes: of every curve, the slowest first.
+        epoch: of the device.
+    """
+
+    device: str
+    then: Mapping[str, str] | None
+    now: Mapping[str, str]
+    points: int
+    scale: float | None
+    verdicts: Sequence[Verdict]
+    changes: Sequence[LayerChange]
+    epoch: int
+
+    @property
+    def states(self) -> dict[Place, str]:
+        """The verdict of each curve: the worst of its pairs."""
+        found: dict[Place, set[str]] = {}
+        for verdict in self.verdicts:
+            found.setdefault(verdict.pair.curve, set()).add(verdict.state)
+        return {
+            curve: next(state for state in (STALE, UNCLEAR, HOLDS) if state in own)
+            for curve, own in found.items()
+        }
+
+
 def recheck(
     entry: Entry,
     frame: pd.DataFrame,
@@ -125,10 +160,8 @@ def recheck(
     where: str,
     store: str,
     steps: int = 2,
-    chosen: Sequence[str] = (),
-    say: Callable[[str], None] = print,
-) -> bool:
-    """Time the check points again, report for each curve whether it holds, and name the choices that do not.
+) -> Rechecked:
+    """Time the check points again: whether each curve holds, and which became slower or faster against the others.
 
     Args:
         entry: the device.
@@ -138,10 +171,6 @@ def recheck(
         where: the table's path, for messages.
         store: the measurement store, which keeps the bursts.
         steps: changes of each curve to look at.
-        chosen: `results/{network}/snap/{level}/{device}.json` of a study, whose choices are named where stale.
-
-    Returns:
-        Whether every curve holds.
 
     Raises:
         HakdError: no curve of known noise, a table that does not fit the network, a device that does not answer.
@@ -153,7 +182,6 @@ def recheck(
             where=where,
             remedy="Sweep the network again (with `hakd sweep --again` if the store has its points)",
         )
-    choices = _choices(chosen)
     rows = _rows_of(frame, pairs)
     parts = parts_of(rows, spec, where)
     points = {
@@ -161,10 +189,16 @@ def recheck(
         for row, part in zip(rows.itertuples(), parts, strict=True)
     }
     with open_board(entry.device, Path(store)) as board:
-        say(_then_and_now(about, board))
+        now = state_of(board)
         verdicts, bursts = _time(board, entry, pairs, points)
-        say(f"{counted(len(points), 'point')}, {counted(len(pairs), 'ratio')}, {_scale(frame, bursts)}")
-    return _report(verdicts, choices, say)
+    curves: dict[Place, tuple[list[str], float]] = {}
+    for pair in pairs:
+        keys, _ = curves.setdefault(pair.curve, ([], pair.eps))
+        keys += [points[(*pair.curve, width)].key for width in (pair.before, pair.after)]
+    scale, changed = layer_changes(frame, bursts, curves)
+    known = all(isinstance(about.get(key), str) for key in now)
+    then = {key: about[key] for key in now} if known else None
+    return Rechecked(entry.device.name, then, now, len(points), scale, verdicts, changed, entry.device.epoch)
 
 
 def _place(row: Any) -> tuple[float | None, str, int]:
@@ -214,71 +248,3 @@ def _now(
     keys = [points[(*pair.curve, width)].key for width in (pair.after, pair.before)]
     # None: it failed on the board, which the session has logged.
     return ratio(bursts, keys[0], keys[1], confidence)
-
-
-def _then_and_now(about: Mapping[str, Any], board: Board) -> str:
-    """The engine and board of the table, and those of now."""
-    now = state_of(board)
-    if not all(isinstance(about.get(key), str) for key in now):
-        return f"{board.device.name}: {in_words(now)} now; the table does not say what it was made with"
-    if in_words(about) == in_words(now):
-        return f"{board.device.name}: {in_words(now)}, as when the table was made"
-    return f"{board.device.name}: {in_words(about)} when the table was made, {in_words(now)} now"
-
-
-def _scale(frame: pd.DataFrame, bursts: Mapping[str, Sequence[Burst]]) -> str:
-    """How much faster or slower everything is, for information only."""
-    then = dict(zip(frame["shape"], frame["latency_ms"], strict=True))
-    now = {key: one.latency_ms for key, one in estimate(bursts).by_key.items()}
-    scale = [now[key] / then[key] for key in now if key in then]
-    return f"the median latency is {median(scale):.2f} times the table's" if scale else "none could be timed"
-
-
-def _report(
-    verdicts: Sequence[Verdict], choices: Sequence[Mapping[str, Any]], say: Callable[[str], None]
-) -> bool:
-    by_curve: dict[tuple[float | None, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        by_curve.setdefault(verdict.pair.curve, []).append(verdict)
-    wide = max(len(group) for _, group in by_curve)
-    bad: dict[tuple[float | None, str], str] = {}
-    for (level, group), found in by_curve.items():
-        states = {verdict.state for verdict in found}
-        state = STALE if STALE in states else UNCLEAR if UNCLEAR in states else HOLDS
-        name = f"{'' if level is None else f'level {level:g} '}{group:<{wide}}"
-        if state == HOLDS:
-            say(f"  {name}  holds    {', '.join(verdict.pair.words for verdict in found)}")
-            continue
-        bad[level, group] = state
-        say(f"  {name}  {state:<7}  {'; '.join(v.words for v in found if v.state != HOLDS)}")
-    stale = sum(state == STALE for state in bad.values())
-    unclear = len(bad) - stale
-    for choice in choices:
-        moved = choice["width_from"] != choice["width_to"]
-        if moved and bad.get((choice["level"], choice["group"])) == STALE:
-            move = f"{choice['group']} {choice['width_from']} -> {choice['width_to']}"
-            say(f"  stale choice: {choice['method']} at level {choice['level']:g}: {move}")
-    if not bad:
-        say("The only curve holds." if len(by_curve) == 1 else f"All {len(by_curve)} curves hold.")
-        return True
-    words = [f"{stale} of {len(by_curve)} curves are stale"] if stale else []
-    words += [f"{unclear} unclear (raise `benchmark_processes` or `rounds` of the device)"] if unclear else []
-    remedy = (
-        ": measure again (`hakd sweep --again`; in a study `hakd store forget` its sweep and give the study's command"
-        " `-R sweep` at its end), then choose again"
-        if stale
-        else ""
-    )
-    say(f"{', '.join(words)}{remedy}.")
-    return False
-
-
-def _choices(paths: Sequence[str]) -> list[Mapping[str, Any]]:
-    """All choices of a study's files; `method` includes the budget where a method has several."""
-    found: list[Mapping[str, Any]] = []
-    for path in paths:
-        methods = read_json(path, "snap").get("methods", {})
-        found += [
-            {**choice, "method": key} for key, entry in methods.items() for choice in entry.get("choices", ())
-        ]
-    return found

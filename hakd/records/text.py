@@ -28,6 +28,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `40 s`, `12 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """The remedy for an unknown name: the one with nearly the same spelling, and some known ones."""
     names = list(dict.fromkeys(map(str, known)))

@@ -11,6 +11,7 @@ from hakd.records.files import read_json
 from hakd.study.budgets import labels
 from hakd.study.configuration import level_text
 from hakd.study.doors import is_pretrained, teacher_seed
+from hakd.study.fleets import fleets_of
 from hakd.study.levels import copied_level
 from hakd.study.races import RACE
 from hakd.study.recipes import CODED, OF_PRUNING, recipe_losses
@@ -255,6 +256,24 @@ def expected_students(
         for fleet in fleets:
             found += fleet_students(config, origin, fleet, f"{fleet}{mark}")
     return found
+
+
+def expected_names(config: Mapping[str, Any], device: str) -> dict[str, list[str]]:
+    """The names of the candidates that a device times, before anything is chosen.
+
+    What comes with a name: for a choice that there may be no widths for (its budget can be too small), the file that
+    says so and its key there; else nothing.
+    """
+    folders = {search.seed: search.folder for search in searches(config)}
+    found: dict[str, list[str]] = {}
+    for network in config["run"]["networks"]:
+        fleets = fleets_of(config, device)
+        for one in [*baselines(config, network), *expected_students(config, network, device, fleets)]:
+            found[one.name] = []
+            if one.method in BY_TABLES and one.search_seed is not None:
+                folder = f"results/{network}/{folders[one.search_seed]}snap/{level_text(one.level)}"
+                found[one.name] = [f"{folder}/{device}.json", one.choice]
+    return dict(sorted(found.items()))
 
 
 def student_files(found: Iterable[Candidate]) -> list[str]:

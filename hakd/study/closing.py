@@ -11,13 +11,13 @@ from typing import Any
 
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
-from hakd.records.text import counted
+from hakd.records.text import counted, duration
 from hakd.study.branches import trouble
 from hakd.study.candidates import teacher_path
 from hakd.study.configuration import level_text
 from hakd.study.doors import teacher_seed
 from hakd.study.fleets import waiting_for
-from hakd.study.logs import errors_since, seconds_by_rule
+from hakd.study.logs import LOGS, errors_since, failed_since, seconds_by_rule
 from hakd.study.searches import searches
 
 BY_CURVES = ("hakd", "hakd_free")  # methods that use single curves (`hakd.choosing.snap`)
@@ -29,7 +29,7 @@ RESULTS = {
     "summary.csv": "every network on every device",
     "contrasts.pdf": "declared differences of accuracy, with intervals",
 }
-_NAMED = 6  # rules whose time is given by name
+_NAMED = 6  # rules whose time is given, and logs
 
 
 def success_words(
@@ -60,6 +60,7 @@ def failure_words(config: Mapping[str, Any], since: float) -> str:
             "These jobs failed:" if not errors else "Other jobs failed too:",
             *(f"  {e}" for e in others),
         ]
+    lines += [*_logs(since), *_times(since)]
     lines.append(
         f"Run the same command again to complete the study in {Path.cwd()}; finished jobs do not run again."
     )
@@ -83,21 +84,24 @@ def _made(since: float) -> list[str]:
     return ["Results:", *lines, f"  {devices}: the same and more of each device"] if lines else []
 
 
+def _logs(since: float) -> list[str]:
+    """Where the logs are, and those of the jobs that failed."""
+    failed = [str(path.relative_to(LOGS)) for path in failed_since(since)]
+    if not failed:
+        return []
+    more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    return [f"Their logs, in {LOGS.absolute()}: {', '.join(failed[:_NAMED])}{more}"]
+
+
 def _times(since: float) -> list[str]:
     """Where the time of the run went, the longest rule first."""
     seconds = sorted(seconds_by_rule(since).items(), key=lambda entry: -sum(entry[1]))
     if not seconds:
         return []
-    words = [f"{rule} {_duration(sum(jobs))} ({len(jobs)})" for rule, jobs in seconds[:_NAMED]]
+    words = [f"{rule} {duration(sum(jobs))} ({len(jobs)})" for rule, jobs in seconds[:_NAMED]]
     rest = [job for _, jobs in seconds[_NAMED:] for job in jobs]
-    words += [f"all others {_duration(sum(rest))} ({len(rest)})"] if rest else []
+    words += [f"all others {duration(sum(rest))} ({len(rest)})"] if rest else []
     return [f"Time by rule (number of jobs): {', '.join(words)}"]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _at_chance(config: Mapping[str, Any]) -> list[str]:

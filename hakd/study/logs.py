@@ -29,6 +29,11 @@ def errors_since(since: float) -> list[str]:
     return list(dict.fromkeys(error for error in errors if error is not None))
 
 
+def failed_since(since: float) -> list[Path]:
+    """The logs of those jobs, first ones first."""
+    return [path for path in _written(since) if last_error(path) is not None]
+
+
 def seconds_by_rule(since: float) -> dict[str, list[float]]:
     """Seconds of every job that succeeded after `since` (seconds, as mtime), by rule."""
     seconds: dict[str, list[float]] = {}

@@ -1,5 +1,6 @@
 """`hakd recheck` on virtual devices: another cost model is an engine update, and the formula says what is stale."""
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hakd.boards.virtual import layers_of
 from hakd.cli import FINDING, FINE, main
 from hakd.latency_tables.parts import parts_of, spec_from
 from hakd.latency_tables.recheck import RatioCheck, Verdict, pairs_to_check, recheck
+from hakd.latency_tables.recheck_report import renewal, text
 from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.files import write_json
@@ -82,7 +84,7 @@ def test_what_is_stale_is_what_the_formula_says(model, tmp_path, capsys):
     said = capsys.readouterr().out
     assert " when the table was made, onnxruntime virtual-1 (fingerprint " in said
     assert {group for group in GROUPS if re.search(rf"level 1 {group} +STALE ", said)} == wrong
-    assert f"{len(wrong)} of 2 curves are stale: measure again" in said and "unclear" not in said
+    assert f"{len(wrong)} of 2 curves are stale." in said and "unclear" not in said
     assert "`-R sweep` at its end" in said  # a table that is deleted is not missed by a finished study
 
 
@@ -91,7 +93,50 @@ def test_an_engine_that_is_faster_throughout_changes_no_choice(tmp_path, capsys)
         tmp_path / "fast.yaml", overhead_us=0.25, us_per_mmac=20.0, depthwise_us_per_mmac=15.0
     )
     assert main(["recheck", device, "--table", "table.parquet"]) == FINE
-    assert "the median latency is 0.50 times the table's" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the median latency is 0.50 times the table's" in said
+    assert "relative to the median point: 2 unchanged\n" in said
+
+
+@pytest.mark.parametrize(
+    "model", [{"depthwise_us_per_mmac": 400.0}, {"humps": [{"out": [1, 24], "factor": 1.5}]}]
+)
+def test_layers_that_became_slower_than_the_others_are_named_as_the_formula_says(model, tmp_path, capsys):
+    device = write_device(tmp_path / "new.yaml", **model)
+    words = ["recheck", device, "--table", "table.parquet", "--json"]
+    status = main(words)
+    said = json.loads(capsys.readouterr().out)
+    frame, _ = read_table("table.parquet", "latency")
+    then, now = truth(), truth(**model)
+    points = {
+        group: {
+            width
+            for pair in pairs_to_check(frame, 2)
+            if pair.curve[1] == group
+            for width in (pair.before, pair.after)
+        }
+        for group in GROUPS
+    }
+    shifts = {place: np.log(now[place] / then[place]) for place in now if place[1] in points[place[0]]}
+    scale = np.median(list(shifts.values()))
+    assert said["scale"] == pytest.approx(np.exp(scale), rel=1e-3)
+    expected = {
+        group: np.exp(np.mean([shifts[group, width] for width in widths]) - scale)
+        for group, widths in points.items()
+    }
+    assert [one["group"] for one in said["curves"]] == sorted(GROUPS, key=lambda group: -expected[group])
+    for one in said["curves"]:
+        assert one["ratio"] == pytest.approx(expected[one["group"]], rel=1e-3)
+        assert one["ratio_low"] <= one["ratio"] <= one["ratio_high"]
+        own = [np.exp(shifts[one["group"], width] - scale) for width in points[one["group"]]]
+        assert (one["lowest"], one["highest"]) == pytest.approx((min(own), max(own)), rel=1e-3)
+        far = abs(np.log(expected[one["group"]])) > np.log1p(one["tolerance"])
+        assert one["change"] == ("unchanged" if not far else "slower" if one["ratio"] > 1 else "faster")
+        assert one["state"] == (
+            "STALE" if "STALE" in {check["state"] for check in one["checks"]} else "holds"
+        )
+    assert "slower" in {one["change"] for one in said["curves"]}
+    assert said["holds"] == (status == FINE) and said["stale_choices"] == []
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -99,11 +144,10 @@ def test_noise_raises_no_alarm(seed, tmp_path):
     noise = {"sigma": 0.01, "spike_probability": 0.03, "drift": 0.05, "process_sigma": 0.02}
     device = write_device(tmp_path / "noisy.yaml", noise=noise, seed=seed)
     frame, about = read_table("table.parquet", "latency")
-    said: list[str] = []
-    recheck(
-        find_device(device), frame, about, spec_from(about, "t"), "table.parquet", "bursts", say=said.append
-    )
-    assert not any("STALE" in line for line in said)
+    found = recheck(find_device(device), frame, about, spec_from(about, "t"), "table.parquet", "bursts")
+    assert "STALE" not in found.states.values() and "STALE" not in text(found, [])
+    assert {one.state for one in found.changes} <= {"unchanged", "undecided"}
+    assert all(one.ratio.low < 1 < one.ratio.high for one in found.changes)
 
 
 def test_stale_choices_are_named(tmp_path, capsys):
@@ -118,6 +162,56 @@ def test_stale_choices_are_named(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.count("stale choice") == 2 and "stale choice: joint@round16 at level 1" in said
     assert f"stale choice: hakd at level 1: {GROUPS[0]} 20 -> 32" in said
+    assert "To renew them: in a study, run the study's command with `-R sweep` at its end; otherwise" in said
+
+
+def test_choices_made_together_rest_on_what_layers_cost_against_one_another(tmp_path, capsys):
+    choices = [{"level": 1.0, "group": group, "width_from": 20, "width_to": 20} for group in GROUPS]
+    methods = {name: {"choices": choices} for name in ("hakd", "joint")}
+    write_json(tmp_path / "snap.json", "snap", {"methods": methods})
+    device = write_device(tmp_path / "new.yaml", depthwise_us_per_mmac=400.0)
+    words = [
+        "recheck",
+        device,
+        "--table",
+        "table.parquet",
+        "--choices",
+        str(tmp_path / "snap.json"),
+        "--json",
+    ]
+    assert main(words) == FINDING
+    said = json.loads(capsys.readouterr().out)
+    changed = {one["group"]: one["change"] for one in said["curves"] if one["change"] in ("slower", "faster")}
+    assert changed
+    assert {(one["method"], one["group"]): one["because"] for one in said["stale_choices"]} == {
+        ("joint", group): state for group, state in changed.items()
+    }
+    assert all(one["file"] == str(tmp_path / "snap.json") for one in said["stale_choices"])
+    assert said["renew"] == "Run the study's command with `-R sweep` at its end"
+
+
+def test_choices_are_read_before_anything_is_timed(capsys):
+    words = [
+        "recheck",
+        "vdev.yaml",
+        "--table",
+        "table.parquet",
+        "--choices",
+        "nowhere.json",
+        "--store",
+        "unused",
+    ]
+    assert main(words) == FINDING
+    assert "nowhere.json: " in capsys.readouterr().err and not Path("unused").exists()
+
+
+def test_the_same_engine_is_measured_again_by_a_new_epoch():
+    frame, about = read_table("table.parquet", "latency")
+    found = recheck(find_device("vdev.yaml"), frame, about, spec_from(about, "t"), "table.parquet", "bursts")
+    assert found.then == found.now
+    assert renewal(found).startswith(
+        "Set `epoch: 2` for vdev in the configuration and run the study's command"
+    )
 
 
 def test_a_csv_table_goes_by_the_configuration(capsys):

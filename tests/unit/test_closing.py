@@ -102,7 +102,7 @@ def test_the_last_words_of_a_failed_run_repeat_the_errors_of_that_run_only(tmp_p
     assert "  device pi: host: no answer. Check that it is on\n" in words and "`snakemake available`" in words
 
 
-def test_errors_that_are_no_devices_are_repeated_too():
+def test_errors_that_are_no_devices_are_repeated_too(tmp_path):
     log("student/net-0", "error: training diverged. Lower `lr`", 90)
     log("student/net-1", "error: training diverged. Lower `lr`", 95)
     log("data/data", "error: images: data.root: no such folder", 100)
@@ -112,9 +112,13 @@ def test_errors_that_are_no_devices_are_repeated_too():
         "These jobs failed:\n  training diverged. Lower `lr`\n  images: data.root: no such folder\n"
     )
     assert words.count("diverged") == 1 and "traceback is in results/logs/pareto/pareto.log" in words
+    logs = "student/net-0.log, student/net-1.log, data/data.log, pareto/pareto.log"
+    assert f"Their logs, in {tmp_path}/results/logs: {logs}\n" in words
     assert "devices failed" not in words and "available" not in words
     log("benchmark/pi", "error: device pi: the link was lost", 100)
+    log("teacher/net-0", "done in 90.0 s", 100)
     words = failure_words(CONFIG, 80)
+    assert "Time by rule (number of jobs): teacher 90 s (1)\n" in words
     assert words.count("the link was lost") == 1 and "diverged" in words
 
 

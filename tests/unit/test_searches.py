@@ -16,6 +16,7 @@ from hakd.study.candidates import (
     Origin,
     baseline_students,
     baselines,
+    expected_names,
     expected_students,
     uncompressed_path,
 )
@@ -55,6 +56,20 @@ def test_paired_searches_train_with_their_own_seed_alone():
         f"tuned-fisher-0.5-at-{n}.safetensors" for n in (0, 3)
     }
     assert any("/search3/tuned-" in path for path in tuned)
+
+
+def test_the_names_that_a_study_expects_say_where_a_choice_may_have_no_widths():
+    config = study("paired", budgets=[{"like": "fisher"}, {"latency_ms": 2}])
+    config["run"]["networks"] = ["n"]
+    names = expected_names(config, "a")
+    students = expected_students(config, "n", "a")
+    assert set(names) == {one.name for one in [*students, *baselines(config, "n")]}
+    assert list(names) == sorted(names)
+    for one in students:
+        folder = "results/n/" if one.search_seed == 0 else "results/n/search3/"
+        where = [f"{folder}snap/{one.level:g}/a.json", f"{one.method}@{one.budget}"]
+        assert names[one.name] == (where if one.method in BY_TABLES else [])
+    assert {one.budget for one in students if one.method == "joint"} == {"fisher", "2ms"}
 
 
 def test_what_a_pruning_decides_on_has_its_seed_and_names_its_criterion(tmp_path):

@@ -18,7 +18,7 @@ from hakd.records.checkpoint import read_checkpoint
 from hakd.records.tables import read_table
 from hakd.study.candidates import SNAPPED
 from tests.boards.rigs.needs import wait_until
-from tests.workflow.study import ROOT, Study
+from tests.workflow.study import ROOT, Study, executed
 
 DEVICE_RULES = {
     "sweep",
@@ -37,6 +37,7 @@ DEVICE_RULES = {
     "hazards",
     "summary",
     "contrasts",
+    "checks",
     "pareto",
     "staircases",
     "widths_plot",
@@ -227,6 +228,47 @@ def test_declared_contrasts_are_tested_and_every_candidate_has_a_place_on_the_fr
     ]
     places = pd.read_csv(results / "fronts.csv")
     assert len(places) == len(summary) and places["probability"].between(0, 1).all()
+
+
+def test_the_results_are_checked(finished):
+    checks = pd.read_csv(finished.directory / "results" / "checks.csv", keep_default_na=False).set_index(
+        "name"
+    )
+    assert checks["passed"].all() and (checks["detail"] == "").all(), checks
+    wanted = {"accuracies", "candidates", "fronts", "predictions", "sizes", "latencies", "architectures"}
+    assert (checks.loc[list(wanted), "checked"] > 5).all()
+    # A study with more than one device has them too; no board is needed, whatever the number.
+    (job,) = [job for job in finished.plan("-R", "checks") if job.rule == "checks"]
+    assert not [name for name in job.resources if name.startswith("board_")]
+
+
+def test_results_that_do_not_agree_end_the_study_with_a_line_each(copied):
+    results = copied.directory / "results"
+    row = read_table(results / "summary.parquet", "summary")[0].query("method == 'joint'").iloc[0]
+    onnx, arch = copied.directory / row.onnx_path, results / "architectures" / f"{row.arch}.json"
+    for path, content in ((onnx, onnx.read_bytes() + b"!"), (arch, b"{")):
+        times = path.stat()
+        path.write_bytes(content)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a disk damages it: nothing runs again
+    done = copied.snakemake("results/checks.csv", "-R", "checks")
+    assert done.returncode != 0 and not (results / "checks.csv").exists()
+    assert executed(done.stdout) == {}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("warning: check: ")]
+    assert (
+        f"{row.onnx_path}: " in lines[0] and f"has {row.size_bytes + 1} bytes, the summary says" in lines[0]
+    )
+    assert f"results/architectures/{row.arch}.json: " in lines[-1]
+    words = done.stdout.split("These jobs failed:")[1]
+    assert "checks.csv: 2 of 8 checks failed: sizes (" in words
+    assert f"Their logs, in {results}/logs: checks/checks.log" in words
+
+
+def test_a_run_says_how_far_it_is(finished):
+    lines = re.findall(
+        r"^Study: (\d+) of (\d+)( or more)? jobs, \d+ \w+ so far(.*)$", finished.output, re.MULTILINE
+    )
+    assert lines and all(int(done) < int(total) for done, total, *_ in lines)
+    assert any(re.match(r", (about )?[\d.]+ \w+ (or more )?left \(", rest) for *_, rest in lines)
 
 
 def test_the_last_words_say_where_the_results_are_and_where_the_time_went(finished):
