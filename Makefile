@@ -3,6 +3,8 @@
 VENV := .venv
 LOCK := requirements.lock
 STAMP := $(VENV)/$(LOCK)
+SLURM := $(VENV)/slurm
+SLURM_LOCK := slurm.lock
 COMMAND := $(VENV)/bin/hakd
 BIN := $(CURDIR)/$(VENV)/bin
 # `python -m` rather than the tools' own scripts: those hold the path of the checkout and break when it is moved.
@@ -13,7 +15,7 @@ UP_TO_DATE := cmp -s $(LOCK) $(STAMP) && "$(BIN)/python" -c "" 2>/dev/null
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help env study test check lint format lock system-deps clean distclean
+.PHONY: help env slurm study test check lint format lock system-deps clean distclean
 
 help:  ## show this list (the default)
 	@echo "make TARGET, with the targets"
@@ -54,13 +56,24 @@ $(COMMAND): $(STAMP)
 	    'PYTHONPATH="$${bin%/*/*}$${PYTHONPATH:+:$$PYTHONPATH}" exec "$$bin/python" -P -m hakd "$$@"' > $@
 	@chmod +x $@
 
+slurm: $(SLURM)/$(SLURM_LOCK)  ## make .venv/slurm: Snakemake's plugin for Slurm (docs/cluster.md)
+
+# In a folder of its own, since every snakemake command imports each plugin that it finds.
+$(SLURM)/$(SLURM_LOCK): $(SLURM_LOCK) | env
+	@if cmp -s $< $@; then touch $@; exit 0; fi; \
+	set -e; \
+	rm -rf $(SLURM); \
+	"$(BIN)/python" -m pip install -q --no-input --disable-pip-version-check --no-deps --require-hashes \
+	    --target $(SLURM) -r $<; \
+	cp $< $@
+
 study: env  ## run the built-in study: results/pareto.pdf, staircases.pdf, summary.csv (CORES=all)
 	$(RUN) snakemake --cores $(CORES)
 
 test: lint check  ## all checks: linters, types, then the tests
 
 # Tests that time or run workflows come last and alone; the others share the cores, those of one xdist_group one process.
-check: env  ## the tests without the linters
+check: env slurm  ## the tests without the linters
 	$(RUN) pytest -n logical --maxprocesses 4 --dist loadgroup -m "not alone"
 	$(RUN) pytest -m alone
 
@@ -77,25 +90,30 @@ format: env  ## rewrite the sources as `make lint` wants them
 	$(RUN) ruff format .
 	$(RUN) snakefmt Snakefile rules
 
-lock: env  ## compute requirements.lock from pyproject.toml (needs a registry; UPGRADE=1 takes newer releases)
-	$(RUN) uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade) -q -o $(LOCK)
+COMPILE := $(RUN) uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade) -q
+
+lock: env  ## compute requirements.lock and slurm.lock from pyproject.toml (needs a registry; UPGRADE=1 takes newer releases)
+	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
+	$(COMPILE) --group slurm --no-deps -o $(SLURM_LOCK)
 
 # One a line, sorted. iproute2 and nftables make and spoil the network of the test boards, libfaketime their clocks;
-# mmdebstrap and qemu-user-static make boards of another architecture.
+# mmdebstrap and qemu-user-static make boards of another architecture; munge and slurm-wlm are a cluster.
 SYSTEM_PACKAGES := \
     iproute2 \
     libfaketime \
     mmdebstrap \
+    munge \
     nftables \
     openssh-client \
     openssh-server \
-    qemu-user-static
+    qemu-user-static \
+    slurm-wlm
 
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)
 
 # The lists of packages are fetched only where those that are here do not do.
-system-deps:  ## Debian packages of the board tests (root only)
+system-deps:  ## Debian packages of the tests of boards and clusters (root only)
 	@[ "$$(id -u)" = 0 ] || { echo "make system-deps: only root can install packages" >&2; exit 1; }
 	@command -v apt-get >/dev/null || { echo "make system-deps: knows Debian's apt-get only; install $(SYSTEM_PACKAGES)" >&2; exit 1; }
 	@$(APT_INSTALL) >/dev/null 2>&1 || { apt-get update && $(APT_INSTALL); }

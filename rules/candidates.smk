@@ -8,6 +8,7 @@ rule candidates:
         "results/candidates/{network}/{search}{level}/{device}.json",
     log:
         "results/logs/candidates/{search}{network}-{level}-{device}.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     params:
@@ -32,6 +33,7 @@ rule baseline_candidates:
         "results/candidates/{network}/{search}{level}/methods/{method}.json",
     log:
         "results/logs/baseline_candidates/{search}{network}-{level}-{method}.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     params:
@@ -53,6 +55,7 @@ rule baselines:
         "results/candidates/{network}/baselines.json",
     log:
         "results/logs/baselines/{network}.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     params:

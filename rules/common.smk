@@ -55,6 +55,11 @@ def training_device(wildcards, input):
     return settings(config, "training/device")
 
 
+def training_gpus(wildcards):
+    """GPUs that a training asks a cluster for. `auto` asks for none: what a node has is not known here."""
+    return 1 if settings(config, "training/device") == "cuda" else None
+
+
 def code(script, skip=()):
     """Digest of a rule's script and of the package code that it uses: a change of these reruns the rule."""
     return script_digest(os.path.join(workflow.basedir, "workflow", "scripts", f"{script}.py"), skip)

@@ -11,6 +11,8 @@ rule deep_compression:
     conda:
         "../envs/study.yaml"
     threads: 1
+    resources:
+        gpu=training_gpus,
     params:
         density=density,
         settings=setting("deep_compression/compression"),

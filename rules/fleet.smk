@@ -35,6 +35,7 @@ rule fleet_candidates:
         "results/candidates/{network}/{search}{level}/fleets/{fleet}.json",
     log:
         "results/logs/fleet_candidates/{search}{network}-{level}-{fleet}.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     params:

@@ -13,6 +13,8 @@ rule prune:
     conda:
         "../envs/study.yaml"
     threads: 1
+    resources:
+        gpu=training_gpus,
     params:
         settings=setting("prune"),
         seed=search_seed,

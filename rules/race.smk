@@ -14,6 +14,8 @@ rule race_lap:
     conda:
         "../envs/study.yaml"
     threads: 1
+    resources:
+        gpu=training_gpus,
     params:
         widths=student_widths,
         steps=setting("race/steps"),
@@ -38,6 +40,7 @@ checkpoint race:
         "results/{network}/{search}race/{level}/{device}/{rung}.json",
     log:
         "results/logs/race/{search}{network}-{level}-{device}-{rung}.log",
+    localrule: True
     conda:
         "../envs/study.yaml"
     params:

@@ -11,6 +11,8 @@ rule student:
     conda:
         "../envs/study.yaml"
     threads: 1
+    resources:
+        gpu=training_gpus,
     params:
         widths=student_widths,
         epochs=setting("students/epochs"),
@@ -41,6 +43,8 @@ rule tuned:
     conda:
         "../envs/study.yaml"
     threads: 1
+    resources:
+        gpu=training_gpus,
     params:
         widths=student_widths,
         epochs=setting("students/epochs"),

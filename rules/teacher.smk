@@ -11,6 +11,8 @@ rule teacher:
     conda:
         "../envs/study.yaml"
     threads: 1
+    resources:
+        gpu=training_gpus,
     params:
         network=setting("networks/{network}"),
         epochs=setting("teacher/epochs"),

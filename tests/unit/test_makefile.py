@@ -56,6 +56,20 @@ def test_environment_is_made_once_and_again_only_for_another_lock(checkout):
     assert make(checkout, "--question", "env").returncode == 1
 
 
+def test_the_plugin_for_slurm_lies_in_a_folder_of_its_own(checkout):
+    (checkout / "slurm.lock").write_text(EMPTY)
+    done = make(checkout, "slurm", f"PYTHON={sys.executable}")
+    assert done.returncode == 0, done.stderr
+    folder = checkout / ".venv" / "slurm"
+    assert (folder / "slurm.lock").read_text() == EMPTY
+    (folder / "made-first").touch()
+    assert make(checkout, "slurm").returncode == 0 and (folder / "made-first").exists()
+    (checkout / "slurm.lock").write_text(BROKEN)
+    later = (folder / "slurm.lock").stat().st_mtime + 10
+    os.utime(checkout / "slurm.lock", (later, later))
+    assert make(checkout, "slurm").returncode != 0 and not (folder / "slurm.lock").exists()
+
+
 def test_an_environment_without_its_interpreter_is_not_up_to_date(checkout):
     stamp = checkout / ".venv" / "requirements.lock"
     stamp.parent.mkdir()
@@ -89,7 +103,7 @@ def test_help_names_every_target(checkout):
         line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY: help")
     )
     targets = phony.removeprefix(".PHONY: ").split()
-    assert {"env", "study", "test", "lint", "format", "lock", "clean"} <= set(targets)
+    assert {"env", "slurm", "study", "test", "lint", "format", "lock", "clean"} <= set(targets)
     assert [target for target in targets if f"\n  {target} " not in done.stdout] == []
 
 

@@ -18,8 +18,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
+SLURM_LOCK = (ROOT / "slurm.lock").read_text()
 RUNTIME = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["dependency-groups"]["dev"]]
+SLURM = [Requirement(text) for text in PROJECT["dependency-groups"]["slurm"]]
 LARGEST_BYTES = 1_000_000
 MADE = {"results", "logs", "runs", "best", "data", "build", "dist"}  # as .gitignore names them
 
@@ -48,12 +50,12 @@ def text_of(path: Path) -> str:
     return "" if b"\0" in content else content.decode(errors="replace")
 
 
-def locked() -> dict[str, list[tuple[str, Marker | None, int]]]:
-    """Per package of the lock: version, marker and number of hashes, once for each of its entries."""
+def locked(lock: str = LOCK) -> dict[str, list[tuple[str, Marker | None, int]]]:
+    """Per package of a lock: version, marker and number of hashes, once for each of its entries."""
     entries: dict[str, list[tuple[str, Marker | None, int]]] = {}
-    for block in re.split(r"\n(?=[a-z0-9])", LOCK, flags=re.IGNORECASE):
+    for block in re.split(r"\n(?=[a-z0-9])", lock, flags=re.IGNORECASE):
         first = re.match(r"(\S+)==(\S+?)(?: ; (.+?))? \\\n", block)
-        assert first, f"requirements.lock: no pinned package with hashes: {block[:80]!r}"
+        assert first, f"no pinned package with hashes: {block[:80]!r}"
         name, version, marker = first.groups()
         count = len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", block))
         entries.setdefault(canonicalize_name(name), []).append(
@@ -62,15 +64,27 @@ def locked() -> dict[str, list[tuple[str, Marker | None, int]]]:
     return entries
 
 
-def test_lock_names_no_place_to_download_from():
-    assert "://" not in LOCK
-    assert not re.search(r"^\s*(-\S|@|\S+ @)", LOCK.replace("    --hash", "    hash"), re.MULTILINE)
+@pytest.mark.parametrize("lock", [LOCK, SLURM_LOCK], ids=["requirements", "slurm"])
+def test_lock_names_no_place_to_download_from(lock):
+    assert "://" not in lock
+    assert not re.search(r"^\s*(-\S|@|\S+ @)", lock.replace("    --hash", "    hash"), re.MULTILINE)
 
 
 def test_every_package_of_the_lock_has_hashes():
     entries = locked()
     assert len(entries) > len(RUNTIME) + len(DEVELOPMENT)
     assert [name for name, versions in entries.items() if any(count == 0 for _, _, count in versions)] == []
+
+
+def test_lock_of_the_plugin_for_slurm_has_what_the_environment_lacks():
+    entries = locked(SLURM_LOCK)
+    assert set(entries) == {canonicalize_name(requirement.name) for requirement in SLURM}
+    assert not set(entries) & set(locked())
+    for requirement in SLURM:
+        ((version, marker, hashes),) = entries[canonicalize_name(requirement.name)]
+        assert version in requirement.specifier and marker is None and hashes
+    (extra,) = PROJECT["project"]["optional-dependencies"]["slurm"]
+    assert Requirement(extra) in SLURM
 
 
 @pytest.mark.parametrize("requirement", RUNTIME + DEVELOPMENT, ids=lambda requirement: requirement.name)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {path.name: path.read_text() for path in sorted((ROOT / "rules").glob("*.smk"))}
 RULES = {
@@ -17,13 +19,25 @@ def test_the_snakefile_includes_every_file_of_rules():
     assert sorted(included) == list(FILES)
 
 
-def test_rules_that_drive_a_board_are_local():
+def test_rules_that_drive_a_board_or_list_candidates_are_local():
     driving = {name for name, block in RULES.items() if "board_tokens()" in block}
     local = {
         name for name, block in RULES.items() if re.search(r"^    localrule: True$", block, re.MULTILINE)
     }
     assert driving == {"sweep", "snap", "fleet", "benchmark"}
-    assert local == driving | {"available_pareto", "available"}
+    listing = {"candidates", "baseline_candidates", "baselines", "fleet_candidates", "race"}
+    assert local == driving | listing | {"available_pareto", "available"}
+
+
+def test_the_profile_for_slurm_names_rules_and_leaves_none_that_trains_to_the_defaults():
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "profile.yaml").read_text())
+    local = {name for name, block in RULES.items() if "    localrule: True\n" in block}
+    assert set(profile["groups"]) | set(profile["set-resources"]) <= set(RULES) - local
+    training = {name for name, block in RULES.items() if "device=training_device" in block}
+    assert {name for name, block in RULES.items() if "gpu=training_gpus" in block} == training
+    assert all(profile["set-resources"][name]["runtime"] == 480 for name in training)
+    for name, group in profile["groups"].items():  # a group of one device must not wait for another
+        assert ("{device}" in group) == (f'"results/logs/{name}/{{device}}.log"' in RULES[name])
 
 
 def test_a_rule_has_the_name_of_its_log_folder_and_a_script_that_is_there():

@@ -28,6 +28,7 @@ class Study:
         self.directory, self.cores = directory, cores
         self.config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
         self.output = ""  # of the last `run`
+        self.environment = ENVIRONMENT
         self._looked: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def command(self, *arguments: str, config: dict | None = None) -> list[str]:
@@ -53,7 +54,7 @@ class Study:
         if " ".join(command) in self._looked:
             return self._looked[" ".join(command)]
         return subprocess.run(
-            command, cwd=ROOT, env=ENVIRONMENT, text=True, timeout=900,
+            command, cwd=ROOT, env=self.environment, text=True, timeout=900,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -71,7 +72,7 @@ class Study:
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start it in a process group of its own, to be interrupted."""
         return subprocess.Popen(
-            self.command(*arguments), cwd=ROOT, env=ENVIRONMENT, start_new_session=True,
+            self.command(*arguments), cwd=ROOT, env=self.environment, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
