@@ -1,5 +1,6 @@
 """A real Slurm on this machine with a folder of its own: munged, slurmctld and slurmd, started and ended by a test."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -63,6 +64,7 @@ class Slurm:
 
     def __init__(self, folder: Path, cpus: int = 2, memory_mb: int = 20000) -> None:
         self.folder, self.name = folder, secrets.token_hex(8)
+        self._daemons: list[subprocess.Popen] = []
         if os.getuid():
             raise Unavailable("only root can start a Slurm")
         self.environment = plugin_environment() | {
@@ -122,7 +124,12 @@ class Slurm:
             wait_until((self.folder / "munge.socket").exists, "munged listens")
             self._start("slurmctld", "-D")
             self._start("slurmd", "-D")
-            wait_until(lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle", "the node is idle", step_s=0.2)
+            wait_until(
+                lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle",
+                "an idle node",
+                timeout_s=60,
+                step_s=0.2,
+            )
         except BaseException:
             self.__exit__()
             raise
@@ -132,18 +139,21 @@ class Slurm:
         """Start a daemon, which dies with this process."""
         argv = [program("setpriv"), "--pdeathsig", "KILL", program(name), *arguments]
         with open(self.folder / f"{name}.log", "wb") as log:
-            subprocess.Popen(
+            daemon = subprocess.Popen(
                 argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
+        self._daemons.append(daemon)
 
     def __exit__(self, *about: object) -> None:
         """End the jobs and the daemons."""
         self.ask("scancel", "--user=root")
         for process in marked(self.name, MARK):
-            process.kill()
-        _, alive = psutil.wait_procs(marked(self.name, MARK), timeout=10)
-        assert not alive
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        for daemon in self._daemons:
+            daemon.wait()
+        wait_until(lambda: not marked(self.name, MARK), "nothing of the cluster runs")
 
 
 def _free_port() -> int:
