@@ -97,9 +97,11 @@ lock: env  ## compute requirements.lock and slurm.lock from pyproject.toml (need
 	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
 	$(COMPILE) --group slurm --no-deps -o $(SLURM_LOCK)
 
-# One a line, sorted. iproute2 and nftables make and spoil the network of the test boards, libfaketime their clocks;
-# mmdebstrap and qemu-user-static make boards of another architecture; munge and slurm-wlm are a cluster.
+# One a line, sorted. chromium opens the page of a study; iproute2 and nftables make and spoil the network of the test
+# boards, libfaketime their clocks; mmdebstrap and qemu-user-static make boards of another architecture; munge and
+# slurm-wlm are a cluster.
 SYSTEM_PACKAGES := \
+    chromium \
     iproute2 \
     libfaketime \
     mmdebstrap \
@@ -113,7 +115,7 @@ SYSTEM_PACKAGES := \
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(SYSTEM_PACKAGES)
 
 # The lists of packages are fetched only where those that are here do not do.
-system-deps:  ## Debian packages of the tests of boards and clusters (root only)
+system-deps:  ## Debian packages of the tests of boards, clusters and pages (root only)
 	@[ "$$(id -u)" = 0 ] || { echo "make system-deps: only root can install packages" >&2; exit 1; }
 	@command -v apt-get >/dev/null || { echo "make system-deps: knows Debian's apt-get only; install $(SYSTEM_PACKAGES)" >&2; exit 1; }
 	@$(APT_INSTALL) >/dev/null 2>&1 || { apt-get update && $(APT_INSTALL); }

@@ -38,6 +38,9 @@ if workflow.is_main_process and not workflow.dryrun:
     keep_configuration(config)
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/common_networks.smk"
 include: "rules/common_pruning.smk"
@@ -68,6 +71,7 @@ include: "rules/verification.smk"
 include: "rules/certificates.smk"
 include: "rules/hazards.smk"
 include: "rules/pareto.smk"
+include: "rules/pareto_page.smk"
 include: "rules/staircases.smk"
 include: "rules/available.smk"
 
@@ -75,6 +79,7 @@ include: "rules/available.smk"
 rule all:
     default_target: True
     input:
+        "results/pareto.html",
         "results/pareto.pdf",
         "results/staircases.pdf",
         "results/widths.pdf",

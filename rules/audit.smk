@@ -5,16 +5,16 @@ rule audit:
         table=report(
             "results/devices/{device}/audit.csv",
             caption="../workflow/report/audit.rst",
-            category="Tables",
+            category="3 How sure",
             subcategory="{device}",
-            labels={"table": "predicted against measured latency", "device": "{device}"},
+            labels={"result": "4 predicted against measured latency (table)"},
         ),
         plot=report(
             "results/devices/{device}/audit.pdf",
             caption="../workflow/report/audit.rst",
-            category="Plots",
+            category="3 How sure",
             subcategory="{device}",
-            labels={"plot": "predicted against measured latency", "device": "{device}"},
+            labels={"result": "3 predicted against measured latency"},
         ),
     log:
         "results/logs/audit/{device}.log",

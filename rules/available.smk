@@ -4,8 +4,9 @@ rule available_pareto:
         plot=report(
             "results/available/pareto.pdf",
             caption="../workflow/report/pareto.rst",
-            category="Plots",
-            labels={"plot": "accuracy against latency and size, devices that have results"},
+            category="1 Start",
+            subcategory="Devices that have results",
+            labels={"result": "1 accuracy against latency and size"},
         ),
         csv="results/available/summary.csv",
         list="results/available/devices.txt",

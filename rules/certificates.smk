@@ -8,7 +8,13 @@ rule certificates:
         ),
         races=RACE_RESULTS if RACES else [],
     output:
-        "results/devices/{device}/certificates.csv",
+        report(
+            "results/devices/{device}/certificates.csv",
+            caption="../workflow/report/certificates.rst",
+            category="3 How sure",
+            subcategory="{device}",
+            labels={"result": "1 certificates of the chosen widths (table)"},
+        ),
     log:
         "results/logs/certificates/{device}.log",
     conda:

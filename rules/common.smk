@@ -1,7 +1,7 @@
 # What the rules share: wildcard constraints, tracked settings and code, files that a choice decides on. No rules.
 from hakd.boards.points import PROTOCOL
 from hakd.study.candidates import by_tables
-from hakd.records.code import script_digest
+from hakd.records.code import folder_digest, script_digest
 from hakd.study.configuration import DEVICE_FILES, level_text, settings
 from hakd.study.images import image_side
 from hakd.study.recipes import CODED, LOSSES, OF_PRUNING

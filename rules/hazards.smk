@@ -4,7 +4,13 @@ rule hazards:
             "results/{network}/{search}latency/{{device}}.parquet", network=NETWORKS, search=SEARCHES[:1]
         ),
     output:
-        "results/devices/{device}/hazards.csv",
+        report(
+            "results/devices/{device}/hazards.csv",
+            caption="../workflow/report/hazards.rst",
+            category="2 Why",
+            subcategory="{device}",
+            labels={"result": "1 how much slower layers can get (table)"},
+        ),
     log:
         "results/logs/hazards/{device}.log",
     conda:

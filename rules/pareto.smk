@@ -7,8 +7,9 @@ rule pareto:
         report(
             "results/pareto.pdf",
             caption="../workflow/report/pareto.rst",
-            category="Plots",
-            labels={"plot": "accuracy against latency and size"},
+            category="1 Start",
+            subcategory="All devices",
+            labels={"result": "2 accuracy against latency and size"},
         ),
     log:
         "results/logs/pareto/pareto.log",
@@ -29,9 +30,9 @@ rule device_pareto:
         report(
             "results/devices/{device}/pareto.pdf",
             caption="../workflow/report/pareto.rst",
-            category="Plots",
+            category="4 Per device",
             subcategory="{device}",
-            labels={"plot": "accuracy against latency and size", "device": "{device}"},
+            labels={"result": "1 accuracy against latency and size"},
         ),
     log:
         "results/logs/device_pareto/{device}.log",
@@ -52,8 +53,9 @@ rule widths_plot:
         report(
             "results/widths.pdf",
             caption="../workflow/report/widths.rst",
-            category="Plots",
-            labels={"plot": "widths that each method chose"},
+            category="2 Why",
+            subcategory="All devices",
+            labels={"result": "2 widths that each method chose"},
         ),
     log:
         "results/logs/widths_plot/widths_plot.log",
@@ -74,8 +76,9 @@ rule seeds:
         report(
             "results/seeds.pdf",
             caption="../workflow/report/seeds.rst",
-            category="Plots",
-            labels={"plot": "test accuracy of every seed"},
+            category="3 How sure",
+            subcategory="All devices",
+            labels={"result": "4 test accuracy of every seed"},
         ),
     log:
         "results/logs/seeds/seeds.log",

@@ -56,7 +56,13 @@ rule race_table:
     input:
         RACE_RESULTS,
     output:
-        "results/devices/{device}/race.csv",
+        report(
+            "results/devices/{device}/race.csv",
+            caption="../workflow/report/race.rst",
+            category="2 Why",
+            subcategory="{device}",
+            labels={"result": "2 how the races ended (table)"},
+        ),
     log:
         "results/logs/race_table/{device}.log",
     conda:

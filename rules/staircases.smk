@@ -17,8 +17,9 @@ rule staircases:
         report(
             "results/staircases.pdf",
             caption="../workflow/report/staircases.rst",
-            category="Plots",
-            labels={"plot": "latency staircases"},
+            category="2 Why",
+            subcategory="All devices",
+            labels={"result": "1 latency staircases"},
         ),
     log:
         "results/logs/staircases/staircases.log",
@@ -47,9 +48,9 @@ rule device_staircases:
         report(
             "results/devices/{device}/staircases.pdf",
             caption="../workflow/report/staircases.rst",
-            category="Plots",
+            category="4 Per device",
             subcategory="{device}",
-            labels={"plot": "latency staircases", "device": "{device}"},
+            labels={"result": "2 latency staircases"},
         ),
     log:
         "results/logs/device_staircases/{device}.log",

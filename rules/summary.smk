@@ -26,8 +26,9 @@ rule summary:
         csv=report(
             "results/summary.csv",
             caption="../workflow/report/summary.rst",
-            category="Tables",
-            labels={"table": "all candidates on all devices"},
+            category="1 Start",
+            subcategory="All devices",
+            labels={"result": "3 all candidates (table)"},
         ),
     log:
         "results/logs/summary/summary.log",

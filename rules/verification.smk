@@ -12,9 +12,9 @@ rule verification:
         report(
             "results/devices/{device}/verification.csv",
             caption="../workflow/report/verification.rst",
-            category="Tables",
+            category="3 How sure",
             subcategory="{device}",
-            labels={"table": "choices, selected and fresh", "device": "{device}"},
+            labels={"result": "2 choices, selected and fresh (table)"},
         ),
     log:
         "results/logs/verification/{device}.log",

@@ -77,7 +77,7 @@ def pareto_figure(frame: pd.DataFrame, path: str | os.PathLike, missing: Sequenc
     pages: list[Callable[[], Figure]] = []
     for (network, device, data), group in averages.groupby(["network", "device", "data"], sort=True):
         title = f"{network} on {data}, timed on {device}"
-        page = _numbered(group)
+        page = numbered(group)
         footer = _footer(frame[(frame["network"] == network) & (frame["device"] == device)])
         short = len(page) <= KEY_ROWS
         pages.append(partial(_plots, page, title, footer, missing))
@@ -90,7 +90,7 @@ def pareto_figure(frame: pd.DataFrame, path: str | os.PathLike, missing: Sequenc
     return titles
 
 
-def _numbered(group: pd.DataFrame) -> pd.DataFrame:
+def numbered(group: pd.DataFrame) -> pd.DataFrame:
     """Candidates in the order of the key, with their numbers and their fronts; budgets where there are several."""
     group = group.reset_index(drop=True)
     group["budget"] = several_budgets(group)

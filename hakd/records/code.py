@@ -36,6 +36,15 @@ def code_digest(modules: Iterable[str], skip: Iterable[str] = ()) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
+def folder_digest(folder: str) -> str:
+    """Short hash of the files in a folder of the checkout, at any depth: of what code reads beside modules."""
+    content = hashlib.sha256()
+    for path in sorted(path for path in (CHECKOUT / folder).rglob("*") if path.is_file()):
+        content.update(f"{path.relative_to(CHECKOUT).as_posix()} {path.stat().st_size} ".encode())
+        content.update(path.read_bytes())
+    return content.hexdigest()[:12]
+
+
 @functools.cache
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
     """`_digest` of a module of the package."""

@@ -22,7 +22,8 @@ from hakd.study.searches import searches
 
 BY_CURVES = ("hakd", "hakd_free")  # methods that use single curves (`hakd.choosing.snap`)
 RESULTS = {
-    "pareto.pdf": "accuracy against measured latency and size",
+    "pareto.html": "accuracy against measured latency and size, interactive: open it in a browser",
+    "pareto.pdf": "the same on paper",
     "staircases.pdf": "latency of every layer against its width",
     "widths.pdf": "the widths that each method chose",
     "seeds.pdf": "test accuracy of every seed",

@@ -172,6 +172,24 @@ def test_code_digest_sees_code_and_what_it_imports(tmp_path, monkeypatch):
     module._read.cache_clear()
 
 
+def test_folder_digest_sees_names_and_bytes_at_any_depth(tmp_path, monkeypatch):
+    import hakd.records.code as module
+
+    monkeypatch.setattr(module, "CHECKOUT", tmp_path)
+    page, library = tmp_path / "web" / "page.js", tmp_path / "web" / "vendor" / "library.js"
+    library.parent.mkdir(parents=True)
+    page.write_text("1")
+    library.write_text("2")
+    first = module.folder_digest("web")
+    page.touch()
+    assert module.folder_digest("web") == first
+    library.write_text("3")
+    assert module.folder_digest("web") != first
+    library.write_text("2")
+    library.rename(library.with_name("other.js"))
+    assert module.folder_digest("web") != first
+
+
 BLOCKS = """
 if 1:
     import hakd.a

@@ -184,7 +184,7 @@ def test_devices_without_results_are_named_on_every_page(tmp_path):
 
 def test_every_candidate_is_in_the_key(pareto_path):
     (text,) = texts(pareto_path)
-    page = pareto._numbered(aggregate(summary()))
+    page = pareto.numbered(aggregate(summary()))
     assert len(page) == 25
     for row in page.itertuples():
         assert " ".join(cells(row)).strip() in text
@@ -222,7 +222,7 @@ def test_says_what_the_bars_are(tmp_path, seeds, said, unsaid):
 
 def test_a_long_key_gets_pages_of_its_own(tmp_path):
     frame = summary(levels=(0.6, 0.5, 0.35, 0.25, 0.125), seeds=1)
-    page = pareto._numbered(aggregate(frame))
+    page = pareto.numbered(aggregate(frame))
     assert len(page) > KEY_ROWS
     titles = pareto.pareto_figure(frame, tmp_path / "p.pdf")
     plot, key = texts(tmp_path / "p.pdf")
@@ -243,7 +243,7 @@ def test_a_few_candidates_are_named_at_their_points(tmp_path):
 def test_key_shows_other_targets_and_fronts():
     frame = summary(levels=(0.5,), seeds=2)
     frame.loc[frame["method"] == "hakd", "target_device"] = "pi4"
-    page = pareto._numbered(aggregate(frame))
+    page = pareto.numbered(aggregate(frame))
     by_method = {row.method: cells(row) for row in page.itertuples()}
     assert by_method["hakd"][1] == "hakd for pi4" and by_method["hakd_free"][1] == "hakd_free"
     assert by_method["uniform"][6].endswith("*") and not by_method["hakd"][6].endswith("*")

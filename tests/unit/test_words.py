@@ -12,7 +12,7 @@ READ_BY_USERS = [
     for pattern in (
         *("*.md", "Makefile", "Snakefile", "pyproject.toml", "docs/**/*.md", "docs/**/*.svg"),
         *("config/**/*.yaml", "config/*.md", "profiles/**/*.yaml", "rules/*.smk", "workflow/**/*.*"),
-        *("hakd/**/*.py", "benchmarks/**/*.py", "benchmarks/*.md", ".ci/run"),
+        *("hakd/**/*.py", "hakd/plots/web/*.*", "benchmarks/**/*.py", "benchmarks/*.md", ".ci/run"),
     )
     for path in sorted(CHECKOUT.glob(pattern))
     if path.suffix != ".pyc"

@@ -18,6 +18,8 @@ from hakd.records.checkpoint import read_checkpoint
 from hakd.records.tables import read_table
 from hakd.study.candidates import SNAPPED
 from tests.boards.rigs.needs import wait_until
+from tests.boards.skipping import system_part
+from tests.unit.browser import chromium
 from tests.workflow.study import ROOT, Study, executed
 
 DEVICE_RULES = {
@@ -39,6 +41,7 @@ DEVICE_RULES = {
     "contrasts",
     "checks",
     "pareto",
+    "pareto_page",
     "staircases",
     "widths_plot",
     "seeds",
@@ -278,12 +281,59 @@ def test_the_last_words_say_where_the_results_are_and_where_the_time_went(finish
     assert re.search(r"^Time by rule \(number of jobs\): .*\bsweep \d+ \w+ \(1\)", words, re.MULTILINE), words
 
 
-def test_the_report_holds_the_plots_and_the_table(copied):
-    done = copied.snakemake("--report", "report.html")
+@pytest.fixture(scope="module")
+def report(finished, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    done = finished.snakemake("--report", str(path))
     assert done.returncode == 0, done.stdout[-2000:]
-    text = (copied.directory / "report.html").read_text()
-    plots = {"pareto.pdf", "staircases.pdf", "audit.pdf", "contrasts.pdf", "seeds.pdf"}
-    assert all(name in text for name in plots | {"audit.csv", "summary.csv", "fronts.csv", "95 % intervals"})
+    return path
+
+
+def test_the_report_has_every_result_where_a_reader_looks_for_it(report):
+    text = report.read_text()
+    categories, results = (
+        json.JSONDecoder().raw_decode(re.split(rf'\b{name} = (?=\{{")', text)[1])[0]
+        for name in ("categories", "results")
+    )
+
+    def label(path: str) -> str:
+        return results[path]["labels"]["result"]
+
+    expected = {
+        ("1 Start", "All devices"): ["pareto.html", "pareto.pdf", "summary.csv"],
+        ("2 Why", "All devices"): ["staircases.pdf", "widths.pdf"],
+        ("2 Why", "local"): ["hazards.csv", "race.csv"],
+        ("3 How sure", "All devices"): ["contrasts.pdf", "contrasts.csv", "fronts.csv", "seeds.pdf"],
+        ("3 How sure", "local"): ["certificates.csv", "verification.csv", "audit.pdf", "audit.csv"],
+        ("4 Per device", "local"): ["pareto.pdf", "staircases.pdf"],
+    }
+    found = {
+        (category, part): [os.path.basename(path) for path in sorted(paths, key=label)]
+        for category, parts in categories.items()
+        for part, paths in parts.items()
+    }
+    assert found == expected
+    assert all(len(result["caption"]) > 150 for result in results.values())
+
+
+def test_the_page_works_inside_the_report(report, summary):
+    with system_part(), chromium() as page:
+        page.open(report, "document.querySelectorAll('#app a').length > 3")
+        page.ask(
+            "[...document.querySelectorAll('#app a')].find((link) => link.textContent === '1 Start').click()"
+        )
+        page.wait("document.querySelectorAll('#app td a').length >= 3")
+        page.ask("document.querySelector('#app td a').click()")
+        context = page.frame()
+        page.wait("document.querySelectorAll('tr.candidate').length > 0", context)
+        shown = page.ask(
+            "study.candidates.flatMap((row) => row.trainings.map((one) => one.candidate))", context
+        )
+        assert sorted(shown) == sorted(summary["candidate"])
+        widths = page.ask("study.widths", context)
+        assert set(widths) == set(summary["arch"]) and len({tuple(one) for one in widths.values()}) == 1
+        assert [address for address in page.asked if not address.startswith(("file:", "data:"))] == []
+        assert [words for words in page.said if "tailwindcss" not in words] == []
 
 
 def test_only_the_score_rule_reads_the_test_split(finished):
