@@ -37,8 +37,8 @@ from hakd.analysis.summary import to_markdown
 from hakd.networks.stored import read_network
 from hakd.pruning.start import start_weights
 from hakd.records.checkpoint import read_checkpoint
-from hakd.study.configuration import level_text
 from hakd.study.files import read_configuration
+from hakd.study.levels import level_text
 from hakd.study.memory import keep_freed_memory
 from hakd.study.recipes import LOSSES
 from hakd.study.schema import checked_study

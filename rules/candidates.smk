@@ -13,7 +13,7 @@ rule candidates:
         "../envs/study.yaml"
     params:
         methods=selection("run/methods"),
-        recipes=setting("students/recipes"),
+        recipes=selection("students/recipes"),
         losses=selection("students/losses"),
         seeds=selection("run/seeds"),
         search_seeds=search_seeds,
@@ -37,7 +37,7 @@ rule baseline_candidates:
     conda:
         "../envs/study.yaml"
     params:
-        recipes=setting("students/recipes/{method}"),
+        recipes=selection("students/recipes/{method}"),
         losses=selection("students/losses"),
         seeds=selection("run/seeds"),
         search_seeds=search_seeds,

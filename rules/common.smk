@@ -1,9 +1,11 @@
 # What the rules share: wildcard constraints, tracked settings and code, files that a choice decides on. No rules.
 from hakd.boards.points import PROTOCOL
 from hakd.study.candidates import by_tables
+from hakd.data.changes import content_settings, images_state, places
 from hakd.records.code import folder_digest, script_digest
-from hakd.study.configuration import DEVICE_FILES, level_text, settings
+from hakd.study.configuration import DEVICE_FILES, canonical, settings
 from hakd.study.images import image_side
+from hakd.study.levels import level_text
 from hakd.study.recipes import CODED, LOSSES, OF_PRUNING
 from hakd.study.searches import PATTERN, searches
 
@@ -42,10 +44,11 @@ def setting(path):
 
 
 def selection(path):
-    """As `setting`, of a list whose order says nothing: sorted, so another order reruns nothing."""
+    """As `setting`, of a list (or lists by name) whose order says nothing: sorted, so another order reruns nothing."""
 
     def value(wildcards):
-        return sorted(settings(config, path))
+        found = settings(config, path.format(**wildcards))
+        return {key: sorted(one) for key, one in found.items()} if isinstance(found, dict) else sorted(found)
 
     return value
 
@@ -58,6 +61,21 @@ def training_device(wildcards, input):
 def training_gpus(wildcards):
     """GPUs that a training asks a cluster for. `auto` asks for none: what a node has is not known here."""
     return 1 if settings(config, "training/device") == "cuda" else None
+
+
+def data_content(wildcards):
+    """What the data set's content depends on."""
+    return canonical(content_settings(config["data"]))
+
+
+def data_places(wildcards, input):
+    """Where its files are. Not tracked, for it asks for `input` too: the same files elsewhere rerun nothing."""
+    return places(config["data"])
+
+
+def data_images(wildcards):
+    """The state of the user's own images."""
+    return images_state(config["data"], "results/data")
 
 
 def code(script, skip=()):

@@ -11,7 +11,6 @@ from hakd.study.candidates import (
     students,
     uncompressed_path,
 )
-from hakd.study.configuration import canonical
 
 
 def search_seeds(wildcards):

@@ -8,7 +8,9 @@ rule data:
     conda:
         "../envs/study.yaml"
     params:
-        settings=setting("data"),
+        settings=data_content,
+        places=data_places,
+        images=data_images,
         code=code("data"),
     message:
         "Prepare the data set: train, validation and test split"

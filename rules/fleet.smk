@@ -39,7 +39,7 @@ rule fleet_candidates:
     conda:
         "../envs/study.yaml"
     params:
-        recipes=setting("students/recipes/joint"),
+        recipes=selection("students/recipes/joint"),
         losses=selection("students/losses"),
         seeds=selection("run/seeds"),
         search_seeds=search_seeds,

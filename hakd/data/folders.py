@@ -54,6 +54,11 @@ class Tally:
             logger.warning("%s: %s", head, printable("; ".join(parts)))
 
 
+def is_hidden(name: str) -> bool:
+    """Whether an entry of this name is left out."""
+    return name.startswith(".") or name.lower() in SERVICE
+
+
 def visible(folder: Path, left_out: Tally) -> Iterator[Path]:
     """The entries of a folder, sorted, without hidden and service ones.
 
@@ -66,7 +71,7 @@ def visible(folder: Path, left_out: Tally) -> Iterator[Path]:
         problem = f"the folder cannot be listed ({error.strerror})"
         raise HakdError(problem, where=folder, remedy="Make it readable or remove it") from None
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in SERVICE:
+        if is_hidden(entry.name):
             left_out.add("hidden and service entries", entry)
         elif os.path.exists(entry):
             yield entry

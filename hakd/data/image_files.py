@@ -10,6 +10,9 @@ from PIL import ExifTags, Image, ImageOps
 from hakd.data.folders import Tally
 from hakd.records.errors import HakdError
 
+# Formats that Pillow recognises and cannot decode by itself.
+UNDECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
+
 # By the EXIF tag `Orientation`: what turns an image upright.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -20,6 +23,12 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def image_suffixes() -> set[str]:
+    """How names of files end that Pillow can read, in small letters, with the dot."""
+    known = Image.registered_extensions().items()
+    return {suffix for suffix, form in known if form in Image.OPEN and form not in UNDECODED}
 
 
 def read_images(paths: Sequence[Path], size: int, notes: Tally) -> np.ndarray:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from hakd.data.folders import Listing, Tally, files_below, keep_once, visible
-from hakd.data.image_files import read_images
+from hakd.data.image_files import image_suffixes, read_images
 from hakd.data.originals import Originals, stored_splits
 from hakd.data.splitting import set_apart
 from hakd.data.stored import Augmentation, Stored
@@ -24,9 +23,6 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-
-# Formats that Pillow recognises and cannot decode by itself.
-UNDECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
 def imagefolder(settings: Mapping[str, Any], where: object) -> list[Stored]:
@@ -136,11 +132,7 @@ def _list(folder: Path) -> tuple[tuple[str, ...], Listing]:
     for entry in entries:
         if not entry.is_dir():
             left_out.add("files outside a class folder", entry)
-    suffixes = {
-        suffix
-        for suffix, form in Image.registered_extensions().items()
-        if form in Image.OPEN and form not in UNDECODED
-    }
+    suffixes = image_suffixes()
     files: Listing = []
     for label, name in enumerate(classes):
         below = files_below(folder / name, left_out)

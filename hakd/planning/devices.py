@@ -29,8 +29,9 @@ from hakd.records.text import counted
 from hakd.staircase.plan import POINTS, targets
 from hakd.study.budgets import budgets_of
 from hakd.study.candidates import BY_TABLES, SNAPPED, baseline_methods, baselines, expected_students
-from hakd.study.configuration import canonical, level_text, limits
+from hakd.study.configuration import canonical, limits
 from hakd.study.fleets import fleets_of, selected
+from hakd.study.levels import level_text
 from hakd.study.measuring import Measuring, device_from
 from hakd.study.networks import spec_of
 from hakd.study.searches import searches

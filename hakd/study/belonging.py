@@ -28,10 +28,10 @@ from hakd.study.candidates import (
     teacher_path,
     uncompressed_path,
 )
-from hakd.study.configuration import DEVICE_FILES, level_text, reach_level
+from hakd.study.configuration import DEVICE_FILES, reach_level
 from hakd.study.doors import imported_path
 from hakd.study.fleets import selected
-from hakd.study.levels import TEACHER, pruned_from
+from hakd.study.levels import TEACHER, level_text, pruned_from
 from hakd.study.races import RACE, lap_path, rung_path, runners
 from hakd.study.searches import searches
 

@@ -11,8 +11,9 @@ from typing import Any
 from hakd.boards.device import REACH_KEYS
 from hakd.records.files import file_digest
 from hakd.study.candidates import baseline_methods
-from hakd.study.configuration import level_text, settings
+from hakd.study.configuration import settings
 from hakd.study.fleets import fleets_of, members
+from hakd.study.levels import level_text
 from hakd.study.logs import last_error
 from hakd.study.searches import searches
 

@@ -9,10 +9,9 @@ from typing import Any
 from hakd.records.budgets import choice_key
 from hakd.records.files import read_json
 from hakd.study.budgets import labels
-from hakd.study.configuration import level_text
 from hakd.study.doors import is_pretrained, teacher_seed
 from hakd.study.fleets import fleets_of
-from hakd.study.levels import copied_level
+from hakd.study.levels import copied_level, level_text
 from hakd.study.races import RACE
 from hakd.study.recipes import CODED, OF_PRUNING, recipe_losses
 from hakd.study.searches import Search, searches

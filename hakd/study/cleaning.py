@@ -18,10 +18,11 @@ from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.study.belonging import RACE_FILE, Belonging, belonging
 from hakd.study.candidates import by_tables, criteria
-from hakd.study.configuration import config_digest, level_text
+from hakd.study.configuration import config_digest
 from hakd.study.fleets import selected
 from hakd.study.kept import FOLDER as CONFIGURATIONS
 from hakd.study.kept import kept_path
+from hakd.study.levels import level_text
 from hakd.study.ownership import LOCK, SNAKEMAKES_LOCKS
 from hakd.study.races import RACE
 from hakd.study.recipes import recipe_losses

@@ -14,9 +14,9 @@ from hakd.records.files import read_json
 from hakd.records.text import counted, duration
 from hakd.study.branches import trouble
 from hakd.study.candidates import teacher_path
-from hakd.study.configuration import level_text
 from hakd.study.doors import teacher_seed
 from hakd.study.fleets import waiting_for
+from hakd.study.levels import level_text
 from hakd.study.logs import LOGS, errors_since, failed_since, seconds_by_rule
 from hakd.study.searches import searches
 

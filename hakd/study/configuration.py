@@ -13,6 +13,7 @@ from hakd.records.text import did_you_mean
 from hakd.study.budgets import check_budgets
 from hakd.study.doors import known_spec
 from hakd.study.fleets import check_fleets
+from hakd.study.levels import level_text
 from hakd.study.recipes import check_recipes
 
 WHERE = "configuration"
@@ -26,11 +27,6 @@ DEVICE_FILES = (
 )  # in results/devices/{device}, for people
 # Folders in results/.
 RESERVED = ("architectures", "available", "candidates", "data", "devices", "logs", "measurements")
-
-
-def level_text(level: float) -> str:
-    """How a level is written in file names: 0.5 and 0.50 are one."""
-    return f"{level:g}"
 
 
 def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:

@@ -4,6 +4,7 @@ Read by the rules at planning time, which never import a module: what depends on
 that imports it.
 """
 
+import ast
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -101,7 +102,7 @@ def check_doors(networks: Mapping[str, Any], folders: Iterable[str | os.PathLike
 def files_of(settings: Mapping[str, Any], folders: Iterable[str | os.PathLike]) -> list[str]:
     """Files that a network is imported from, as far as they are the user's: a change of them imports it again.
 
-    A module is looked for in the folders and on PYTHONPATH; what is installed is not followed.
+    A module, and what it imports, is looked for in the folders and on PYTHONPATH; what is installed is not followed.
 
     Raises:
         HakdError: a file that is given and not there.
@@ -117,11 +118,42 @@ def files_of(settings: Mapping[str, Any], folders: Iterable[str | os.PathLike]) 
             beside = Path(f"{path}.data")  # where exporters put weights that are large
             found += [os.path.relpath(one) for one in (path, beside) if one.is_file()]
     if "module" in settings:
-        parts = settings["module"].partition(":")[0].split(".")
         on_path = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        for place in (*places, *map(Path, on_path)):
-            stem = place.joinpath(*parts)
-            sources = [one for one in (stem.with_suffix(".py"), stem / "__init__.py") if one.is_file()]
-            if sources:
-                return [*found, os.path.relpath(sources[0])]
+        found += _sources(settings["module"].partition(":")[0], [*places, *map(Path, on_path)])
     return found
+
+
+def _sources(module: str, places: Iterable[Path]) -> list[str]:
+    """The files of a module and of all modules beside it that it imports, directly or not."""
+    folders, pending, seen = [*places], [module], set()
+    found: dict[str, None] = {}
+    while pending:
+        name = pending.pop()
+        if name in seen or name.partition(".")[0] == "hakd":  # a study may run in a checkout
+            continue
+        seen.add(name)
+        stems = [folder.joinpath(*name.split(".")) for folder in folders]
+        files = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
+        file = next((file for file in files if file.is_file()), None)
+        if file is not None:
+            found[os.path.relpath(file)] = None
+            pending += [name.rpartition(".")[0] or name, *_imported(file, name)]
+    return [*found]
+
+
+def _imported(file: Path, module: str) -> list[str]:
+    """Names that a module may import, as dotted names; none of a file that is not Python, which its import refuses."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".") + (["__init__"] if file.name == "__init__.py" else [])
+            above = parts[: -node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name and not name.startswith(".")]

@@ -5,9 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hakd.records.files import write_bytes
-from hakd.study.configuration import level_text
 
 TEACHER = "teacher"
+
+
+def level_text(level: float) -> str:
+    """How a level is written in file names: 0.5 and 0.50 are one."""
+    return f"{level:g}"
 
 
 def pruned_from(folder: str, level: str, levels: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from hakd.networks.onnx_model import fold_weights, to_onnx
 from hakd.networks.stored import read_network
 from hakd.records.checkpoint import write_checkpoint
 from hakd.records.errors import HakdError
+from hakd.study.doors import files_of
 from hakd.training.students import probe_logits
 from tests.unit.builders import check_slicing, shaken
 from tests.unit.onnx_nets import Net
@@ -415,3 +416,24 @@ def test_classes_that_differ_where_no_single_layer_makes_them():
         HakdError, match=r"gives 5 values, the data have 9 classes, and no single layer makes them"
     ):
         import_network("n", {"module": f"{NETS}:Sums"}, Images(3, (32, 32), 9))
+
+
+def test_a_module_is_followed_to_what_it_imports_beside_it(tmp_path, monkeypatch):
+    files = {
+        "nets.py": "import torch, blocks, hakd.cli\nfrom pkg.sub import deep\n",
+        "blocks.py": "def f():\n    import other\n",
+        "other.py": "not Python",
+        "pkg/__init__.py": "from . import b",
+        "pkg/a.py": "from ..outside import y",
+        "pkg/b.py": "",
+        "pkg/unused.py": "",
+        "pkg/sub/__init__.py": "",
+        "pkg/sub/deep.py": "from ..a import x\nimport nets",
+        "hakd/cli.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert {*files_of({"module": "nets:net"}, [tmp_path])} == {*files} - {"pkg/unused.py", "hakd/cli.py"}
+    assert files_of({"module": "torchvision.models:resnet18"}, [tmp_path]) == []

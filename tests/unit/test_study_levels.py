@@ -17,8 +17,8 @@ from hakd.study.candidates import (
     student_files,
     students,
 )
-from hakd.study.configuration import check_study, level_text
-from hakd.study.levels import copied_level, note_source, pruned_from, source_state
+from hakd.study.configuration import check_study
+from hakd.study.levels import copied_level, level_text, note_source, pruned_from, source_state
 from tests.unit.studies import CONFIG, origin
 
 levels = st.lists(st.integers(1, 100).map(lambda n: n / 100), min_size=1, max_size=6, unique=True)

@@ -7,13 +7,12 @@ import subprocess
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from hakd.records.files import write_bytes
 from tests.workflow.plugins.snakemake_logger_plugin_jobs import MARK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,17 +25,24 @@ class Study:
 
     def __init__(self, directory: Path, cores: int = 2) -> None:
         self.directory, self.cores = directory, cores
+        self.checkout = ROOT  # of the program
         self.config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
         self.output = ""  # of the last `run`
         self.environment = ENVIRONMENT
-        self._looked: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def command(self, *arguments: str, config: dict | None = None) -> list[str]:
         """The command line, its configuration written."""
         text = yaml.safe_dump(config or self.config, sort_keys=False)
         path = self.directory / f"config-{zlib.crc32(text.encode()):08x}.yaml"
-        path.write_text(text)
-        command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
+        write_bytes(path, text.encode())  # others may read the same one
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            *arguments,
+            "--snakefile",
+            str(self.checkout / "Snakefile"),
+        ]
         command += ["--logger", "jobs"]
         return [
             *command,
@@ -50,29 +56,15 @@ class Study:
 
     def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess[str]:
         """Run snakemake on the study; stdout and stderr together."""
-        command = self.command(*arguments, config=config)
-        if " ".join(command) in self._looked:
-            return self._looked[" ".join(command)]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, text=True, timeout=900,
+            self.command(*arguments, config=config), cwd=self.checkout, env=self.environment, text=True, timeout=900,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-
-    def look_ahead(self, configs: Iterable[dict]) -> None:
-        """Dry runs of these configurations side by side, kept for later: the study must not change any more.
-
-        Each takes seconds on one core, most of them for imports.
-        """
-        configs = list(configs)
-        commands = [" ".join(self.command("-n", config=config)) for config in configs]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            done = pool.map(lambda config: self.snakemake("-n", config=config), configs)
-            self._looked |= dict(zip(commands, list(done), strict=True))
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start it in a process group of its own, to be interrupted."""
         return subprocess.Popen(
-            self.command(*arguments), cwd=ROOT, env=self.environment, start_new_session=True,
+            self.command(*arguments), cwd=self.checkout, env=self.environment, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -87,9 +79,7 @@ class Study:
         """Jobs of a dry run, by rule."""
         done = self.snakemake("-n", *arguments, config=config)
         assert done.returncode == 0, done.stdout[-6000:]
-        return Counter(
-            {rule: n for rule, n in job_stats(done.stdout).items() if rule not in ("all", "total")}
-        )
+        return planned_jobs(done.stdout)
 
     def plan(self, *arguments: str, config: dict | None = None) -> list["Job"]:
         """The jobs of a dry run with their wildcards."""
@@ -133,6 +123,13 @@ def executed(output: str) -> Counter:
     """Finished jobs by rule."""
     done = [job for job in jobs(output) if job.end is not None and not job.failed]
     return Counter(job.rule for job in done if job.rule != "all")
+
+
+def planned_jobs(output: str) -> Counter:
+    """Jobs of a dry run by rule; none only where it says so."""
+    found = job_stats(output)
+    assert found or "Nothing to be done" in output, output[-6000:]
+    return Counter({rule: n for rule, n in found.items() if rule not in ("all", "total")})
 
 
 def job_stats(output: str) -> dict[str, int]:

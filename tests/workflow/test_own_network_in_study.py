@@ -1,5 +1,6 @@
 """The page docs/own_network.md, run: a network in a file, photos, a board behind ssh, and the network to deploy."""
 
+import copy
 import json
 import os
 import re
@@ -138,6 +139,33 @@ def test_what_a_change_of_the_module_touches(done, tmp_path):
     assert read_checkpoint(copied / "results/mine/network.safetensors").architecture.arch != before
 
 
+def test_what_a_change_of_the_images_touches(done, tmp_path):
+    study = Study(tmp_path / "study")
+    shutil.copytree(done.directory, study.directory, symlinks=True, copy_function=shutil.copy2)
+    study.config = copy.deepcopy(done.config)
+    study.config["data"]["root"] = "moved"
+    photos = (study.directory / "photos").rename(study.directory / "moved")
+    for path in photos.rglob("*.png"):
+        os.utime(path)
+    assert study.planned() == {}
+    with Image.open(photos / "red" / "3.png") as image:
+        image.transpose(Image.Transpose.ROTATE_180).save(photos / "red" / "3.png")
+    jobs = study.planned()
+    once = (
+        "data",
+        "network",
+        "teacher",
+        "prune",
+        "widths",
+        "sweep",
+        "snap",
+        "candidates",
+        "benchmark",
+        "score",
+    )
+    assert {rule: jobs[rule] for rule in once} == dict.fromkeys(once, 1) and jobs["tuned"] >= 1
+
+
 def test_weights_make_a_teacher_that_is_not_trained(tmp_path):
     """A state dict for the photos' classes, one for others, and a level that cannot be reached."""
     networks = {
@@ -161,6 +189,12 @@ def test_weights_make_a_teacher_that_is_not_trained(tmp_path):
     state = torch.load(study.directory / "three.pth", weights_only=True)
     assert all((value == state[name].numpy()).all() for name, value in weights.items())
     assert "its head classifier.3 gives 10 values: replaced by one for 3 classes" in study.output
+    os.utime(study.directory / "three.pth")
+    assert study.planned(*files) == {}
+    subprocess.run(
+        [sys.executable, "-c", code.replace("seed(3)", "seed(4)")], cwd=study.directory, check=True
+    )
+    assert study.planned(*files) == {"network": 1, "teacher": 1}
     teachers = {job.wildcards["seed"] for job in study.plan() if job.rule == "teacher"}
     assert teachers <= {"0"}
     study.config["run"]["levels"] = [0.001]

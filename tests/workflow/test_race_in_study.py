@@ -14,6 +14,7 @@ from tests.workflow.study import Study
 SUMMARY, TABLE = "results/devices/comb/summary.parquet", "results/devices/comb/race.csv"
 CERTIFICATES = "results/devices/comb/certificates.csv"
 BATCH, STEPS = 64, 4
+TRAINING = ("teacher", "prune", "race_lap", "student", "tuned", "deep_compression")
 BUDGETS = ("fisher", "speedup1.13")
 
 
@@ -86,3 +87,7 @@ def test_contestants_are_trained_without_a_board_and_the_best_goes_on(raced):
     longer["race"]["steps"] = 2 * STEPS
     plan = raced.planned(SUMMARY, config=longer)
     assert plan["race_lap"] and not {"snap", "sweep", "prune", "teacher", "widths"} & set(plan)
+    fewer = copy.deepcopy(raced.config)
+    fewer["run"] |= {"seeds": [0], "search_seeds": "first"}
+    plan = raced.planned(SUMMARY, config=fewer)
+    assert plan["candidates"] and not {*TRAINING, "snap", "sweep", "widths"} & set(plan), plan

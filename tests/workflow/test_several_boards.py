@@ -255,6 +255,12 @@ def test_everything_else_about_a_device_reruns_that_device_alone(course, change)
     assert planned == {"north": BRANCH, None: JOINT}
 
 
+def test_a_device_that_is_removed_reruns_the_joint_plots_alone(course):
+    config = copy.deepcopy(course.study.config)
+    config["run"]["devices"].remove("north")
+    assert of_device(course.study.plan(config=config)) == {None: JOINT}
+
+
 def test_another_engine_in_mid_study_is_refused_until_all_is_measured_anew(course, boards, tmp_path):
     study = Study(tmp_path / "study")
     shutil.copytree(course.study.directory, study.directory, symlinks=True, copy_function=shutil.copy2)
