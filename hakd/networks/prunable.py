@@ -92,8 +92,9 @@ def prunable_groups(spec: NetworkSpec, which: str = "all") -> list[str]:
     return chosen
 
 
+@lru_cache(maxsize=1024)
 def least_share(spec: NetworkSpec, groups: str = "all", count: str = "macs") -> float:
-    """What widths of one channel leave of the count.
+    """What widths of one channel leave of the count; kept, for the rules ask for every device.
 
     Raises:
         HakdError: no group is left.

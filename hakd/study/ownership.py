@@ -4,7 +4,6 @@ Snakemake's own lock outlives it when it is killed. So each Snakemake of a study
 lock of the operating system, which ends with its process. Where no process holds one, Snakemake's lock is stale.
 """
 
-import contextlib
 import fcntl
 import os
 import signal
@@ -23,6 +22,7 @@ OWNER = "HAKD_STUDY_OWNER"  # in the environment of jobs: the machine and the pr
 WAIT_S = 15.0  # for jobs of a killed run, which notice within a moment
 GRACE_S = 10.0  # to write what is under way, before a job is killed
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_PROCESSES = Path("/proc/self/ns/pid")
 
 
 def own_study() -> None:
@@ -64,15 +64,17 @@ def join_study() -> None:
         return  # a job of a cluster: its scheduler decides how long it lives
     import psutil  # once a job: the rules read this module too
 
-    # A process of another namespace cannot be watched from here.
-    with contextlib.suppress(psutil.NoSuchProcess):
+    try:
         owner = psutil.Process(int(number))
-        threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+    except psutil.NoSuchProcess:  # it was killed while this job loaded its packages
+        owner = None
+    threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
 
 
-def _end_with(owner: "psutil.Process") -> None:
+def _end_with(owner: "psutil.Process | None") -> None:
     """Wait for the end of a process, then end this one as Ctrl-C would; for good where that takes too long."""
-    owner.wait()
+    if owner is not None:
+        owner.wait()
     sys.stderr.write("Snakemake has ended, so this job stops. Run the same command again to continue it.\n")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
@@ -80,9 +82,12 @@ def _end_with(owner: "psutil.Process") -> None:
 
 
 def _machine() -> str:
-    """An identifier of this machine since it was started."""
+    """An identifier of this machine since it was started, and of the processes that can be seen from here.
+
+    A process of another namespace (of a container) cannot be watched.
+    """
     try:
-        return _BOOT.read_text().strip()
+        return f"{_BOOT.read_text().strip()}:{os.readlink(_PROCESSES)}"
     except OSError:
         return ""
 

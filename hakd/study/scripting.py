@@ -39,13 +39,13 @@ def reporting(log: object, threads: int = 1) -> Iterator[None]:
     terminal.setFormatter(logging.Formatter("warning: %(message)s"))
     terminal.addFilter(lambda record: record.levelno == logging.WARNING)
     logger.addHandler(terminal)
-    join_study()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(max(1, threads))
         keep_freed_memory()
     gc.freeze()  # imports last as long as the job: nothing in them is looked for again, at its end least of all
     began = time.monotonic()
     try:
+        join_study()  # which ends the job at once where its Snakemake is gone
         yield
         logger.info("done in %.1f s", time.monotonic() - began)  # read by hakd.study.logs
     except KeyboardInterrupt:

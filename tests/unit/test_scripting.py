@@ -1,5 +1,6 @@
 """What a rule's script tells: everything of ours in its log, warnings and the final error at the terminal."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hakd.study import ownership
 from hakd.study.logs import seconds_by_rule
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,3 +97,25 @@ def test_an_error_says_the_whole_path_as_the_study_may_be_in_another_folder(tmp_
     done, _ = run(tmp_path, f"from pathlib import Path; raise HakdError('not JSON', where={where})")
     path = where.strip("Path()'")
     assert done.stderr.splitlines()[1:] == [f"error: {ROOT}/{path}: not JSON"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_job_whose_snakemake_was_killed_before_it_could_look_ends_at_once(tmp_path, elsewhere):
+    """While it loads its packages nobody watches; a process of another namespace is nobody's to watch."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    machine = "a container" if elsewhere else ownership._machine()
+    script = SCRIPT.replace("{end}", "import time; time.sleep(2); print('to its end')")
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "rule.log"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), ownership.OWNER: f"{machine}:{gone.pid}"},
+        capture_output=True,
+        text=True,
+    )
+    if elsewhere:
+        assert (done.returncode, done.stdout) == (0, "to its end\n")
+    else:
+        assert (done.returncode, done.stdout) == (130, "")
+        assert "Snakemake has ended, so this job stops" in done.stderr
+        assert (tmp_path / "rule.log").read_text().endswith("interrupted\n")
