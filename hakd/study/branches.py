@@ -23,12 +23,16 @@ _ADDRESS = ("transport", "host", "port", "jump")
 def tokens(devices: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The resource that stands for the board of each device: `board_` and the first device with the same address.
 
-    Two devices may be one board, e.g. with one thread and with four. Names of resources hold letters, digits and `_`.
+    Two devices may be one board, e.g. with one thread and with four. A virtual device is always one of its own. Names of
+    resources hold letters, digits and `_`.
     """
     first: dict[tuple, str] = {}
+    found = {}
     for name, entry in devices.items():
-        first.setdefault(tuple(entry.get(key) for key in _ADDRESS), "board_" + re.sub(r"\W", "_", name))
-    return {name: first[tuple(entry.get(key) for key in _ADDRESS)] for name, entry in devices.items()}
+        own = name if entry.get("transport") == "virtual" else None
+        address = (own, *(entry.get(key) for key in _ADDRESS))
+        found[name] = first.setdefault(address, "board_" + re.sub(r"\W", "_", name))
+    return found
 
 
 def tracked(config: Mapping[str, Any], device: str) -> dict[str, Any]:

@@ -48,10 +48,12 @@ def test_entries_at_one_address_share_a_board():
         "behind": {**PI, "jump": "gate"},
         "local": {"transport": "local"},
         "pair": {"transport": "local", "batch": 2},
+        "model": {"transport": "virtual"},
+        "other": {"transport": "virtual"},
     }
     assert tokens(devices) == {
         "one": "board_one", "four": "board_one", "door.2-b": "board_door_2_b", "behind": "board_behind",
-        "local": "board_local", "pair": "board_local",
+        "local": "board_local", "pair": "board_local", "model": "board_model", "other": "board_other",
     }  # fmt: skip
 
 
