@@ -23,7 +23,7 @@ _ADDRESS = ("transport", "host", "port", "jump")
 def tokens(devices: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The resource that stands for the board of each device: `board_` and the first device with the same address.
 
-    Two devices may be one board, e.g. with one thread and with four. A virtual device is always one of its own. Names of
+    Two devices may be one board, e.g. with one thread and with four. A virtual device is always its own. Names of
     resources hold letters, digits and `_`.
     """
     first: dict[tuple, str] = {}
