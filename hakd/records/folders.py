@@ -40,6 +40,10 @@ def atomic_folder(path: str | os.PathLike, own: Container[str]) -> Iterator[Path
             if before.exists():
                 os.rename(before, path)
             raise
+    except HakdError as error:  # of a writer that wrote into the temporary folder
+        if temporary is None or not str(error.where).startswith(str(temporary)):
+            raise
+        raise HakdError(error.problem, where=path, key=error.key, remedy=error.remedy) from None
     except OSError as error:
         problem = f"cannot write ({error.strerror or error})"
         raise HakdError(problem, where=path, remedy="Make room or choose another place") from None

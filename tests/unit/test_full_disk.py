@@ -16,7 +16,8 @@ from hakd.pruning.trajectory import COLUMNS, write_trajectory
 from hakd.records.arch import Architecture, NetworkSpec
 from hakd.records.checkpoint import write_checkpoint
 from hakd.records.errors import HakdError
-from hakd.records.files import atomic, write_json
+from hakd.records.files import atomic, write_bytes, write_json
+from hakd.records.folders import atomic_folder
 from hakd.records.provenance import provenance
 from hakd.records.tables import write_table
 from tests.unit.table_rows import LATENCY_ROW
@@ -52,6 +53,13 @@ def state(path: Path) -> None:
         torch.save({"weights": torch.zeros(10_000)}, temporary)
 
 
+def folder(path: Path) -> None:
+    """A folder of files; the second is too large."""
+    with atomic_folder(path, {"a", "b"}) as made:
+        (made / "a").write_text("small")
+        write_bytes(made / "b", bytes(10_000))
+
+
 WRITERS = {
     "a.json": lambda path: write_json(path, "thing", {"x": "x" * 2000}),
     "a.parquet": lambda path: write_table(path, "latency", ROWS),
@@ -73,6 +81,15 @@ def test_a_disk_without_room_is_one_error_with_the_path(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
     WRITERS[name](tmp_path / name)
     assert (tmp_path / name).stat().st_size > LARGEST, "the test had no file that is too large"
+
+
+def test_a_folder_without_room_is_one_error_with_its_path_and_the_one_before_stays(tmp_path):
+    folder(tmp_path / "made")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()}
+    with little_room(), pytest.raises(HakdError, match=rf"^{tmp_path}/made: cannot write \(.+\)\. Make room"):
+        folder(tmp_path / "made")
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()} == before
 
 
 def test_a_defect_stays_a_defect(tmp_path):
