@@ -232,7 +232,7 @@ def _sizes(artefacts: Artefacts) -> Found:
             wrong.append(_line(path, str(name), "no such file", make_again(path)))
         elif bytes_ != size:
             problem = f"has {bytes_} bytes, the summary says {size}"
-            wrong.append(_line(path, str(name), problem, run_again("candidates baselines")))
+            wrong.append(_line(path, str(name), problem, make_again(path)))
     return artefacts.summary["candidate"].nunique(), wrong
 
 

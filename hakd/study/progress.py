@@ -44,12 +44,14 @@ class Progress(logging.Handler):
         self._planned: Counter[str] = Counter()
         self._begun: Counter[str] = Counter()
         self._took: dict[str, list[float]] = {}  # seconds from begin to end, by rule
+        self._earlier: dict[str, list[float]] = {}  # the same of earlier runs, without what a start takes
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record (`event` and its fields: snakemake-interface-logger-plugins)."""
         about, event, now = vars(record), getattr(record, "event", None), self._clock()
         if event == "run_info":
             self._planned = Counter({rule: n for rule, n in about["stats"].items() if rule != "total"})
+            self._earlier = seconds_by_rule(0.0)  # a job that begins empties its log
         elif event == "job_info" and about["jobid"] not in self._running:
             self._running[about["jobid"]] = about["rule_name"], now
             self._begun[about["rule_name"]] += 1
@@ -89,7 +91,7 @@ class Progress(logging.Handler):
         ended = [job for seconds in self._took.values() for job in seconds]
         logged = sum(map(sum, seconds_by_rule(self._since).values()))
         start = max(0.0, (sum(ended) - logged) / len(ended)) if ended else 0.0
-        earlier = {rule: fmean(seconds) + start for rule, seconds in seconds_by_rule(0.0).items()}
+        earlier = {rule: fmean(seconds) + start for rule, seconds in self._earlier.items()}
         return earlier | {rule: fmean(seconds) for rule, seconds in self._took.items()}
 
 

@@ -71,6 +71,7 @@ def test_jobs_under_way_and_what_a_start_takes_count():
     took("benchmark/pi", 300.0, 10)
     run = Run({"tuned": 1, "data": 1, "benchmark": 1, "total": 3})
     run.log(event="job_info", jobid=90, rule_name="benchmark")  # runs beside the others from here on
+    Path("results/logs/benchmark/pi.log").write_text("")  # it begins
     run.now += 20
     (line,) = run.job("data", 80.0, logged=60.0)
     # Worked: 100 + 80 s in 100 s. Left: 300 + 20 - 100 s of the benchmark, at 1.8 at once. `tuned` has never run.
