@@ -144,8 +144,12 @@ def _devices(found: Mapping[str, Any]) -> list[str]:
 
 def _widths(rows: Sequence[Mapping[str, Any]], choices: int) -> list[str]:
     if not rows:
-        return [f"widths: the same ({counted(choices, 'choice')})"]
-    lines = [f"widths: {len(rows)} of {counted(choices, 'choice')} that both have differ"]
+        return [
+            f"widths: the same ({counted(choices, 'choice')})"
+            if choices
+            else "widths: no choice that both have"
+        ]
+    lines = [f"widths: {len(rows)} of {counted(choices, 'choice')} differ"]
     for row in rows:
         name = f"{_name(row)}: " if _name(row) else ""
         if row["groups"] is None:
