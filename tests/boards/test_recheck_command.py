@@ -119,17 +119,17 @@ def test_layers_that_became_slower_than_the_others_are_named_as_the_formula_says
     }
     shifts = {place: np.log(now[place] / then[place]) for place in now if place[1] in points[place[0]]}
     scale = np.median(list(shifts.values()))
-    assert said["scale"] == pytest.approx(np.exp(scale), rel=1e-3)
+    assert said["scale"] == pytest.approx(np.exp(scale), rel=3e-3)
     expected = {
         group: np.exp(np.mean([shifts[group, width] for width in widths]) - scale)
         for group, widths in points.items()
     }
     assert [one["group"] for one in said["curves"]] == sorted(GROUPS, key=lambda group: -expected[group])
     for one in said["curves"]:
-        assert one["ratio"] == pytest.approx(expected[one["group"]], rel=1e-3)
+        assert one["ratio"] == pytest.approx(expected[one["group"]], rel=3e-3)
         assert one["ratio_low"] <= one["ratio"] <= one["ratio_high"]
         own = [np.exp(shifts[one["group"], width] - scale) for width in points[one["group"]]]
-        assert (one["lowest"], one["highest"]) == pytest.approx((min(own), max(own)), rel=1e-3)
+        assert (one["lowest"], one["highest"]) == pytest.approx((min(own), max(own)), rel=3e-3)
         far = abs(np.log(expected[one["group"]])) > np.log1p(one["tolerance"])
         assert one["change"] == ("unchanged" if not far else "slower" if one["ratio"] > 1 else "faster")
         assert one["state"] == (
