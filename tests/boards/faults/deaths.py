@@ -70,7 +70,9 @@ def session_killed_with_another_waiting(case: Case) -> None:
     oldest = min(case.board.agents(), key=lambda process: process.create_time())
     case.strike(oldest.parent().kill)
     case.clients = [second, first]  # the last one is looked at
-    case.warned("host: the link was lost .*(closed by remote host|Broken pipe|send disconnect).*; connecting again")
+    case.warned(
+        "host: the link was lost .*(closed by remote host|Broken pipe|send disconnect).*; connecting again"
+    )
     assert case.ended(second)["event"] == "done", case.last
     case.ended(first)
 
