@@ -96,6 +96,7 @@ class Job:
     wildcards: dict[str, str]
     resources: dict[str, str]
     inputs: list[str] = field(default_factory=list)  # of a dry run
+    threads: int = 1  # likewise
     start: float | None = None
     end: float | None = None
     failed: bool = False
@@ -110,10 +111,9 @@ def jobs(output: str) -> list[Job]:
     for line in re.findall(rf"{MARK}(\{{.*\}})$", output, re.MULTILINE):
         about = json.loads(line)
         if "rule" in about:
-            job = Job(
-                about["rule"], about["wildcards"], about["resources"], about.get("inputs", []), about["at"]
-            )
-            found[about["job"]] = job
+            said = about["rule"], about["wildcards"], about["resources"]
+            of_plan = about.get("inputs", []), about.get("threads", 1)
+            found[about["job"]] = Job(*said, *of_plan, about["at"])
         elif about["job"] in found:
             found[about["job"]].end, found[about["job"]].failed = about["at"], not about["end"]
     return list(found.values())

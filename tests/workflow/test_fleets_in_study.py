@@ -17,7 +17,7 @@ from hakd.records.arch import Architecture, read_architecture
 from hakd.records.tables import read_table
 from hakd.sweeping.parts import engine_graph
 from tests.workflow.devices import MODELS, virtual
-from tests.workflow.study import Job, Study, jobs
+from tests.workflow.study import Job, Study
 
 SUMMARY = "results/summary.parquet"
 SPEEDUP = 1.13
@@ -196,26 +196,22 @@ def test_a_value_added_to_another_axis_shows_in_the_plan(shared, run, counts):
 def test_a_budget_taken_from_the_members_own_choices_waits_for_them(shared):
     config = copy.deepcopy(shared.config)
     config["fleets"]["both"]["budget"] = {"like": "hakd_free"}
-    done = shared.snakemake("-n", SUMMARY, config=config)
-    block = done.stdout[done.stdout.index("checkpoint fleet:") :].split("\n\n")[0]
-    for name in ("comb", "slope"):
-        assert f"results/tiny/snap/0.8/{name}.json" in block
+    (job,) = [job for job in shared.plan(SUMMARY, config=config) if job.rule == "fleet"]
+    assert {f"results/tiny/snap/0.8/{name}.json" for name in ("comb", "slope")} <= set(job.inputs)
 
 
 def test_a_job_of_a_fleet_holds_every_members_board(finished):
     config = with_fleet(finished.config, devices=["local", "north", "south"], fleets=["all", "far"])
     config["devices"] |= {name: {"transport": "ssh", "host": name} for name in ("north", "south")}
     config["fleets"] = {"all": {"devices": ["local", "north"]}, "far": {"devices": ["north", "south"]}}
-    out = finished.snakemake("-n", SUMMARY, config=config).stdout
+    plan = {
+        job.wildcards["fleet"]: job for job in finished.plan(SUMMARY, config=config) if job.rule == "fleet"
+    }
     held = {
-        job.wildcards["fleet"]: {name for name in job.resources if name.startswith("board_")}
-        for job in jobs(out)
-        if job.rule == "fleet"
+        fleet: {name for name in job.resources if name.startswith("board_")} for fleet, job in plan.items()
     }
     assert held == {"all": {"board_local", "board_north"}, "far": {"board_north", "board_south"}}
-    for fleet, threads in (("all", True), ("far", False)):  # all cores, where this machine is timed
-        block = out[out.index(f"output: results/tiny/fleet/0.8/{fleet}.json") :].split("\n\n")[0]
-        assert ("threads: 2" in block) is threads
+    assert plan["all"].threads == 2 and plan["far"].threads == 1  # all cores, where this machine is timed
 
 
 @pytest.mark.parametrize(

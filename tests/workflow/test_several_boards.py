@@ -143,7 +143,7 @@ def test_the_end_of_the_output_says_which_board_why_and_what_to_do(course, board
     (line,) = [line for line in end.splitlines() if line.startswith("  device ")]
     assert line.startswith("  device south: ") and f"port {boards['south'].port}" in line
     assert "refused" in line and "Check that" in line and "run the same command again" in line
-    assert "`available`" in end
+    assert "`snakemake available`" in end
     log = course.study.directory / "results" / "logs" / "sweep" / "tiny-south.log"
     assert course.second.count("1 of 3 devices failed") == 0 and "refused" not in log.read_text()
 

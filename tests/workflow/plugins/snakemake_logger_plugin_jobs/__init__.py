@@ -30,7 +30,7 @@ class LogHandler(LogHandlerBase):
             shown = {name: str(value) for name, value in record.resources.items() if name[0] != "_"}
             about |= {"resources": shown}
             if self.common_settings.dryrun:  # long lines could be torn by what jobs write
-                about |= {"inputs": list(record.input)}
+                about |= {"inputs": list(record.input), "threads": record.threads}
         elif event == LogEvent.JOB_FINISHED:
             about |= {"job": record.job_id, "end": True}
         elif event == LogEvent.JOB_ERROR:
