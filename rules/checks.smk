@@ -17,8 +17,9 @@ rule checks:
         report(
             "results/checks.csv",
             caption="../workflow/report/checks.rst",
-            category="Tables",
-            labels={"table": "checks of the results"},
+            category="3 How sure",
+            subcategory="All devices",
+            labels={"result": "5 checks of the results (table)"},
         ),
     log:
         "results/logs/checks/checks.log",

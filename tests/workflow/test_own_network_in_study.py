@@ -163,7 +163,7 @@ def test_what_a_change_of_the_images_touches(done, tmp_path):
         "benchmark",
         "score",
     )
-    assert {rule: jobs[rule] for rule in once} == dict.fromkeys(once, 1) and jobs["tuned"] >= 1
+    assert {rule: jobs[rule] for rule in once} == dict.fromkeys(once, 1)  # students follow the choice
 
 
 def test_weights_make_a_teacher_that_is_not_trained(tmp_path):

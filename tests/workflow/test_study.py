@@ -293,7 +293,13 @@ def test_the_report_has_every_result_where_a_reader_looks_for_it(report):
         ("1 Start", "All devices"): ["pareto.html", "pareto.pdf", "summary.csv"],
         ("2 Why", "All devices"): ["staircases.pdf", "widths.pdf"],
         ("2 Why", "local"): ["hazards.csv", "race.csv"],
-        ("3 How sure", "All devices"): ["contrasts.pdf", "contrasts.csv", "fronts.csv", "seeds.pdf"],
+        ("3 How sure", "All devices"): [
+            "contrasts.pdf",
+            "contrasts.csv",
+            "fronts.csv",
+            "seeds.pdf",
+            "checks.csv",
+        ],
         ("3 How sure", "local"): ["certificates.csv", "verification.csv", "audit.pdf", "audit.csv"],
         ("4 Per device", "local"): ["pareto.pdf", "staircases.pdf"],
     }
