@@ -19,13 +19,12 @@ from tests.workflow.study import ROOT, Study
 PROFILE = ["--profile", "profiles/slurm"]
 QUICK = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
 SUMMARY = "results/devices/comb/summary.parquet"
-TARGETS = ["results/pareto.pdf", "results/devices/comb/pareto.pdf"]
-TRAINING = {"teacher", "prune", "student", "tuned"}
+TARGETS = ["results/widths.pdf", "results/devices/comb/pareto.pdf"]
 # Slurm jobs by what they run; the rest runs beside Snakemake.
 SUBMITTED = {
     ("data",): 1, ("teacher",): 1, ("prune",): 1, ("widths",): 1, ("export",): 1,
     ("export", "student"): 2, ("export", "tuned"): 1,
-    ("device_pareto", "device_summary", "score"): 1, ("pareto", "summary"): 1,
+    ("device_pareto", "device_summary", "score"): 1, ("summary", "widths_plot"): 1,
 }  # fmt: skip
 HERE = {"sweep": 1, "snap": 1, "baselines": 1, "candidates": 1, "benchmark": 1}
 # Read from a clock or a process, or where and from what the study ran.
