@@ -1,12 +1,21 @@
 """Digests of package code, so that Snakemake reruns a rule when the code it uses changes, and only then."""
 
 import ast
+import atexit
+import contextlib
 import functools
 import hashlib
+import json
+import platform
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from hakd.records.errors import HakdError
+from hakd.records.files import write_bytes
+
 CHECKOUT = Path(__file__).resolve().parents[2]
+KEPT = CHECKOUT / ".cache" / f"digests-{platform.python_version()}.json"  # trees differ between versions
+MOST = 4000  # modules in that file; a checkout has some 300
 
 
 def script_digest(script: str, skip: Iterable[str] = ()) -> str:
@@ -53,7 +62,37 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
 
 def _digest(source: str) -> tuple[str, tuple[str, ...]]:
     """Hash of a module's syntax tree without its docstrings, and the package modules that it imports anywhere."""
-    tree = ast.parse(source)
+    name, kept = hashlib.sha256(source.encode()).hexdigest()[:32], _kept()
+    if name not in kept:
+        if not _NEW:
+            atexit.register(_keep)
+        kept[name] = _NEW[name] = _digest_of_tree(ast.parse(source))
+    digest, imports = kept[name]
+    return digest, tuple(found for found in imports if _exists(found))
+
+
+_Digest = tuple[str, list[str]]
+_NEW: dict[str, _Digest] = {}
+
+
+@functools.cache
+def _kept() -> dict[str, _Digest]:
+    """What earlier processes have read, by the content of the module: parsing all of them takes a second."""
+    try:
+        return dict(json.loads(KEPT.read_text()))
+    except (OSError, ValueError):  # none yet, or damaged
+        return {}
+
+
+def _keep() -> None:
+    """Write what is new for the next process, where the checkout may be written to."""
+    entries = _kept() if len(_kept()) < MOST else _NEW
+    with contextlib.suppress(HakdError):
+        write_bytes(KEPT, json.dumps(entries).encode())
+
+
+def _digest_of_tree(tree: ast.Module) -> _Digest:
+    """Hash of a syntax tree without docstrings, and what it may import of the package: modules, or names in them."""
     imports = set()
     for node in _statements(tree):
         if isinstance(node, ast.Import):
@@ -63,7 +102,7 @@ def _digest(source: str) -> tuple[str, tuple[str, ...]]:
             imports |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [part for part in node.body if not _is_text(part)]
-    ours = tuple(sorted(found for found in imports if found.split(".")[0] == "hakd" and _exists(found)))
+    ours = sorted(found for found in imports if found.split(".")[0] == "hakd")
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
 
 

@@ -172,6 +172,30 @@ def test_code_digest_sees_code_and_what_it_imports(tmp_path, monkeypatch):
     module._read.cache_clear()
 
 
+def test_digests_of_known_modules_are_kept_and_a_damaged_file_costs_nothing_but_time(tmp_path, monkeypatch):
+    import hakd.records.code as module
+
+    def now():
+        module._read.cache_clear()
+        module._kept.cache_clear()
+        return code_digest(["hakd.records.text"])
+
+    try:
+        monkeypatch.setattr(module, "KEPT", tmp_path / "new" / "digests.json")
+        monkeypatch.setattr(module, "_NEW", {})
+        first = now()
+        module._keep()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_digest_of_tree", None)  # would fail
+            assert now() == first
+        module.KEPT.write_text("{")
+        assert now() == first
+        monkeypatch.setattr(module, "KEPT", tmp_path / "new" / "digests.json" / "below a file")
+        module._keep()
+    finally:
+        module._kept.cache_clear()
+
+
 def test_folder_digest_sees_names_and_bytes_at_any_depth(tmp_path, monkeypatch):
     import hakd.records.code as module
 
