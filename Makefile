@@ -72,7 +72,7 @@ study: env  ## run the built-in study: results/pareto.pdf, staircases.pdf, summa
 
 test: lint check  ## all checks: linters, types, then the tests
 
-# Tests that time or run workflows come last and alone; the others share the cores, those of one xdist_group one process.
+# Tests that time something come last and alone; the others share the cores, those of one xdist_group one process.
 check: env slurm  ## the tests without the linters
 	$(RUN) pytest -n logical --maxprocesses 4 --dist loadgroup -m "not alone"
 	$(RUN) pytest -m alone

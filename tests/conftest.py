@@ -23,16 +23,17 @@ settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 ROOT = Path(__file__).resolve().parents[1]
-_ALONE = (ROOT / "tests" / "workflow", ROOT / "tests" / "boards")
+_BOARDS, _WORKFLOW = ROOT / "tests" / "boards", ROOT / "tests" / "workflow"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in the folders whose tests time things or start whole workflows."""
+    """Tests that time things run alone; those of a workflow's file run in one process, since they share a study."""
     for item in items:
-        inside = any(folder in item.path.parents for folder in _ALONE)
-        if inside and not item.get_closest_marker("beside"):
+        if _BOARDS in item.path.parents and not item.get_closest_marker("beside"):
             item.add_marker("alone")
+        if _WORKFLOW in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
