@@ -5,9 +5,9 @@ rule candidates:
         widths="results/{network}/{search}widths/{level}.json",
         race=race_result,
     output:
-        "results/candidates/{network}/{search}{level}/{device}.json",
+        "results/candidates/{network}/{search}{level}/{device}{form}.json",
     log:
-        "results/logs/candidates/{search}{network}-{level}-{device}.log",
+        "results/logs/candidates/{search}{network}-{level}-{device}{form}.log",
     localrule: True
     conda:
         "../envs/study.yaml"
@@ -30,9 +30,9 @@ rule baseline_candidates:
         files=baseline_candidate_files,
         widths="results/{network}/{search}widths/{method}/{level}.json",
     output:
-        "results/candidates/{network}/{search}{level}/methods/{method}.json",
+        "results/candidates/{network}/{search}{level}/methods/{method}{form}.json",
     log:
-        "results/logs/baseline_candidates/{search}{network}-{level}-{method}.log",
+        "results/logs/baseline_candidates/{search}{network}-{level}-{method}{form}.log",
     localrule: True
     conda:
         "../envs/study.yaml"
@@ -52,9 +52,9 @@ rule baselines:
     input:
         files=baseline_files,
     output:
-        "results/candidates/{network}/baselines.json",
+        "results/candidates/{network}/baselines{form}.json",
     log:
-        "results/logs/baselines/{network}.log",
+        "results/logs/baselines/{network}{form}.log",
     localrule: True
     conda:
         "../envs/study.yaml"

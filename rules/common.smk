@@ -6,6 +6,7 @@ from hakd.records.code import folder_digest, script_digest
 from hakd.study.configuration import DEVICE_FILES, canonical, settings
 from hakd.study.images import image_side
 from hakd.study.levels import level_text
+from hakd.study.precisions import FORMS
 from hakd.study.recipes import CODED, LOSSES, OF_PRUNING
 from hakd.study.searches import PATTERN, searches
 
@@ -31,6 +32,7 @@ wildcard_constraints:
     arch=r"[0-9a-f]{12}",
     recipe="scratch|distilled",
     loss=one_of(LOSSES),
+    form=rf"({one_of(FORMS.values())})?",  # of candidates' files: empty is the exported network
     compressed=rf"deep_compression/[0-9.e-]+|students/[0-9a-f]{{12}}/{PATTERN}({one_of(CODED)})-[^/]+",
 
 

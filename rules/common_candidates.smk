@@ -34,12 +34,13 @@ def candidate_files(wildcards):
     chosen = checkpoints.snap.get(**wildcards).output[0]
     race = [checkpoints.race.get(rung=RUNGS, **wildcards).output[0]] if RACES else []
     widths = f"results/{wildcards.network}/{wildcards.search}widths/{wildcards.level}.json"
-    return student_files(students(config, origin(wildcards), wildcards.device, choices(chosen, widths, race)))
+    archs = choices(chosen, widths, race)
+    return student_files(students(config, origin(wildcards), wildcards.device, archs), wildcards.form)
 
 
 def baseline_files(wildcards):
     """Teachers and compressed networks of a network: chosen for no device, at no level."""
-    return [path for entry in baselines(config, wildcards.network) for path in entry.files]
+    return student_files(baselines(config, wildcards.network), wildcards.form)
 
 
 def uncompressed(wildcards):

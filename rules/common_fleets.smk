@@ -43,4 +43,5 @@ def fleet_budgets(wildcards):
 def fleet_candidate_files(wildcards):
     """Every student file of (network, search, level, fleet); known once the widths are chosen."""
     chosen = read_json(checkpoints.fleet.get(**wildcards).output[0], FLEET)
-    return student_files(fleet_students(config, origin(wildcards), wildcards.fleet, chosen["arch"]))
+    found = fleet_students(config, origin(wildcards), wildcards.fleet, chosen["arch"])
+    return student_files(found, wildcards.form)

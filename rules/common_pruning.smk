@@ -49,4 +49,5 @@ def pruned_baseline(wildcards):
 def baseline_candidate_files(wildcards):
     """Every student file of (network, search, level, method); known once the widths are chosen."""
     chosen = checkpoints.baseline_widths.get(**wildcards).output[0]
-    return student_files(baseline_students(config, origin(wildcards), wildcards.method, chosen))
+    found = baseline_students(config, origin(wildcards), wildcards.method, chosen)
+    return student_files(found, wildcards.form)

@@ -6,7 +6,7 @@ rule export:
     log:
         "results/logs/export/{candidate}.log",
     wildcard_constraints:
-        candidate=r"[^/]+/(teacher|students)/(?!.*_coded-).+",
+        candidate=r"[^/]+/(teacher|students)/(?!.*(_coded-|\.int8\.)).+",
     conda:
         "../envs/study.yaml"
     params:
@@ -35,3 +35,26 @@ rule decode:
         "Decode {wildcards.network}/{wildcards.compressed} to ONNX, seed {wildcards.seed}"
     script:
         "../workflow/scripts/decode.py"
+
+
+rule quantise:
+    input:
+        network="results/{candidate}.onnx",
+        train="results/data/train.npz",
+        validation="results/data/validation.npz",
+    output:
+        "results/{candidate}.int8.{format}",
+    log:
+        "results/logs/quantise/{candidate}.int8.{format}.log",
+    wildcard_constraints:
+        candidate=r"[^/]+/(teacher|students|deep_compression)/.+",
+        format="onnx|tflite",
+    conda:
+        "../envs/study.yaml"
+    params:
+        images=setting("int8/images"),
+        code=code("quantise"),
+    message:
+        "Quantise {wildcards.candidate} to int8 ({wildcards.format})"
+    script:
+        "../workflow/scripts/quantise.py"

@@ -32,9 +32,9 @@ rule fleet_candidates:
         files=fleet_candidate_files,
         choice="results/{network}/{search}fleet/{level}/{fleet}.json",
     output:
-        "results/candidates/{network}/{search}{level}/fleets/{fleet}.json",
+        "results/candidates/{network}/{search}{level}/fleets/{fleet}{form}.json",
     log:
-        "results/logs/fleet_candidates/{search}{network}-{level}-{fleet}.log",
+        "results/logs/fleet_candidates/{search}{network}-{level}-{fleet}{form}.log",
     localrule: True
     conda:
         "../envs/study.yaml"

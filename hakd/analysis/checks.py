@@ -42,7 +42,8 @@ class Artefacts:
         certificates: by device, its `certificates` table.
         fronts: `results/fronts.csv`; None where no contrasts are declared.
         architectures: widths by arch; the error where the file cannot be read.
-        files: by candidate, the path of the file that its size is of, and its bytes; None: there is no such file.
+        files: by the path of the network that was timed, that of the file whose size counts, and its bytes; None: there
+            is no such file.
     """
 
     summary: pd.DataFrame
@@ -226,8 +227,9 @@ def _about(row: Mapping[str, Any]) -> tuple:
 def _sizes(artefacts: Artefacts) -> Found:
     """Sizes are those of the files."""
     wrong = []
-    for name, size in artefacts.summary.groupby("candidate")["size_bytes"].first().items():
-        path, bytes_ = artefacts.files.get(str(name), ("no file", None))
+    rows = artefacts.summary.drop_duplicates(["candidate", "onnx_path"])
+    for name, timed, size in zip(rows["candidate"], rows["onnx_path"], rows["size_bytes"], strict=True):
+        path, bytes_ = artefacts.files.get(str(timed), ("no file", None))
         if bytes_ is None:
             wrong.append(_line(path, str(name), "no such file", make_again(path)))
         elif bytes_ != size:

@@ -41,7 +41,7 @@ _MEASURED = (
         "memory_bytes",
         "trusted",
     ),
-    *("device", "engine", "threads"),
+    *("device", "engine", "threads", "precision"),
 )
 DESCRIBED = tuple(column.name for column in SUMMARY if column.name not in _MEASURED)
 _LATE = frozenset(column.name for column in SUMMARY if column.late)  # older descriptions lack them
@@ -66,7 +66,7 @@ def summarise(
         benchmark: a row per candidate with the columns `BENCHMARK` (`low` and `high`: ends of the 95 %
             interval of `latency_ms`; NaN where unknown).
         predictions: a `predictions` table of at least these candidates; the test accuracy is counted from it.
-        device: `device` (its name), `engine` (with version) and `threads`.
+        device: `device` (its name), `engine` (with version) and `threads`; `precision` where it is not float32.
 
     Raises:
         HakdError: a candidate without description, time or predictions; candidates of one data set scored on
@@ -86,11 +86,12 @@ def summarise(
     frame["accuracy"] = frame["candidate"].map(accuracy)
     for key in ("device", "engine", "threads"):
         frame[key] = device[key]
+    frame["precision"] = device.get("precision", "float32")
     return _sorted(check_table("summary", frame, where=where))
 
 
 def join_devices(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """All devices' summaries in one; a candidate's own figures must agree wherever it was timed.
+    """All devices' summaries in one; a candidate's own figures must agree wherever the same file was timed.
 
     Raises:
         HakdError: no summaries, a candidate twice on a device, or a candidate that is not the same on two
@@ -101,10 +102,10 @@ def join_devices(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         raise HakdError("no summaries to join", where="summary", remedy="Select at least one device")
     joined = check_table("summary", pd.concat(parts, ignore_index=True), where="joined summary")
     for name in ("accuracy", "size_bytes", "arch", "seed", "macs"):
-        differs = joined.groupby("candidate")[name].nunique() > 1
+        differs = joined.groupby(["candidate", joined["onnx_path"].fillna("")])[name].nunique() > 1
         if differs.any():
             raise HakdError(
-                f"candidate {differs.idxmax()} differs between devices",
+                f"candidate {differs.idxmax()[0]} differs between devices",
                 where="joined summary",
                 key=name,
                 remedy="Build all devices' summaries from the same run",

@@ -12,7 +12,9 @@ from hakd.records.text import did_you_mean
 
 TRANSPORTS = ("local", "ssh", "virtual")
 ENGINES = ("onnxruntime", "litert", "ncnn", "openvino")
-PRECISIONS = ("float32",)
+FLOAT32, INT8 = "float32", "int8"
+PRECISIONS = (FLOAT32, INT8)
+INT8_ENGINES = ("onnxruntime", "litert")
 SSH_KEYS = ("host", "user", "port", "identity_file", "known_hosts", "jump")
 VIRTUAL_KEYS = ("cost_model", "table")
 # How the board is reached, and how long to wait for it: a change of these changes no measurement.
@@ -74,7 +76,7 @@ class Device:
         threads: of the engine, each pinned to its own CPU.
         batch: images per inference.
         cpus: CPUs to pin the threads to, as many as threads; None: the fastest ones.
-        precision: of weights and activations.
+        precision: of weights and activations; `int8` for the engines that have it here (`INT8_ENGINES`).
         epoch: raise it to measure everything again, e.g. after a change of cooling.
         python: absolute path of the interpreter on the device; None: the one that runs this program (local), or
             `python3` of the login's PATH (ssh).
@@ -100,7 +102,7 @@ class Device:
     threads: int = 1
     batch: int = 1
     cpus: tuple[int, ...] | None = None
-    precision: str = "float32"
+    precision: str = FLOAT32
     epoch: int = 1
     python: str | None = None
     lock_path: str = "/tmp/hakd.lock"
@@ -126,6 +128,8 @@ class Device:
                 self._refuse(key, f"Give a whole number from {least} to {most}")
         if self.engine == "ncnn" and self.batch != 1:
             self._refuse("batch", "ncnn has no batches: give 1")
+        if self.precision == INT8:
+            self._check_int8()
         self._check_cpus()
         if self.python is not None:
             self._match("python", _PATH, _PATH_WORDS)
@@ -133,6 +137,16 @@ class Device:
         if type(self.lock_wait_s) not in (int, float) or not 0 <= self.lock_wait_s < 1e9:
             self._refuse("lock_wait_s", "Give seconds, 0 or more")
         self._check_virtual()
+
+    def _check_int8(self) -> None:
+        """Engines whose int8 models are not made here; and virtual devices, whose times are computed for float32."""
+        if self.engine not in INT8_ENGINES:
+            words = f"{self.engine} has no int8 here: give {FLOAT32}, or set engine to {' or '.join(INT8_ENGINES)}"
+            self._refuse("precision", words)
+        if self.transport == "virtual":
+            self._refuse("precision", f"A virtual device computes the times of {FLOAT32}: give that")
+        if self.engine == "litert" and self.batch != 1:
+            self._refuse("batch", "LiteRT's int8 files take one image: give 1")
 
     def _check_virtual(self) -> None:
         """A virtual device has a cost model or a table; no other device has one."""

@@ -3,7 +3,8 @@
 One file for Python 3.8 and later, standard library, numpy and the engine; it imports nothing of hakd and travels with
 worker.py. `load(name, threads)` gives an engine: its `version`, an `empty` model with the shape of its input, and
 `prepare(model, x)`, which takes a model as hakd's builders write it and an input of float32 NCHW and gives a
-`Prepared`. docs/engines.md says what a timed call of each engine includes.
+`Prepared`. A model whose input is quantised gets it quantised before any call. docs/engines.md says what a timed call
+of each engine includes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import importlib
+import json
 import os
 import struct
 
@@ -29,11 +31,27 @@ EMPTY_TFLITE = base64.b64decode(
 EMPTY_NCNN = b"7767517\n2 2\nInput input 0 1 in0\nReLU relu 1 1 in0 out0\n"
 
 
+INT8_DOORS = "hakd_int8"  # property of an ONNX model: scale and zero of its quantised input and output
+
+
 class Prepared:
     """A loaded model with its input in place: `call()` is one inference, `output()` its (first) output, NCHW."""
 
     def __init__(self, call, output):
         self.call, self.output = call, output
+
+
+def quantised(x, kind, scale, zero):
+    """An input in eight bits."""
+    import numpy
+
+    limits = numpy.iinfo(kind)
+    return numpy.clip(numpy.round(x / scale) + zero, limits.min, limits.max).astype(kind)
+
+
+def dequantised(y, scale, zero):
+    """An output of eight bits as float32."""
+    return ((y.astype("f4") - zero) * scale).astype("f4")
 
 
 def only(found, what):
@@ -61,6 +79,9 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.threads > 1)))
         session = self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         source = only(session.get_inputs(), "inputs")
+        doors = json.loads(session.get_modelmeta().custom_metadata_map.get(INT8_DOORS, "null"))
+        if doors:
+            x = quantised(x, "uint8", *doors[0])
         put = self.ort.OrtValue.ortvalue_from_numpy(x)
         binding = session.io_binding()
         binding.bind_ortvalue_input(source.name, put)
@@ -72,7 +93,11 @@ class OnnxRuntime:
         def call(kept=(put, made)):  # the binding holds no reference to its values
             session.run_with_iobinding(binding)
 
-        return Prepared(call, lambda: made[0].numpy().copy())
+        def output():
+            y = made[0].numpy().copy()
+            return dequantised(y, *doors[1]) if doors else y
+
+        return Prepared(call, output)
 
     def ops(self, model):
         """How many nodes of each kind the graph has that the session runs, `domain:kind` for others than ONNX's own."""
@@ -113,12 +138,17 @@ class LiteRT:
     def prepare(self, model, x):
         interpreter = self.interpreter.Interpreter(model_content=model, num_threads=self.threads)
         interpreter.allocate_tensors()
-        source = only(interpreter.get_input_details(), "inputs")["index"]
-        target = only(interpreter.get_output_details(), "outputs")["index"]
-        interpreter.set_tensor(source, x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
+        source = only(interpreter.get_input_details(), "inputs")
+        target = only(interpreter.get_output_details(), "outputs")
+        scale, _ = source["quantization"]
+        if scale:
+            x = quantised(x, "int8", *source["quantization"])
+        interpreter.set_tensor(source["index"], x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
 
         def output():
-            y = interpreter.get_tensor(target)
+            y = interpreter.get_tensor(target["index"])
+            if target["quantization"][0]:
+                y = dequantised(y, *target["quantization"])
             return y.transpose(0, 3, 1, 2) if y.ndim == 4 else y
 
         return Prepared(interpreter.invoke, output)

@@ -42,7 +42,7 @@ class Board:
 
     Attributes:
         device: what was opened.
-        fingerprint: short hash of hardware, engine version and threads.
+        fingerprint: short hash of hardware, engine version, threads and precision.
         engine_version: of the engine on the device.
         context: host, CPU, clock, temperature, load and more before the session; None where the board reports nothing.
         failures: reason by key of points that failed twice in this session and are left out of its results.
@@ -64,7 +64,9 @@ class Board:
         self._link, hello = connect(device, argv)
         try:
             self.engine_version: str = hello["engine_version"]
-            self.fingerprint = fingerprint(hello["hardware"], self.engine_version, device.threads)
+            self.fingerprint = fingerprint(
+                hello["hardware"], self.engine_version, device.threads, device.precision
+            )
             self.context = self._begin(hello)
         except BaseException:
             self._link.close()
@@ -80,6 +82,7 @@ class Board:
             "engine_version": self.engine_version,
             "numpy_version": hello["numpy_version"],
             "threads": device.threads,
+            "precision": device.precision,
         }
         self._session = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(4)
         key = identity(device, self.fingerprint, self.engine_version)
@@ -235,7 +238,7 @@ class Board:
         link, hello, self._tries = connect_again(self.device, lost, self._tries, self._argv)
         self._link = link
         version = hello["engine_version"]
-        seen = fingerprint(hello["hardware"], version, self.device.threads)
+        seen = fingerprint(hello["hardware"], version, self.device.threads, self.device.precision)
         if (seen, version) != (self.fingerprint, self.engine_version):
             engine = self.device.engine
             problem = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hakd.boards import journal
-from hakd.boards.device import Device
+from hakd.boards.device import FLOAT32, Device
 from hakd.boards.points import PROTOCOL, Burst, Protocol
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
@@ -17,9 +17,12 @@ from hakd.records.files import digest
 _BURST = tuple(Burst.__dataclass_fields__)
 
 
-def fingerprint(hardware: Mapping[str, Any], engine_version: str, threads: int) -> str:
-    """Short hash of hardware, engine version and threads."""
-    return digest([dict(hardware), engine_version, threads], 16)
+def fingerprint(
+    hardware: Mapping[str, Any], engine_version: str, threads: int, precision: str = FLOAT32
+) -> str:
+    """Short hash of hardware, engine version, threads and precision; as before there was any where it is float32."""
+    more = [] if precision == FLOAT32 else [precision]
+    return digest([dict(hardware), engine_version, threads, *more], 16)
 
 
 def identity(device: Device, print_: str, engine_version: str) -> dict[str, Any]:

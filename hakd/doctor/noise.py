@@ -8,12 +8,16 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from hakd.boards import Board, Burst, Point, Protocol
-from hakd.boards.device import Device
+from hakd.boards.device import INT8, Device
 from hakd.networks.engine_model import engine_model
+from hakd.networks.int8 import TOLERANCE
+from hakd.networks.int8_parts import reference_output
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.ops.tensors import Segment
 from hakd.records.errors import HakdError
@@ -92,16 +96,22 @@ def points(device: Device) -> list[Point]:
     """Copies of the block, in one curve so that they share every process, and the empty call."""
 
     def made(graph: Graph) -> Callable[[], bytes]:
-        return lambda: engine_model(device.engine, graph, stand_in_weights(graph), device.batch)
+        return lambda: engine_model(
+            device.engine, graph, stand_in_weights(graph), device.batch, device.precision
+        )
 
+    int8 = device.precision == INT8
+    expected = (
+        partial(reference_output, device.engine, block(), stand_in_weights(block())) if int8 else reference
+    )
+    more: dict[str, Any] = {"curve": "noise", "tolerance": TOLERANCE if int8 else None}
     shape = (device.batch, CHANNELS, SIZE, SIZE)
     copies = [
-        Point(f"noise:{copy}", f"fixed block, copy {copy}", made(block()), reference, shape, curve="noise")
+        Point(f"noise:{copy}", f"fixed block, copy {copy}", made(block()), expected, shape, **more)
         for copy in range(COPIES)
     ]
-    call = Point(
-        CALL, "a call", made(nothing()), lambda x: np.maximum(x, 0.0), (device.batch, 1, 1, 1), "noise"
-    )
+    one = (device.batch, 1, 1, 1)
+    call = Point(CALL, "a call", made(nothing()), lambda x: np.maximum(x, 0.0), one, **more)
     return [*copies, call]
 
 

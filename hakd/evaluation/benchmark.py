@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from hakd.boards import PROTOCOL, Board, Device, Point, open_board
+from hakd.boards.device import INT8
 from hakd.evaluation.export import fix_batch, for_engine, session
+from hakd.evaluation.quantising import interpreter, refuse_float_layers
+from hakd.networks.engine_model import ONNX_ENGINES
+from hakd.networks.int8 import TOLERANCE
+from hakd.networks.int8_files import is_tflite
+from hakd.networks.int8_parts import plain_output
 from hakd.ops.op import sides
 from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
@@ -28,7 +34,8 @@ MORE = "the others are not trusted; stop other programs on the device, or raise 
 def candidate_point(entry: Mapping[str, Any], device: Device) -> Point:
     """A point that times the exported file, or a model made from it for an engine that does not read ONNX.
 
-    Either way its output is checked against that of ONNX Runtime for the file on this machine.
+    Either way its output is checked against that of ONNX Runtime for the file on this machine; in int8 against what the
+    file's nodes give when each is computed in float32 between two roundings.
 
     Candidates that share a file share the point, since the file is timed.
     """
@@ -39,10 +46,17 @@ def candidate_point(entry: Mapping[str, Any], device: Device) -> Point:
     def model() -> bytes:
         return for_engine(path, device.engine, device.batch)
 
-    def reference(images: np.ndarray) -> np.ndarray:
-        return session(fix_batch(path.read_bytes(), device.batch)).run(None, {"input": images})[0]
+    int8 = device.precision == INT8
 
-    return Point(f"onnx:{entry['onnx_digest']}", entry["candidate"], model, reference, shape)
+    def reference(images: np.ndarray) -> np.ndarray:
+        if is_tflite(path):
+            return interpreter(path.read_bytes(), plain=True)(images)
+        content = fix_batch(path.read_bytes(), device.batch)
+        return plain_output(content, images) if int8 else session(content).run(None, {"input": images})[0]
+
+    tolerance = TOLERANCE if int8 else None
+    key = f"onnx:{entry['onnx_digest']}"
+    return Point(key, entry["candidate"], model, reference, shape, tolerance=tolerance)
 
 
 def benchmark(
@@ -80,10 +94,12 @@ def benchmark(
         refuse_change(board, chosen_on)
         timed = end_to_end(board, [*points.values(), *ties], measuring, purpose)
         _refuse_failures(board, points)
+        _refuse_float_layers(board, entries, points)
         beside = {p.key: timed.by_key[p.key].latency_ms for p in ties if p.key in timed.by_key}
         parts = time_parts(board, list(archs.values()), measuring, beside)
         memory = _memory(board, archs)
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
+        info |= {"precision": device.precision}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
     figures = {one.key: timed.by_key[one.key] for one in points.values()}  # by file; ties are not candidates
     trusted = {key: known(figure, measuring.min_step / 2) for key, figure in figures.items()}
@@ -113,6 +129,17 @@ def _refuse_failures(board: Board, points: Mapping[str, Point]) -> None:
                 key=candidate,
                 remedy="Check the device, then run again: what was measured is kept",
             )
+
+
+def _refuse_float_layers(
+    board: Board, entries: Sequence[Mapping[str, Any]], points: Mapping[str, Point]
+) -> None:
+    """Refuse a device in int8 whose ONNX Runtime computes layers in float32: looked at in one file of each network."""
+    if board.device.precision != INT8 or board.device.engine not in ONNX_ENGINES:
+        return
+    first = {entry["network"]: points[entry["candidate"]] for entry in reversed(entries)}
+    for key, ops in board.graphs(list(first.values())).items():
+        refuse_float_layers(ops, f"device {board.device.name}: {key}")
 
 
 def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:

@@ -13,6 +13,7 @@ import pandas as pd
 from hakd.evaluation.export import for_engine
 from hakd.evaluation.loaders import MODELS, ONNX, predict_text
 from hakd.importing.reading import read_proto
+from hakd.networks.int8_files import int8_header, is_tflite
 from hakd.records.errors import HakdError, run_again
 from hakd.records.files import write_bytes, write_json
 from hakd.records.folders import atomic_folder
@@ -24,7 +25,7 @@ OWN = {CARD, LOADER, "__pycache__", *(name for names in MODELS.values() for name
 _ROW = (
     *("candidate", "network", "method", "recipe", "loss", "level", "budget", "target_device", "seed"),
     *("search_seed", "arch", "latency_ms", "latency_low_ms", "latency_high_ms", "val_accuracy", "accuracy"),
-    *("size_bytes", "params", "macs", "data", "commit", "config_hash", "device", "threads"),
+    *("size_bytes", "params", "macs", "data", "commit", "config_hash", "device", "threads", "precision"),
 )
 _CHOICE = ("network", "level", "method", "budget", "search_seed")  # what certificates belong to
 _INPUT = ("size", "stored_size", "channels", "layout", "dtype", "pixels", "mean", "std", "classes")
@@ -112,8 +113,11 @@ def _header(path: Path, row: pd.Series) -> dict[str, Any]:
     again = run_again(row["onnx_path"])
     if not path.is_file():
         raise HakdError("no such file", where=path, remedy=again)
-    properties = {entry.key: entry.value for entry in read_proto(path).metadata_props}
-    header = json.loads(properties.get("hakd", "null"))
+    if is_tflite(path):
+        header = int8_header(path)
+    else:
+        properties = {entry.key: entry.value for entry in read_proto(path).metadata_props}
+        header = json.loads(properties.get("hakd", "null"))
     if not header or header["arch"] != row["arch"] or header["facts"]["val_accuracy"] != row["val_accuracy"]:
         problem = f"not the network that the summary calls {row['candidate']}"
         raise HakdError(problem, where=path, remedy="Run the study's command again")
@@ -125,8 +129,10 @@ def _header(path: Path, row: pd.Series) -> dict[str, Any]:
 
 
 def _models(path: Path, engine: str, batch: int) -> dict[str, bytes]:
-    """The ONNX file as it is, and the model that the engine runs, by file name."""
+    """The ONNX file as it is, and the model that the engine runs, by file name; LiteRT's int8 file alone."""
     names = MODELS[engine][1:]
+    if is_tflite(path):
+        return dict.fromkeys(names, path.read_bytes())
     found = {ONNX: path.read_bytes()}
     if names:
         model = for_engine(path, engine, batch)

@@ -12,6 +12,7 @@ import onnxruntime
 
 from hakd.networks.engine_model import ONNX_ENGINES, engine_model
 from hakd.networks.families import build_graph
+from hakd.networks.int8_files import is_tflite
 from hakd.networks.onnx_model import fold_weights, to_onnx
 from hakd.records.arch import Architecture, NetworkSpec, architecture_from
 from hakd.records.errors import HakdError, make_again
@@ -91,11 +92,13 @@ def fix_batch(content: bytes, batch: int) -> bytes:
 
 
 def for_engine(path: str | os.PathLike, engine: str, batch: int) -> bytes:
-    """An exported network for an engine: the file with its batch fixed, or a model made from it.
+    """An exported network for an engine: the file with its batch fixed, or a model made from it; LiteRT's own as it is.
 
     Raises:
         HakdError: `export` did not write the file, or the engine cannot run that batch.
     """
+    if is_tflite(path):
+        return Path(path).read_bytes()
     if engine in ONNX_ENGINES:
         return fix_batch(Path(path).read_bytes(), batch)
     return engine_model(engine, *read_back(path), batch)

@@ -8,11 +8,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from hakd.data.split import load
-from hakd.evaluation.export import session
+from hakd.evaluation.quantising import predictions
 from hakd.ops.op import Sides, sides
 from hakd.records.errors import HakdError
-
-BATCH = 256
 
 
 def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFrame:
@@ -36,7 +34,7 @@ def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFra
                 )
         images, labels, originals = splits[size]
         if entry["onnx_digest"] not in known:
-            known[entry["onnx_digest"]] = _predict(entry["onnx_path"], images)
+            known[entry["onnx_digest"]] = predictions(entry["onnx_path"], images)
         parts.append(
             pd.DataFrame(
                 {
@@ -49,10 +47,3 @@ def score(entries: Sequence[Mapping[str, Any]], path_to_test: str) -> pd.DataFra
             )
         )
     return pd.concat(parts, ignore_index=True)
-
-
-def _predict(path: str, images: np.ndarray) -> np.ndarray:
-    with open(path, "rb") as stream:
-        run = session(stream.read())
-    logits = [run.run(None, {"input": images[i : i + BATCH]})[0] for i in range(0, len(images), BATCH)]
-    return np.concatenate(logits).argmax(axis=1)

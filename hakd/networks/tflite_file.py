@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import flatbuffers
 import numpy as np
 
-from hakd.ops.litert import OPERATORS, TYPE, Fields, LiteRtModel
+from hakd.ops.litert import OPERATORS, TYPE, Fields, LiteRtModel, Quantised
 
 SCHEMA_VERSION, FILE_IDENTIFIER = 3, b"TFL3"
 _NEW_CODE = 127  # stands in the old field of an operator's code that is too large for it
@@ -46,9 +46,30 @@ def _buffer(b: flatbuffers.Builder, values: np.ndarray | None) -> int:
     return _table(b, {0: ("UOffsetTRelative", data)})
 
 
-def _tensor(b: flatbuffers.Builder, name: str, shape: tuple[int, ...], kind: str, buffer: int) -> int:
-    offsets = [("UOffsetTRelative", _ints(b, shape)), ("UOffsetTRelative", b.CreateString(name))]
-    return _table(b, {0: offsets[0], 1: ("Int8", TYPE[kind]), 2: ("Uint32", buffer), 3: offsets[1]})
+def _tensor(
+    b: flatbuffers.Builder,
+    name: str,
+    shape: tuple[int, ...],
+    kind: str,
+    buffer: int,
+    quantised: Quantised | None,
+) -> int:
+    fields: Fields = {
+        0: ("UOffsetTRelative", _ints(b, shape)),
+        1: ("Int8", TYPE[kind]),
+        2: ("Uint32", buffer),
+    }
+    fields[3] = ("UOffsetTRelative", b.CreateString(name))
+    if quantised is not None:
+        fields[4] = ("UOffsetTRelative", _quantisation(b, quantised))
+    return _table(b, fields)
+
+
+def _quantisation(b: flatbuffers.Builder, quantised: Quantised) -> int:
+    scales = b.CreateNumpyVector(np.asarray(quantised.scales, dtype="<f4"))
+    zeros = b.CreateNumpyVector(np.full(len(quantised.scales), quantised.zero, dtype="<i8"))
+    vectors: Fields = {2: ("UOffsetTRelative", scales), 3: ("UOffsetTRelative", zeros)}
+    return _table(b, {**vectors, 6: ("Int32", quantised.axis)})
 
 
 def _operator(

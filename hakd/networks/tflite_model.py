@@ -16,8 +16,13 @@ from hakd.records.graph import Graph
 
 def to_tflite(graph: Graph, weights: Mapping[str, np.ndarray], batch: int = 1) -> bytes:
     """A (folded) graph for LiteRT: float32 input (batch, H, W, C), or (batch, C) where it is flat; one output."""
-    graph, fused = fuse(graph, "litert")
     model = LiteRtModel(weights, batch)
+    return written(model, *computed(model, graph))
+
+
+def computed(model: LiteRtModel, graph: Graph) -> tuple[int, int]:
+    """Write what a graph computes into an empty model; returns the indices of its input and its output."""
+    graph, fused = fuse(graph, "litert")
     index = {name: model.tensor(name, model.shape(graph.tensors[name])) for name in graph.inputs}
     for op in graph.ops:
         at = graph.placed(op)
@@ -25,4 +30,4 @@ def to_tflite(graph: Graph, weights: Mapping[str, np.ndarray], batch: int = 1) -
         ins = [index[name] for name in op.inputs]
         KINDS[op.kind].litert(at, model, ins, out, fused.get(op.name, ()))
     (source,) = graph.inputs
-    return written(model, index[source], index[graph.output])
+    return index[source], index[graph.output]

@@ -79,6 +79,9 @@ class Activation(Kind):
         return [Layer(self.ncnn_layer, dict(enumerate(numbers)))]
 
 
+SIGMOID = (0.0, 255 / 256)  # the range of a sigmoid in eight bits
+
+
 def _silu(node: Callable[..., Any], x: str, out: str, name: str) -> list[Any]:
     gate = f"{out}.gate"
     return [node("Sigmoid", [x], [gate], f"{name}.gate"), node("Mul", [x, gate], [out], name)]
@@ -115,7 +118,7 @@ _ONNX: Mapping[str, Callable[..., list[Any]]] = {"silu": _silu, "gelu": _gelu, "
 
 
 def _litert_silu(at: Placed, model: LiteRtModel, x: int, out: int) -> None:
-    gate = model.tensor(f"{at.op.output}.gate", model.shape(at.out))
+    gate = model.tensor(f"{at.op.output}.gate", model.shape(at.out), limits=SIGMOID)
     model.operator("LOGISTIC", {}, [x], gate)
     model.operator("MUL", {}, [x, gate], out)
 
@@ -123,7 +126,7 @@ def _litert_silu(at: Placed, model: LiteRtModel, x: int, out: int) -> None:
 def _litert_hardsigmoid(at: Placed, model: LiteRtModel, x: int, out: int) -> None:
     """min(max(x + 3, 0), 6) / 6."""
     name = at.op.output
-    sum_ = model.tensor(f"{name}.sum", model.shape(at.out))
+    sum_ = model.tensor(f"{name}.sum", model.shape(at.out), limits=(0.0, 6.0))
     three, sixth = model.constant(f"{name}.three", [3.0]), model.constant(f"{name}.sixth", [1 / 6])
     model.operator("ADD", {0: ("Int8", ACTIVATION["RELU6"])}, [x, three], sum_)
     model.operator("MUL", {}, [sum_, sixth], out)

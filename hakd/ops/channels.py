@@ -121,7 +121,7 @@ class Shuffle(Kind):
     def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
         *pixels, channels = model.shape(at.out)
         groups = at.op.attributes["groups"]
-        dealt = model.tensor(f"{at.op.output}.dealt", (*pixels, groups, channels // groups))
+        dealt = model.tensor(f"{at.op.output}.dealt", (*pixels, groups, channels // groups), like=ins[0])
         model.reshaped(ins[0], dealt)
         model.reshaped(model.transposed(dealt, (0, 1, 2, 4, 3), f"{at.op.output}.turned"), out)
 

@@ -72,14 +72,15 @@ class Conv(Kind):
     def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
         op = at.op
         order = (1, 2, 3, 0) if op.depthwise else (0, 2, 3, 1)  # from (out, in / groups, height, width)
-        weight = model.constant(f"{op.name}.weight", model.weights[f"{op.name}.weight"].transpose(order))
+        weight, axis = model.weights[f"{op.name}.weight"].transpose(order), 3 if op.depthwise else 0
         mode, edges = padding(at)
         source = model.padded(at, ins[0], edges)
+        inputs = [source, *model.layer(at, source, weight, axis)]
         multiplier = [("Int32", 1)] if op.depthwise else []
         options = [("Int8", PADDING[mode]), *across_down(op.stride), *multiplier, litert_activation(fused)]
         options += across_down(op.dilation)
         kind = "DEPTHWISE_CONV_2D" if op.depthwise else "CONV_2D"
-        model.operator(kind, dict(enumerate(options)), [source, weight, model.bias(at)], out)
+        model.operator(kind, dict(enumerate(options)), inputs, out)
 
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         weight = weights[f"{at.op.name}.weight"]
@@ -137,10 +138,11 @@ class ConvTranspose(Conv):
         whole = [side + 2 * cut for side, cut in zip(size, op.padding, strict=True)] if valid else size
         shape = (batch, *whole, channels)
         weight = model.weights[f"{op.name}.weight"].transpose(1, 2, 3, 0)
-        given = [model.constant(f"{op.name}.shape", shape), model.constant(f"{op.name}.weight", weight)]
+        array, bias = model.layer(at, ins[0], weight, 0)
+        given = [model.constant(f"{op.name}.shape", shape), array]
         made = model.tensor(f"{op.output}.whole", shape) if whole != size else out
         options = [("Int8", PADDING["VALID" if valid else "SAME"]), *across_down(op.stride)]
-        inputs = [*given, ins[0], model.bias(at)]
+        inputs = [*given, ins[0], bias]
         model.operator("TRANSPOSE_CONV", dict(enumerate(options)), inputs, made)
         if made != out:
             model.cut(made, (0, *op.padding, 0), out)

@@ -35,7 +35,7 @@ class Add(Kind):
     def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
         total, *rest, last = ins
         for number, other in enumerate(rest):
-            partial = model.tensor(f"{at.op.output}.{number}", model.shape(at.out))
+            partial = model.sum(f"{at.op.output}.{number}", total, other)
             model.operator("ADD", {}, [total, other], partial)
             total = partial
         model.operator("ADD", {0: activation(fused)}, [total, last], out)

@@ -45,9 +45,8 @@ class Linear(Kind):
         return [helper.make_node("Gemm", [*inputs, *weights], [at.op.output], at.op.name, transB=1)]
 
     def litert(self, at: Placed, model: LiteRtModel, ins: Sequence[int], out: int, fused: Fused) -> None:
-        name = f"{at.op.name}.weight"
-        weight = model.constant(name, model.weights[name])
-        inputs = [ins[0], weight, model.bias(at)]
+        weight = model.weights[f"{at.op.name}.weight"]
+        inputs = [ins[0], *model.layer(at, ins[0], weight, 0)]
         model.operator("FULLY_CONNECTED", {0: litert_activation(fused)}, inputs, out)
 
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:

@@ -86,7 +86,9 @@ class AvgPool(_Windows):
             mode, edges = "VALID", beyond(at)
         factors = np.prod(op.kernel) / counts
         whole = mode == "SAME" or bool(np.all(factors == 1))
-        made = out if whole else model.tensor(f"{op.output}.means", model.shape(at.out))
+        if model.int8 and not whole:  # what a factor makes of a rounding is more than a step
+            raise NoForm(op, "means over fewer values than its window has, in int8")
+        made = out if whole else model.tensor(f"{op.output}.means", model.shape(at.out), like=ins[0])
         options = _litert_window(mode, op.kernel, op.stride)
         model.operator("AVERAGE_POOL_2D", options, [model.padded(at, ins[0], edges)], made)
         if not whole:

@@ -210,7 +210,12 @@ def _rate(device: Device, store: Path, gmacs: float) -> _Rate:
 def _is_of(head: Mapping[str, Any], device: Device) -> bool:
     """Whether a session was with this device at its present settings."""
     about, identity = head.get("device", {}), head.get("identity", {})
-    wanted = {"engine": device.engine, "threads": device.threads, "batch": device.batch}
+    wanted = {
+        "engine": device.engine,
+        "threads": device.threads,
+        "batch": device.batch,
+        "precision": device.precision,
+    }
     return about.get("name") == device.name and all(
         identity.get(key) == value for key, value in wanted.items()
     )

@@ -122,6 +122,14 @@ SUMMARY = (
     Column("device", "text", "device it was timed on"),
     Column("engine", "text", "inference engine with its version"),
     _count("threads", "threads the engine was given", low=1),
+    Column(
+        "precision",
+        "text",
+        "number format that the device computes in; empty: float32, in an older table",
+        null=True,
+        values=("float32", "int8"),
+        late=True,
+    ),
     _count("seed", "seed of the training"),
     _count(
         "search_seed",
@@ -151,7 +159,11 @@ SUMMARY = (
         "latency predicted from the times of its tiles; empty: not measured",
         null=True,
     ),
-    _count("size_bytes", "size of the real file: the exported network, or the compressed one", low=1),
+    _count(
+        "size_bytes",
+        "size of the real file: the exported network, the compressed one, or the one in int8",
+        low=1,
+    ),
     _count("params", "trainable parameters (batch-norm scale and shift and biases included)", low=1),
     _count("nonzero_params", "those that are not zero"),
     _count("macs", "multiply-accumulates for one image, convolutions and linear layers", low=1),
@@ -180,7 +192,12 @@ SUMMARY = (
     ),
     Column("trusted", "bool", "whether its latency is known to within half of the device's `min_step`"),
     Column("checkpoint_path", "text", "the weights", null=True),
-    Column("onnx_path", "text", "the exported network that was timed and scored", null=True),
+    Column(
+        "onnx_path",
+        "text",
+        "the exported network that was timed and scored; in int8 the quantised one",
+        null=True,
+    ),
     Column("commit", "text", "commit of the program that made it"),
     Column("config_hash", "text", "hash of the configuration that made it", null=True, hashed=True),
 )

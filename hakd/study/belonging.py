@@ -32,6 +32,7 @@ from hakd.study.configuration import DEVICE_FILES, reach_level
 from hakd.study.doors import imported_path
 from hakd.study.fleets import selected
 from hakd.study.levels import TEACHER, level_text, pruned_from
+from hakd.study.precisions import forms
 from hakd.study.races import RACE, lap_path, rung_path, runners
 from hakd.study.searches import searches
 
@@ -98,7 +99,7 @@ def belonging(config: Config) -> Belonging:
 def _candidates(config: Config, found: Belonging, candidates: list[Candidate]) -> None:
     """Candidates, and the networks that compressed ones are made from."""
     for one in candidates:
-        found.add(*one.files)
+        found.add(*one.files, *map(one.path_in, forms(config)))
         if one.compressed:
             found.add(uncompressed_path(config, one.checkpoint_path))
 

@@ -15,6 +15,7 @@ from hakd.study.configuration import settings
 from hakd.study.fleets import fleets_of, members
 from hakd.study.levels import level_text
 from hakd.study.logs import last_error
+from hakd.study.precisions import form_of
 from hakd.study.searches import searches
 
 _ADDRESS = ("transport", "host", "port", "jump")
@@ -63,14 +64,16 @@ def summary_path(device: str) -> str:
 
 
 def candidate_lists(config: Mapping[str, Any], device: str) -> list[str]:
-    """The lists of all candidates that a device times: its own, its fleets', and those chosen for no device."""
+    """The lists of all candidates that a device times, in its form: its own, its fleets', and those chosen for none."""
     networks, levels = config["run"]["networks"], list(map(level_text, config["run"]["levels"]))
     targets = [device, *(f"fleets/{fleet}" for fleet in fleets_of(config, device))]
     targets += [f"methods/{method}" for method in baseline_methods(config)]
     folders = [search.folder for search in searches(config)]
     places = [f"{network}/{folder}{level}" for network in networks for folder in folders for level in levels]
     lists = [f"{place}/{target}" for place in places for target in targets]
-    return [f"results/candidates/{name}.json" for name in [*lists, *(f"{n}/baselines" for n in networks)]]
+    form = form_of(config["devices"].get(device, {}))
+    names = [*lists, *(f"{n}/baselines" for n in networks)]
+    return [f"results/candidates/{name}{form}.json" for name in names]
 
 
 def states(config: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:

@@ -12,6 +12,7 @@ from hakd.study.budgets import labels
 from hakd.study.doors import is_pretrained, teacher_seed
 from hakd.study.fleets import fleets_of
 from hakd.study.levels import copied_level, level_text
+from hakd.study.precisions import FLOAT_FORM
 from hakd.study.races import RACE
 from hakd.study.recipes import CODED, OF_PRUNING, recipe_losses
 from hakd.study.searches import Search, searches
@@ -68,9 +69,17 @@ class Candidate:
         """The exported network, beside the checkpoint."""
         return os.path.splitext(self.checkpoint_path)[0] + ".onnx"
 
+    def path_in(self, form: str) -> str:
+        """The file that is timed and scored where devices take `form` (`hakd.study.precisions`)."""
+        return os.path.splitext(self.checkpoint_path)[0] + (form or ".onnx")
+
+    def files_in(self, form: str) -> tuple[str, ...]:
+        """Everything the candidate needs to be scored and timed in a form."""
+        return (*self.files, *([self.path_in(form)] if form else []))
+
     @property
     def files(self) -> tuple[str, str]:
-        """Everything the candidate needs to be scored and timed."""
+        """Everything the candidate needs to be scored and timed as it was trained."""
         return (self.checkpoint_path, self.onnx_path)
 
 
@@ -275,6 +284,6 @@ def expected_names(config: Mapping[str, Any], device: str) -> dict[str, list[str
     return dict(sorted(found.items()))
 
 
-def student_files(found: Iterable[Candidate]) -> list[str]:
+def student_files(found: Iterable[Candidate], form: str = FLOAT_FORM) -> list[str]:
     """Files of candidates, each once: methods with the same widths share a student."""
-    return list(dict.fromkeys(path for candidate in found for path in candidate.files))
+    return list(dict.fromkeys(path for candidate in found for path in candidate.files_in(form)))

@@ -24,6 +24,7 @@ from hakd.study.kept import FOLDER as CONFIGURATIONS
 from hakd.study.kept import kept_path
 from hakd.study.levels import level_text
 from hakd.study.ownership import LOCK, SNAKEMAKES_LOCKS
+from hakd.study.precisions import forms
 from hakd.study.races import RACE
 from hakd.study.recipes import recipe_losses
 from hakd.study.result_paths import RESUME, parts_of
@@ -179,6 +180,8 @@ def _stranger(config: Mapping[str, Any], parts: Parts) -> Iterator[str]:
         known = selected(config) if name == "fleet" else run[f"{name}s"]
         if name in parts and parts[name] not in known:
             yield f"{name} {parts[name]} is not in run.{name}s"
+    if "form" in parts and parts["form"] not in forms(config):
+        yield f"no device of run.devices takes {parts['form']}"
     if parts.get("search", "") not in [search.folder for search in searches(config)]:
         yield f"no search of seed {parts['search'].strip('/').removeprefix('search')} by run.search_seeds"
     yield from (f"method {name} is not in run.methods" for name in _methods(config, parts))

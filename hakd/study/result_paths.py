@@ -4,6 +4,7 @@ import re
 
 from hakd.study.belonging import MADE_OF_DEVICES
 from hakd.study.candidates import COPYCAT, PRUNINGS
+from hakd.study.precisions import FORMS
 from hakd.study.recipes import CODED, LOSSES, OF_PRUNING
 from hakd.study.searches import PATTERN
 
@@ -26,9 +27,10 @@ _PARTS = {
     ),
     "recipe": "|".join(("scratch", "distilled", *CODED)),
     "loss": "|".join(map(re.escape, LOSSES)),
+    "form": "|".join(map(re.escape, FORMS.values())),
     "file": "|".join(map(re.escape, MADE_OF_DEVICES)),
 }
-_TRAINED = r"\.(safetensors|csv|onnx|hakdc|json)"
+_TRAINED = r"(\.(safetensors|csv|onnx|hakdc|json)|<form>)"
 _FORMS = [  # of the rules' outputs
     r"<network>/network\.safetensors",
     rf"<network>/teacher/<seed>{_TRAINED}",
@@ -43,9 +45,11 @@ _FORMS = [  # of the rules' outputs
     rf"<network>/students/<arch>/<search><of_pruning>-<criterion>-<level>-<loss>-<seed>{_TRAINED}",
     rf"<network>/students/<arch>/<recipe>-<loss>-<seed>{_TRAINED}",
     r"architectures/<arch>\.json",
-    r"candidates/<network>/baselines\.json",
+    r"candidates/<network>/baselines<form>?\.json",
+    r"candidates/<network>/<search><level>/<device><form>\.json",
     r"candidates/<network>/<search><level>/<device>\.json",
-    r"candidates/<network>/<search><level>/methods/<method>\.json",
+    r"candidates/<network>/<search><level>/methods/<method><form>?\.json",
+    r"candidates/<network>/<search><level>/fleets/<fleet><form>\.json",
     r"candidates/<network>/<search><level>/fleets/<fleet>\.json",
     r"devices/<device>/<file>",
 ]

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hakd.boards import Device, Point
+from hakd.boards.device import INT8
 from hakd.networks.engine_model import engine_model
 from hakd.networks.families import build_graph
+from hakd.networks.int8 import TOLERANCE
+from hakd.networks.int8_parts import reference_output
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.arch import Architecture
 from hakd.records.graph import Graph, fold_batch_norm
@@ -25,17 +28,24 @@ class GraphPoint(Point):
 
 
 def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | None = None) -> GraphPoint:
-    """A point that times `graph` in the device's engine with stand-in weights and checks its output against torch's."""
+    """A point that times `graph` in the device's engine with stand-in weights and checks its output.
+
+    It is compared with torch's; in int8 with that of the quantised part, computed in float32 on this machine.
+    """
     shape = (device.batch, *graph.tensors[graph.inputs[0]].shape)
 
     def weights() -> dict[str, np.ndarray]:
         # Made late, since points that the store answers need none; not kept, since points live as long as their sweep.
         return stand_in_weights(graph)
 
+    int8 = device.precision == INT8
+
     def model() -> bytes:
-        return engine_model(device.engine, graph, weights(), device.batch)
+        return engine_model(device.engine, graph, weights(), device.batch, device.precision)
 
     def reference(images: np.ndarray) -> np.ndarray:
+        if int8:
+            return reference_output(device.engine, graph, weights(), images)
         import torch  # here, because a sweep that the store answers needs no torch
 
         from hakd.networks.module import network_with
@@ -43,7 +53,8 @@ def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | 
         with torch.no_grad():
             return network_with(graph, weights()).eval()(torch.from_numpy(images)).numpy()
 
-    return GraphPoint(key or graph.shape_key(), label, model, reference, shape, curve=curve, graph=graph)
+    tolerance = TOLERANCE if int8 else None
+    return GraphPoint(key or graph.shape_key(), label, model, reference, shape, curve, tolerance, graph=graph)
 
 
 def network_point(architecture: Architecture, device: Device, curve: str = "") -> GraphPoint:

@@ -52,7 +52,11 @@ def refuse_change(board: Board, before: Mapping[str, Mapping[str, str]]) -> None
     path, then = next(iter(changed.items()))
     others = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
     same_engine = all(then[key] == now[key] for key in KEYS[1:])
-    what = "is another board, or has other CPU features," if same_engine else "has another engine"
+    what = (
+        "is another board, or has other CPU features or another precision,"
+        if same_engine
+        else "has another engine"
+    )
     name, epoch = board.device.name, board.device.epoch
     raise HakdError(
         f"{what} than {path}{others} was made with: {in_words(then)} then, {in_words(now)} now",

@@ -59,8 +59,8 @@ def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return module
 
 
-def exported(path: Path, spec: NetworkSpec) -> torch.nn.Module:
-    """Write a trained-looking network of odd widths as the study exports it; the network."""
+def exported(path: Path, spec: NetworkSpec, **facts: object) -> torch.nn.Module:
+    """Write a trained-looking network of odd widths as the study exports it, with these facts; the network."""
     from hakd.evaluation.export import export
     from hakd.networks.families import build_graph
     from hakd.networks.module import new_network, weights_of
@@ -70,7 +70,7 @@ def exported(path: Path, spec: NetworkSpec) -> torch.nn.Module:
     images = probe_images((spec.input_channels, *spec.image))
     with torch.no_grad():
         logits = module(torch.from_numpy(images)).tolist()
-    export(path, architecture, weights_of(module), logits, {}, {})
+    export(path, architecture, weights_of(module), logits, facts, {})
     return module
 
 

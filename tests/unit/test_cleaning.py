@@ -129,6 +129,8 @@ def test_all_of_a_study_belongs_to_its_configuration(config):
             "loss logits-std is not in students.losses or students.recipes",
         ),
         (f"{TINY}/students/{LONE}/scratch-ce-0.onnx", "no candidate has these widths, recipe, loss and seed"),
+        (f"{TINY}/teacher/0.int8.onnx", "no device of run.devices takes .int8.onnx"),
+        ("results/candidates/tiny/baselines.int8.tflite.json", "no device of run.devices takes .int8.tflite"),
         (f"results/architectures/{GONE}.json", "no choice of widths has this architecture"),
         ("results/candidates/tiny/0.8/pair.json", "device pair is not in run.devices"),
         ("results/candidates/tiny/0.8/methods/l1.json", "method l1 is not in run.methods"),

@@ -12,6 +12,8 @@ from torch import nn
 
 from hakd.boards import engines, packing
 from hakd.networks.engine_model import engine_model
+from hakd.networks.int8 import TOLERANCE
+from hakd.networks.int8_parts import reference_output
 from hakd.networks.module import Network, network_with
 from hakd.networks.onnx_model import stand_in_weights, to_onnx
 from hakd.ops.activations import ACTIVATIONS
@@ -277,3 +279,35 @@ def test_a_narrower_op_runs(case):
     prepared = engines.load("onnxruntime", 1).prepare(model, x)
     prepared.call()
     np.testing.assert_allclose(prepared.output(), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+# --- int8
+
+# What no engine has in int8, by what a case begins with.
+NOT_INT8 = ("conv_transpose", "batch_norm-flat", "batch_norm-eps-flat")
+# Means that LiteRT has to put right by a factor.
+UNEVEN = {f"avg_pool-{name}" for name in ("not-counted-stride", "ceil", "ceil-counted", "ceil-not-counted")}
+WITHIN = 0.12  # of the largest output: five roundings to 255 steps, and the largest errors of many values
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "litert"])
+@every_case
+def test_in_int8_an_engine_computes_what_its_scheme_says_and_nearly_what_torch_does(case, engine):
+    graph = build(case, inside=True)
+    weights, x = stand_in_weights(graph), image(graph)
+    if key(case).startswith(NOT_INT8):
+        with pytest.raises(HakdError, match=rf"^engine: {engine} does not have the op {case[0]} .*int8"):
+            engine_model(engine, graph, weights, precision="int8")
+        return
+    if (engine, key(case)) in MISSING or (engine == "litert" and key(case) in UNEVEN):
+        with pytest.raises(HakdError, match=rf"^engine: {engine} does not have the op {case[0]}"):
+            engine_model(engine, graph, weights, precision="int8")
+        return
+    model = engine_model(engine, graph, weights, precision="int8")
+    prepared = engines.load(engine, 1).prepare(model, x)
+    prepared.call()
+    found, expected = prepared.output(), torch_output(graph, weights, x)
+    assert found.shape == expected.shape and found.dtype == np.float32
+    largest = max(1.0, np.abs(expected).max())
+    assert np.abs(found - reference_output(engine, graph, weights, x)).max() <= TOLERANCE * largest
+    assert np.abs(found - expected).max() <= WITHIN * largest

@@ -37,7 +37,7 @@ STAGES = {  # what the page calls them, in its order; the first ones are costly
     "races": ["race", "race_lap"],
     "students": ["student", "tuned"],
     "compressions": ["deep_compression"],
-    "exports": ["export", "decode"],
+    "exports": ["export", "decode", "quantise"],
     "lists": ["candidates", "baseline_candidates", "baselines", "fleet_candidates"],
     "benchmarks": ["benchmark"],
     "scores": ["score"],
@@ -165,6 +165,7 @@ CASES = {
     "a recipe is removed": Case(lambda config: config["students"]["recipes"]["fisher"].remove("scratch_b")),
     "`students.epochs` is changed": Case({"students.epochs": 2}),
     "`teacher.epochs` is changed": Case({"teacher.epochs": 3}),
+    "`int8.images` is changed, where no device has `precision: int8`": Case({"int8.images": 100}),
     "`prune.count` is changed": Case({"prune.count": "params"}),
     "`training.device: cpu` instead of `auto`": Case({"training.device": "cpu"}),
     # Analysis

@@ -7,11 +7,11 @@ from hakd.study.scripting import reporting
 from hakd.study.searches import search_of
 
 
-def main(network, folder, level, method, config, path_to_widths, path_to_list):
+def main(network, folder, level, method, config, path_to_widths, path_to_list, form):
     """Write what their files say."""
     origin = Origin(network, level, search_of(config, folder))
     found = baseline_students(config, origin, method, path_to_widths)
-    write_json(path_to_list, "candidates", {"chosen_on": None, "candidates": describe_all(found, {})})
+    write_json(path_to_list, "candidates", {"chosen_on": None, "candidates": describe_all(found, {}, form)})
 
 
 if __name__ == "__main__":
@@ -28,4 +28,5 @@ if __name__ == "__main__":
             },
             snakemake.input.widths,
             snakemake.output[0],
+            snakemake.wildcards.form,
         )

@@ -6,11 +6,11 @@ from hakd.study.descriptions import describe_all
 from hakd.study.scripting import reporting
 
 
-def main(network, settings, methods, densities, seeds, path_to_list):
+def main(network, settings, methods, densities, seeds, path_to_list, form):
     """Write what their files say."""
     config = {"run": {"methods": methods, "seeds": seeds}, "deep_compression": {"densities": densities}}
     config["networks"] = {network: settings}
-    content = {"chosen_on": None, "candidates": describe_all(baselines(config, network), {})}
+    content = {"chosen_on": None, "candidates": describe_all(baselines(config, network), {}, form)}
     write_json(path_to_list, "candidates", content)
 
 
@@ -23,4 +23,5 @@ if __name__ == "__main__":
             snakemake.params.densities,
             snakemake.params.seeds,
             snakemake.output[0],
+            snakemake.wildcards.form,
         )

@@ -8,7 +8,9 @@ from hakd.study.scripting import reporting
 from hakd.study.searches import search_of
 
 
-def main(network, folder, level, device, config, path_to_snap, path_to_widths, race_paths, path_to_list):
+def main(
+    network, folder, level, device, config, path_to_snap, path_to_widths, race_paths, path_to_list, form
+):
     """Write what their files say, and on what the widths were chosen."""
     origin = Origin(network, level, search_of(config, folder))
     found = students(config, origin, device, choices(path_to_snap, path_to_widths, race_paths))
@@ -16,7 +18,7 @@ def main(network, folder, level, device, config, path_to_snap, path_to_widths, r
     made = dict(snap["methods"])
     for path in race_paths:
         made |= read_json(path, RACE)["methods"]
-    content = {"chosen_on": snap["chosen_on"], "candidates": describe_all(found, made)}
+    content = {"chosen_on": snap["chosen_on"], "candidates": describe_all(found, made, form)}
     write_json(path_to_list, "candidates", content)
 
 
@@ -41,4 +43,5 @@ if __name__ == "__main__":
             snakemake.input.widths,
             snakemake.input.race,
             snakemake.output[0],
+            snakemake.wildcards.form,
         )

@@ -12,7 +12,7 @@ from hakd.records.arch import read_architecture
 from hakd.records.errors import HakdError
 from hakd.records.files import atomic, read_json
 from hakd.records.tables import read_table
-from hakd.study.candidates import COMPRESSED
+from hakd.study.descriptions import sized_path
 from hakd.study.scripting import reporting
 
 log = logging.getLogger("hakd.checks")
@@ -36,7 +36,7 @@ def main(
         {device: read_table(path, "certificates")[0] for device, path in certificates.items()},
         None if path_to_fronts is None else _fronts(path_to_fronts),
         {path.stem: _widths(path) for path in sorted(Path("results/architectures").glob("*.json"))},
-        {entry["candidate"]: _file(entry) for entries in listed.values() for entry in entries},
+        {entry["onnx_path"]: _file(entry) for entries in listed.values() for entry in entries},
     )
     findings = run_checks(artefacts)
     for line in (line for one in findings for line in one.violations):
@@ -71,8 +71,7 @@ def _widths(path):
 
 
 def _file(entry):
-    path = entry["checkpoint_path"]
-    path = path if path.endswith(COMPRESSED) else entry["onnx_path"]
+    path = sized_path(entry["checkpoint_path"], entry["onnx_path"])
     return path, os.path.getsize(path) if os.path.exists(path) else None
 
 

@@ -15,6 +15,7 @@ def main(candidates_paths, path_to_benchmark, path_to_predictions, path_to_summa
     predictions, _ = read_table(path_to_predictions, "predictions")
     device = measured["device"]
     info = {"device": device["name"], "engine": device["engine"], "threads": device["threads"]}
+    info["precision"] = device["precision"]
     rows = pd.DataFrame(measured["rows"]).rename(columns={"latency_low_ms": "low", "latency_high_ms": "high"})
     frame = summarise(entries, rows, predictions, info)
     extra = {key: measured[key] for key in ("device", "protocol", "residual_p95", "trust", "audit")}

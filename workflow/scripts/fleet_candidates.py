@@ -7,12 +7,12 @@ from hakd.study.scripting import reporting
 from hakd.study.searches import search_of
 
 
-def main(network, folder, level, fleet, config, path_to_choice, path_to_list):
+def main(network, folder, level, fleet, config, path_to_choice, path_to_list, form):
     """Write what their files say, and on which devices the widths were chosen."""
     chosen = read_json(path_to_choice, "fleet")
     origin = Origin(network, level, search_of(config, folder))
     found = fleet_students(config, origin, fleet, chosen["arch"])
-    candidates = describe_all(found, {FLEET: chosen})
+    candidates = describe_all(found, {FLEET: chosen}, form)
     content = {"chosen_on": None, "members": chosen["chosen_on"], "candidates": candidates}
     write_json(path_to_list, "candidates", content)
 
@@ -31,4 +31,5 @@ if __name__ == "__main__":
             },
             snakemake.input.choice,
             snakemake.output[0],
+            snakemake.wildcards.form,
         )
