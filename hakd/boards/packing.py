@@ -59,6 +59,7 @@ def pack_point(point: Point, check: bool = True) -> Packed:
             "shape": list(expected.shape),
             "data": pack(expected.tobytes()),
             "tolerance": point.tolerance,
+            "largest": point.largest,
         }
     return packed
 

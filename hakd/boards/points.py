@@ -28,6 +28,7 @@ class Point:
         input_shape: shape of the input, batch first.
         curve: points of one non-empty curve stay in one process, so that they can be compared with each other.
         tolerance: of the output, as a fraction of its largest value; None: what float32 needs.
+        largest: value that the output may have, where this input gives smaller ones.
 
     `model` and `reference` may raise `Unmeasurable`: then the point fails.
     """
@@ -39,6 +40,7 @@ class Point:
     input_shape: tuple[int, ...]
     curve: str = ""
     tolerance: float | None = None
+    largest: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.key or not self.key.isprintable() or len(self.key) > 200:

@@ -61,7 +61,8 @@ def unpack(text):
 def check_output(numpy, output, reference):
     """Largest absolute difference from the reference; refuses other shapes, NaN and errors above its tolerance.
 
-    The tolerance is scaled by the largest reference value where that exceeds 1: float32 sums of large terms cancel.
+    The tolerance is scaled by the largest reference value where that exceeds 1: float32 sums of large terms cancel. A
+    quantised output has the steps of the largest value that it may have.
     """
     if not numpy.isfinite(output.astype("f4")).all():
         raise ValueError("wrong output: not finite")
@@ -71,7 +72,8 @@ def check_output(numpy, output, reference):
     if output.shape != expected.shape:
         raise ValueError(f"wrong output: shape {output.shape}, expected {expected.shape}")
     error = float(numpy.abs(output - expected).max())
-    if not error <= (reference.get("tolerance") or ATOL) * max(1.0, float(numpy.abs(expected).max())):
+    largest = max(1.0, reference.get("largest", 0.0), float(numpy.abs(expected).max()))
+    if not error <= (reference.get("tolerance") or ATOL) * largest:
         raise ValueError(f"wrong output: differs from the reference by up to {error:.3g}")
     return error
 

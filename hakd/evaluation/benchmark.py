@@ -12,7 +12,7 @@ from hakd.boards.device import INT8
 from hakd.evaluation.export import fix_batch, for_engine, session
 from hakd.evaluation.quantising import interpreter, refuse_float_layers
 from hakd.networks.engine_model import ONNX_ENGINES
-from hakd.networks.int8 import TOLERANCE
+from hakd.networks.int8 import WHOLE_TOLERANCE
 from hakd.networks.int8_files import is_tflite
 from hakd.networks.int8_parts import plain_output
 from hakd.ops.op import sides
@@ -54,9 +54,10 @@ def candidate_point(entry: Mapping[str, Any], device: Device) -> Point:
         content = fix_batch(path.read_bytes(), device.batch)
         return plain_output(content, images) if int8 else session(content).run(None, {"input": images})[0]
 
-    tolerance = TOLERANCE if int8 else None
+    tolerance = WHOLE_TOLERANCE if int8 else None
+    largest = entry["facts"]["int8"]["largest_logit"] if int8 else 0.0
     key = f"onnx:{entry['onnx_digest']}"
-    return Point(key, entry["candidate"], model, reference, shape, tolerance=tolerance)
+    return Point(key, entry["candidate"], model, reference, shape, tolerance=tolerance, largest=largest)
 
 
 def benchmark(

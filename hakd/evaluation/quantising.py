@@ -43,12 +43,12 @@ def quantise(
     chosen = numpy_generator("calibration", 0).permutation(len(splits.train))[:count]
     images = splits.train.images[np.sort(chosen)].numpy()
     header, lite = exported_header(path), is_tflite(path_to_int8)
-    content = (_tflite if lite else _onnx)(path, images)
+    content, largest = (_tflite if lite else _onnx)(path, images)
     labels = splits.validation.labels.numpy()
     found = classes(content, splits.validation.images.numpy(), lite)
     facts = header["facts"]
-    about = {"images": len(images), "weight_bits": TFLITE_BITS if lite else ONNX_BITS}
-    about["float32_val_accuracy"] = facts["val_accuracy"]
+    about: dict[str, Any] = {"images": len(images), "weight_bits": TFLITE_BITS if lite else ONNX_BITS}
+    about |= {"float32_val_accuracy": facts["val_accuracy"], "largest_logit": largest}
     header["facts"] = facts = {**facts, "val_accuracy": float((found == labels).mean()), "int8": about}
     write_bytes(path_to_int8, with_header(content, header, lite))
     return facts
@@ -68,16 +68,17 @@ def _calibrated(
     return graph, weights, model, calibrate(model, [images], [op.output for op in graph.ops])
 
 
-def _onnx(path: str | os.PathLike, images: np.ndarray) -> bytes:
-    _, _, model, ranges = _calibrated(path, images)
+def _onnx(path: str | os.PathLike, images: np.ndarray) -> tuple[bytes, float]:
+    """The file's content, and the largest logit of the images."""
+    graph, _, model, ranges = _calibrated(path, images)
     content = to_int8(model, ranges).SerializeToString()
     refuse_float_layers(load("onnxruntime", 1).ops(content), path)
-    return content
+    return content, max(map(abs, ranges[graph.output]))
 
 
-def _tflite(path: str | os.PathLike, images: np.ndarray) -> bytes:
+def _tflite(path: str | os.PathLike, images: np.ndarray) -> tuple[bytes, float]:
     graph, weights, _, ranges = _calibrated(path, images)
-    return to_int8_tflite(graph, weights, ranges)
+    return to_int8_tflite(graph, weights, ranges), max(map(abs, ranges[graph.output]))
 
 
 def predictions(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:

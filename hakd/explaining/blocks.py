@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -13,23 +13,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hakd.boards import Device, Point, Unmeasurable
-from hakd.boards.device import FLOAT32, INT8
-from hakd.boards.packing import board_input
+from hakd.boards.device import INT8
+from hakd.explaining.forms import in_form_of, int8_form
 from hakd.explaining.stand_ins import hide_weights, role_of, stand_in_for
-from hakd.importing.describing import read
 from hakd.importing.groups import Group, WidthGroups
 from hakd.importing.kinds import bodies
-from hakd.importing.model import Model, model_from, rename_inputs, rename_inside
+from hakd.importing.model import Model, rename_inputs, rename_inside
 from hakd.importing.signs import never_negative
 from hakd.importing.tidying import captured
 from hakd.importing.ties import ChannelTies
-from hakd.importing.writing import NotDescribed
-from hakd.networks.engine_model import ONNX_ENGINES, engine_model
-from hakd.networks.int8 import TOLERANCE, calibrate
-from hakd.networks.int8_parts import plain_output
-from hakd.networks.onnx_int8 import to_int8
-from hakd.networks.onnx_model import fold_weights
-from hakd.records.errors import HakdError
+from hakd.networks.engine_model import ONNX_ENGINES
+from hakd.networks.int8 import TOLERANCE
 from hakd.records.sections import Section
 
 # Ops that are not finite for every number.
@@ -291,57 +285,13 @@ def whole_point(
 
 def _point(block: Block, label: str, curve: str, device: Device | None) -> Point:
     tolerance = _HALF if block.halves else None
-    model = block.model
-    if device is not None and device.precision == INT8 and device.engine in ONNX_ENGINES:
-        made = partial(_int8_of, block)
-        return Point(
-            block.key(),
-            label,
-            partial(made, True),
-            partial(_int8_output, made),
-            block.input_shape,
-            curve,
-            TOLERANCE,
-        )
-    if device is not None and device.engine not in ONNX_ENGINES and device.transport != "virtual":
-        model = partial(in_form_of, device.engine, block, device.precision)
-    return Point(block.key(), label, model, block.output, block.input_shape, curve, tolerance)
-
-
-def _int8_of(block: Block, part: bool) -> bytes:
-    """A block in int8, its input and output too where it is a `part`; as it is where the user's own is quantised."""
-    model = onnx.load_from_string(block.model())
-    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
-        return model.SerializeToString()
-    ranges = calibrate(model, [board_input(block.input_shape)])
-    return to_int8(model, ranges, part=part).SerializeToString()
-
-
-def _int8_output(made: Callable[[bool], bytes], images: np.ndarray) -> np.ndarray:
-    """What the block in int8 makes of an input where each node is computed in float32 between two roundings."""
-    return plain_output(made(False), images)
-
-
-def in_form_of(engine: str, block: Block, precision: str = FLOAT32) -> bytes:
-    """A block as an engine takes it that takes no ONNX, by way of the op-level description.
-
-    Raises:
-        Unmeasurable: the description or the engine lacks an op of it.
-    """
-    try:
-        model = model_from(onnx.load_from_string(block.model()), "the block", block.input_shape[0])
-        if len(model.outputs) != 1:
-            raise Unmeasurable(f"{engine}: several outputs")
-        described = read(model)
-        if described.softmax:
-            raise Unmeasurable(f"{engine}: no implementation of {described.softmax}")
-        batch, channels, *size = block.input_shape
-        graph, weights = fold_weights(described.graph(channels, size), described.weights)
-        return engine_model(engine, graph, weights, batch, precision)
-    except NotDescribed as error:
-        raise Unmeasurable(f"{engine}: no implementation of {error.op}") from None
-    except HakdError as error:
-        raise Unmeasurable(f"{engine}: {error.problem}") from None
+    model, output = block.model, block.output
+    if device is not None and device.precision == INT8:
+        model, output = int8_form(block, device.engine)
+        tolerance = TOLERANCE
+    elif device is not None and device.engine not in ONNX_ENGINES and device.transport != "virtual":
+        model = partial(in_form_of, device.engine, block)
+    return Point(block.key(), label, model, output, block.input_shape, curve, tolerance)
 
 
 def _resized(value: np.ndarray, shape: Sequence[int]) -> np.ndarray:

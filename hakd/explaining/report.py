@@ -181,9 +181,9 @@ def text(report: ModelReport, top: int | None = None) -> list[str]:
     trusted = [one for one in reports if one.trusted]
     losing = [one for one in trusted if one.lost_us]
     shown = trusted[:top]
-    engine = (
-        f"{about['engine']} {about['engine_version']}, threads {about['threads']}, batch {about['batch']}"
-    )
+    words = [f"{about['engine']} {about['engine_version']}", f"threads {about['threads']}"]
+    words += [f"batch {about['batch']}", *({about.get("precision", "float32")} - {"float32"})]
+    engine = ", ".join(words)
     whole = "" if timed.whole_ms is None else f"{_us(1e3 * timed.whole_ms)} as a whole (stand-in weights), "
     counts = f"{counted(len(reports), 'width')} examined, {len(trusted)} of them decided"
     lose = f"{counted(len(losing), 'width')} lose{'s' if len(losing) == 1 else ''}"

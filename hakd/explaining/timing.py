@@ -164,6 +164,7 @@ def time_groups(
         "engine_version": board.engine_version,
         "threads": board.device.threads,
         "batch": board.device.batch,
+        "precision": board.device.precision,
         "failures": failures,
     }
     words = "" if minutes is None else f"not begun: the time limit of {minutes:g} minutes was reached"

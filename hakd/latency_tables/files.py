@@ -101,5 +101,6 @@ def headline(about: Mapping[str, Any]) -> str:
     threads = context.get("threads")
     words = [f"{about.get('engine')} {about.get('engine_version')}"]
     words += [f"{threads} thread{'s' * (threads != 1)}"] if threads else []
+    words += [str(precision)] if (precision := context.get("precision", "float32")) != "float32" else []
     words += [str(context["cpu_model"])] if context.get("cpu_model") else []
     return printable(", ".join(words))

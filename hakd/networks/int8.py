@@ -22,10 +22,10 @@ Range = tuple[float, float]
 Ranges = Mapping[str, Range]
 Weights = Mapping[str, np.ndarray]
 STEPS = 255  # between the lowest and the highest value of an activation
-# Of an output, as a fraction of its largest value: four steps, each at most a 255th of a range of twice that value.
-# Kernels round differently, so that a value next to the middle of a step falls to either side, in each layer: that made
-# at most 0.5 to 1.7 steps in tiles and 2.1 in whole networks. A wrong scale or an overflow makes far more.
-TOLERANCE = 4 * 2 / STEPS
+# Of an output, as a fraction of its largest value: four steps for a part and eight for a whole network. A step is at
+# most a 255th of a range of twice that value. Kernels round differently, so that a value next to the middle of a step
+# falls to either side, in each layer: that made at most 1.7 steps in tiles and 5.0 in networks of up to 56 layers.
+TOLERANCE, WHOLE_TOLERANCE = 4 * 2 / STEPS, 8 * 2 / STEPS
 _PIXELS = 1 << 14  # of the images whose activations are held at once
 
 LAYERS = frozenset(("Conv", "Gemm"))
@@ -163,7 +163,8 @@ def _without_rectifiers(
             consumers[name] = consumers.get(name, 0) + 1
     outputs = {value.name for value in model.graph.output}
     makers: dict[str, onnx.NodeProto] = {}
-    found, cut = [], {}
+    found: list[onnx.NodeProto] = []
+    cut: dict[str, float] = {}
     for node in model.graph.node:
         maker = makers.get(node.input[0]) if node.op_type in _RECTIFIERS else None
         alone = maker is not None and consumers[node.input[0]] == 1 and node.input[0] not in outputs

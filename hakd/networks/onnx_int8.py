@@ -6,6 +6,7 @@ do not fit. Activations are uint8, the form that ONNX Runtime's x86 kernels want
 """
 
 import json
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,13 +36,15 @@ def to_int8(
         model: float32 input and output.
         ranges: of its activations (`hakd.networks.int8.calibrate`).
         bits: of the weights.
-        part: whether it is a part of a network: its input and output are then uint8, as they are between parts.
+        part: whether it is a part of a network: its input and output are then uint8, as they are between parts. Those
+            of a model with several outputs, or with ones that are not float32, stay as they are.
     """
+    part = part and len(model.graph.output) == 1 and model.graph.output[0].name in ranges
     writer = _Writer(model, ranges, bits, part)
     for node in writer.plan.nodes:
         writer.node(node)
     ends = [[writer.end(value) for value in values] for values in (writer.inputs, model.graph.output)]
-    graph = helper.make_graph(writer.nodes, model.graph.name, *ends, writer.used())
+    graph = helper.make_graph(writer.nodes, model.graph.name, ends[0], ends[1], writer.used())
     made = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     made.metadata_props.extend(model.metadata_props)
     if part:
@@ -153,7 +156,7 @@ class _Writer:
         self.arrays[name] = numpy_helper.from_array(np.asarray(values), name)
         return name
 
-    def _node(self, kind: str, inputs: list[str], output: str, **attributes: int) -> None:
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}.{kind}", **attributes))
 
     def used(self) -> list[onnx.TensorProto]:

@@ -27,6 +27,7 @@ def describe(candidate: Candidate, chosen: Mapping[str, Any], form: str = FLOAT_
     model = onnx.load(candidate.onnx_path)
     header = json.loads({p.key: p.value for p in model.metadata_props}["hakd"])
     facts, architecture = header["facts"], architecture_from(header, candidate.onnx_path)
+    facts |= int8_facts(path) if form else {}
     graph = build_graph(architecture)
     return {
         "candidate": candidate.name,
@@ -43,7 +44,7 @@ def describe(candidate: Candidate, chosen: Mapping[str, Any], form: str = FLOAT_
         "arch": architecture.arch,
         "widths": dict(architecture.widths),
         "network_spec": architecture.spec.to_dict(),
-        "val_accuracy": int8_facts(path)["val_accuracy"] if form else facts["val_accuracy"],
+        "val_accuracy": facts["val_accuracy"],
         "size_bytes": os.path.getsize(sized_path(candidate.checkpoint_path, path)),
         "params": graph.params(),
         "nonzero_params": facts.get("nonzero_params", _nonzero(model, graph.params())),

@@ -1,6 +1,6 @@
 """Points to time, made from op-level descriptions: tiles, decision blocks, networks with stand-in weights."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from hakd.boards import Device, Point
 from hakd.boards.device import INT8
 from hakd.networks.engine_model import engine_model
 from hakd.networks.families import build_graph
-from hakd.networks.int8 import TOLERANCE
+from hakd.networks.int8 import TOLERANCE, WHOLE_TOLERANCE
 from hakd.networks.int8_parts import reference_output
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.records.arch import Architecture
@@ -59,7 +59,8 @@ def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | 
 
 def network_point(architecture: Architecture, device: Device, curve: str = "") -> GraphPoint:
     """A point that times a whole network with stand-in weights."""
-    return point(engine_graph(architecture), f"{architecture.spec.name} {architecture.arch}", device, curve)
+    found = point(engine_graph(architecture), f"{architecture.spec.name} {architecture.arch}", device, curve)
+    return found if found.tolerance is None else replace(found, tolerance=WHOLE_TOLERANCE)
 
 
 def neighbours(graph: Graph, group: str | None = None) -> dict[str, int]:

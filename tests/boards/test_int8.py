@@ -79,7 +79,13 @@ def test_a_candidate_in_int8_is_the_file_that_is_timed(local, tmp_path, engine):
     again = tmp_path / f"again{FORMS[engine]}"
     quantise(path, data, 30, again)
     assert again.read_bytes() == quantised.read_bytes()
-    entry = {"candidate": "one", "onnx_path": quantised, "onnx_digest": "abc", "network_spec": SPEC.to_dict()}
+    entry = {
+        "candidate": "one",
+        "onnx_path": quantised,
+        "onnx_digest": "abc",
+        "network_spec": SPEC.to_dict(),
+        "facts": facts,
+    }
     device = local(engine=engine, precision="int8")
     with open_board(device, tmp_path / "store") as board:
         assert board.measure([candidate_point(entry, device)], QUICK, progress=False).keys() == {"onnx:abc"}

@@ -11,6 +11,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from hakd.boards import Device, engines
+from hakd.boards.packing import board_input
 from hakd.boards.virtual import layers_of
 from hakd.cli import parser
 from hakd.explaining.blocks import block_of, block_point, whole_point
@@ -229,6 +231,24 @@ def test_equal_blocks_are_one_point_whatever_they_are_called(tmp_path):
     assert left != right
     assert block_point(found, left, 12).key == block_point(found, right, 12).key
     assert block_point(found, left, 12).key != block_point(found, right, 13).key
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "litert"])
+def test_on_a_device_in_int8_blocks_and_the_whole_model_are_quantised(tmp_path, engine):
+    found, device = taken_apart(inverted(), tmp_path), Device("one", engine=engine, precision="int8")
+    one = next(one for one in found.groups if one.section is not None)
+    whole = whole_point(found, {}, "", device)
+    assert engines.load(engine, 1).prepare(whole.model(), board_input(whole.input_shape)).call() is None
+    point = block_point(found, one, one.width + 2, device=device)
+    x = board_input(point.input_shape)
+    prepared = engines.load(engine, 1).prepare(point.model(), x)
+    prepared.call()
+    expected = point.reference(x)
+    largest = max(1.0, np.abs(expected).max())
+    assert np.abs(prepared.output() - expected).max() <= point.tolerance * largest
+    if engine == "onnxruntime":
+        kinds = engines.load(engine, 1).ops(point.model())
+        assert "com.microsoft:QLinearConv" in kinds and not any("Fused" in kind for kind in kinds)
 
 
 def test_names_of_layers_are_those_of_the_file(tmp_path):

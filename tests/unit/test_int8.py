@@ -11,7 +11,15 @@ from hakd.boards import Device, engines, store
 from hakd.boards.packing import board_input
 from hakd.networks.engine_model import engine_model
 from hakd.networks.families import full_architecture
-from hakd.networks.int8 import TOLERANCE, activation, calibrate, plan, quantised_weights, without_batch_norms
+from hakd.networks.int8 import (
+    TOLERANCE,
+    WHOLE_TOLERANCE,
+    activation,
+    calibrate,
+    plan,
+    quantised_weights,
+    without_batch_norms,
+)
 from hakd.networks.int8_parts import onnx_part, reference_output, tflite_part
 from hakd.networks.onnx_int8 import to_int8
 from hakd.networks.onnx_model import stand_in_weights, to_onnx
@@ -101,7 +109,9 @@ def test_a_network_in_int8_computes_what_its_scheme_says(family, engine):
     graph = whole(family)
     x = board_input((1, *graph.tensors[graph.inputs[0]].shape))
     expected = reference_output(engine, graph, stand_in_weights(graph), x)
-    assert np.abs(output(engine, graph, x) - expected).max() <= TOLERANCE * max(1.0, np.abs(expected).max())
+    assert np.abs(output(engine, graph, x) - expected).max() <= WHOLE_TOLERANCE * max(
+        1.0, np.abs(expected).max()
+    )
 
 
 @pytest.mark.parametrize("family", sorted(SPECS))

@@ -19,6 +19,7 @@ def main(latency_paths, snap_paths, path_to_plot):
         notes[name] = (
             f"{metadata['engine']} {metadata['engine_version']}, {context['threads']} thread(s), "
             f"{context.get('cpu_model') or 'unknown processor'}"
+            + (", int8" if context.get("precision") == "int8" else "")
         )
     choices = [
         record
