@@ -43,7 +43,8 @@ from hakd.sweeping.timing import end_to_end
 ENGINES, PRECISIONS = ("onnxruntime", "litert"), ("float32", "int8")
 WIDTHS = range(33, 129)
 MODULI = (4, 8, 16, 32)
-PROTOCOL = Protocol(processes=2, rounds=12, chunk_points=100)
+PROTOCOL = Protocol(processes=2, rounds=5, chunk_points=100)
+QUICK = {"rounds": 5, "benchmark_processes": 3, "min_step": 1}  # one look: ratios of 2 are the question
 NETWORKS = {
     "mobilenet 0.25": {"family": "mobilenet", "multiplier": 0.25, "input_size": 32},
     "densenet 22-8": {"family": "densenet", "depth": 22, "growth": 8, "input_size": 16},
@@ -59,7 +60,7 @@ LEVEL = 0.5
 
 
 def layer(kernel: int, given: int | None, made: int | None) -> "Mapping[int, Graph]":
-    """A convolution with its rectifier on 16 x 16 pixels, by width: of the side that is None."""
+    """A convolution with its rectifier on 16 x 16 pixels, by the width of the side that is not given."""
     found = {}
     for width in WIDTHS:
         b = Builder(given or width, 16)
@@ -104,8 +105,7 @@ def networks(store: Path) -> pd.DataFrame:
     for engine in ENGINES:
         found: dict[str, dict] = {name: {"engine": engine, "network": name} for name in NETWORKS}
         for precision in PRECISIONS:
-            entry = {"engine": engine, "precision": precision, "min_step": 0.1}
-            device, measuring = device_from("local", entry)
+            device, measuring = device_from("local", {"engine": engine, "precision": precision, **QUICK})
             archs = {name: full_architecture(_spec(name)) for name in NETWORKS}
             points = {name: network_point(arch, device) for name, arch in archs.items()}
             ties = tie_points(list(archs.values()), device)

@@ -42,8 +42,8 @@ class Artefacts:
         certificates: by device, its `certificates` table.
         fronts: `results/fronts.csv`; None where no contrasts are declared.
         architectures: widths by arch; the error where the file cannot be read.
-        files: by the path of the network that was timed, that of the file whose size counts, and its bytes; None: there
-            is no such file.
+        files: by the path of the network that was timed, that of the file whose size counts, and its bytes; None: the
+            file is not there.
     """
 
     summary: pd.DataFrame

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -285,7 +285,8 @@ def whole_point(
 
 def _point(block: Block, label: str, curve: str, device: Device | None) -> Point:
     tolerance = _HALF if block.halves else None
-    model, output = block.model, block.output
+    model: Callable[[], bytes] = block.model
+    output: Callable[[np.ndarray], np.ndarray] = block.output
     if device is not None and device.precision == INT8:
         model, output = int8_form(block, device.engine)
         tolerance = TOLERANCE

@@ -254,7 +254,7 @@ def activation(limits: Range) -> tuple[np.float32, int]:
 def quantised_weights(
     weight: np.ndarray, axis: int, bits: int, source: np.float32, bias: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """A layer's weights as int8 of so many `bits`, the scale of each filter, and its bias as int32.
+    """A layer's weights as int8 of these `bits`, the scale of each filter, and its bias as int32.
 
     Args:
         weight: of any layer; `axis`: its filters'.
