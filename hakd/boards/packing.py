@@ -19,7 +19,8 @@ PROCESS_BYTES = 256 << 20
 
 def worker_source() -> str:
     """Source of the worker as the agent takes it: its files, run one after the other in one namespace."""
-    files = {Path(one.__file__).name: Path(one.__file__).read_text() for one in (energy, engines, worker)}
+    paths = (Path(energy.__file__), Path(engines.__file__), Path(worker.__file__))
+    files = {path.name: path.read_text() for path in paths}
     return f"for name, text in {files!r}.items():\n    exec(compile(text, name, 'exec'))\nmain(load, measure_energy)\n"
 
 

@@ -109,8 +109,8 @@ def _threads(title: str, rows: pd.DataFrame, teacher: pd.DataFrame, levels: Sequ
         *((1, len(levels)) if len(levels) < 4 else (2, (len(levels) + 1) // 2)),
         left=0.06, right=0.97, top=0.83, bottom=0.15, hspace=0.35,
     )  # fmt: skip
-    for cell, level in zip(list(grid), levels, strict=False):
-        axes = figure.add_subplot(cell)
+    for number, level in enumerate(levels):
+        axes = figure.add_subplot(grid[divmod(number, grid.ncols)])
         style.grid(axes)
         ideal = np.array(threads) / threads[0]
         axes.plot(threads, ideal, color=style.GREY, lw=0.9, ls=(0, (5, 3)))
@@ -182,11 +182,9 @@ def _compression(network: str, rows: pd.DataFrame) -> Figure:
         rate=once["size_bytes"].max() / once["size_bytes"],
     )
     grid = figure.add_gridspec(1, 2, left=0.06, right=0.97, top=0.84, bottom=0.15, wspace=0.15)
-    for cell, (column, label) in zip(
-        list(grid), (("sparsity", "weights pruned or zero (%)"), ("rate", "compression rate (times smaller)")),
-        strict=True,
-    ):  # fmt: skip
-        axes = figure.add_subplot(cell)
+    labels = {"sparsity": "weights pruned or zero (%)", "rate": "compression rate (times smaller)"}
+    for number, (column, label) in enumerate(labels.items()):
+        axes = figure.add_subplot(grid[number])
         _points(axes, once, column, 1.0)
         if column == "rate":
             cost_axis(axes, once[column].to_numpy(dtype=float), label)
