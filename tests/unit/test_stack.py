@@ -119,6 +119,8 @@ def test_hypervolumes_of_methods_have_intervals_and_none_beats_all_together():
     for _, part in found.groupby(["device", "metrics"]):
         whole = part[part["method"] == ALL].iloc[0]
         assert (part["hypervolume"] <= whole["hypervolume"] + 1e-12).all() and whole["networks"] == 5
+    alone = found[(found["method"] == "teacher") & (found["metrics"] == "size")]
+    assert np.allclose(alone["hypervolume"], frame["accuracy"].max() * (1 - 1 / 1.1), atol=0.01)  # 50 images
     again = hypervolumes(frame, read_scores([predictions(frame)]), count=200)
     pd.testing.assert_frame_equal(found, again)
     unweighed = hypervolumes(frame.assign(memory_bytes=None), read_scores([predictions(frame)]), count=20)
