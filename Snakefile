@@ -75,6 +75,7 @@ include: "rules/certificates.smk"
 include: "rules/hazards.smk"
 include: "rules/pareto.smk"
 include: "rules/pareto_page.smk"
+include: "rules/stack.smk"
 include: "rules/staircases.smk"
 include: "rules/available.smk"
 
@@ -87,6 +88,7 @@ rule all:
         "results/staircases.pdf",
         "results/widths.pdf",
         "results/seeds.pdf",
+        "results/stack.pdf",
         "results/summary.csv",
         "results/checks.csv",
         CONTRASTS,

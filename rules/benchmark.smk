@@ -14,6 +14,7 @@ rule benchmark:
     params:
         device=device_settings,
         reach=device_reach,
+        energy=device_energy,
         store=setting("store"),
         protocol=PROTOCOL,
         code=code("benchmark", skip=MEASURING),

@@ -1,5 +1,5 @@
 # What the rules need that drive a board. No rules.
-from hakd.study.branches import reach, states, tokens, tracked
+from hakd.study.branches import by_threads, energy_settings, reach, states, tokens, tracked
 from hakd.study.fleets import members
 
 TOKENS = tokens(config["devices"])
@@ -35,6 +35,11 @@ def device_settings(wildcards):
     return tracked(config, wildcards.device)
 
 
+def device_energy(wildcards):
+    """How a device's energy is measured: tracked by the benchmark alone."""
+    return energy_settings(config, wildcards.device)
+
+
 def device_reach(wildcards, input):
     """How a device is reached. Not tracked, for it asks for `input` too: another user or key reruns nothing."""
     return reach(config, wildcards.device)
@@ -43,3 +48,8 @@ def device_reach(wildcards, input):
 def device_states(wildcards):
     """What each device has brought so far: a summary that is new or changed reruns what depends on this."""
     return states(config)
+
+
+def boards_by_threads(wildcards):
+    """By device, a name for all devices that differ from it in their threads alone."""
+    return by_threads(config)

@@ -47,9 +47,7 @@ def fronts(frame: pd.DataFrame, scores: Scores, count: int = 4000, seed: int = 0
         HakdError: as `aggregate`; a candidate without predictions.
     """
     averages = aggregate(frame)
-    groups = with_late("summary", frame).groupby(list(CONFIGURATION), dropna=False, sort=False)
-    found = {_known(key): _repeats(rows, scores) for key, rows in groups}
-    order = [found[_known(key)] for key in averages[list(CONFIGURATION)].itertuples(index=False)]
+    order = repeats_of(frame, averages, scores)
     accuracies = np.round(replicates(order, scores.sizes, count, seed), _DIGITS)
     parts = []
     for _, group in averages.groupby(["network", "device"], sort=True):
@@ -57,6 +55,13 @@ def fronts(frame: pd.DataFrame, scores: Scores, count: int = 4000, seed: int = 0
         share = np.mean([on_front(latency, drawn) for drawn in accuracies[:, group.index]], axis=0)
         parts.append(group.assign(on_front=pareto_front(group), probability=share).sort_values("latency_ms"))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+def repeats_of(frame: pd.DataFrame, averages: pd.DataFrame, scores: Scores) -> list[Repeats]:
+    """The trainings that each average of a `summary` table is of, in the order of the averages (`aggregate`)."""
+    groups = with_late("summary", frame).groupby(list(CONFIGURATION), dropna=False, sort=False)
+    found = {_known(key): _repeats(rows, scores) for key, rows in groups}
+    return [found[_known(key)] for key in averages[list(CONFIGURATION)].itertuples(index=False)]
 
 
 def _known(key: Iterable[Any]) -> tuple:

@@ -29,7 +29,10 @@ __all__ = [
 ]
 
 # What the measurements add to a candidate's own description.
-BENCHMARK = ("candidate", "latency_ms", "low", "high", "median_ms", "predicted_ms", "memory_bytes", "trusted")
+BENCHMARK = (
+    *("candidate", "latency_ms", "low", "high", "median_ms", "predicted_ms"),
+    *("memory_bytes", "weight_bytes", "energy_mj", "energy_low_mj", "energy_high_mj", "idle_w", "trusted"),
+)
 _MEASURED = (
     *(
         "accuracy",
@@ -39,6 +42,11 @@ _MEASURED = (
         "median_ms",
         "predicted_ms",
         "memory_bytes",
+        "weight_bytes",
+        "energy_mj",
+        "energy_low_mj",
+        "energy_high_mj",
+        "idle_w",
         "trusted",
     ),
     *("device", "engine", "threads", "precision"),
@@ -50,7 +58,16 @@ _LATE = frozenset(column.name for column in SUMMARY if column.late)  # older des
 CONFIGURATION = ("network", "level", "method", "budget", "recipe", "loss", "target_device", "device")
 _SAME = ("data", "engine", "threads")
 _AVERAGED = ("val_accuracy", "median_ms", "predicted_ms", "size_bytes", "params", "nonzero_params", "macs")
-_SPENT = ("memory_bytes", "train_images", "train_macs", "search_s", "search_images")
+_SPENT = (
+    "memory_bytes",
+    "weight_bytes",
+    "energy_mj",
+    "idle_w",
+    "train_images",
+    "train_macs",
+    "search_s",
+    "search_images",
+)
 
 
 def summarise(

@@ -124,10 +124,8 @@ def cpu_fields():
 
 def serial_number():
     """Where the board's serial number comes from, and the number: the hardware's own, else the system's machine-id."""
-    for source, path in (
-        ("device-tree", "/proc/device-tree/serial-number"),
-        ("machine-id", "/etc/machine-id"),
-    ):
+    paths = {"device-tree": "/proc/device-tree/serial-number", "machine-id": "/etc/machine-id"}
+    for source, path in paths.items():
         serial = slurp(path)
         if serial:
             return source, serial
@@ -155,6 +153,12 @@ def cpu_quota():
             if limit_us and period_us and limit_us > 0:
                 quotas.append(limit_us / period_us)
     return min(quotas, default=None)
+
+
+def cores(cpus):
+    """How many cores these CPUs are: hyper-threads of one count once; None where the kernel does not report it."""
+    siblings = [slurp(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in cpus]
+    return None if None in siblings else len(set(siblings))
 
 
 def hardware():
@@ -217,6 +221,7 @@ def context(cpus):
         "uptime_s": number_of((slurp("/proc/uptime") or "").partition(" ")[0]),
         "wall_clock_s": time.time(),  # for people only: no measurement uses it
         "affinity": cpus,
+        "cores": cores(cpus),
         "cpu_quota": cpu_quota(),
         "serial_from": serial_number()[0],
         "agent": AGENT,
@@ -396,8 +401,7 @@ class Agent:
                 point["reference"] = None
             points.append(point)
         job = dict(frame["protocol"], kind=frame["kind"], points=points)
-        for name in ("rounds", "reference_key", "seed"):
-            job[name] = frame[name]
+        job.update((name, frame.get(name)) for name in ("rounds", "reference_key", "seed", "energy"))
 
         def relay(message):
             self.voice.say(message.pop("t"), job=frame["job"], **message)

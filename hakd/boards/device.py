@@ -29,7 +29,7 @@ REACH_KEYS = (
     "reconnects",
 )
 # Keys of a device's entry in the configuration that say how it is measured; the study's, not the board layer's.
-MEASURING_KEYS = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step")
+MEASURING_KEYS = ("processes", "rounds", "burst_ms", "benchmark_processes", "min_step", "energy")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")  # an interface of this machine, or its number

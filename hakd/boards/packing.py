@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hakd.boards import agent, engines, worker
+from hakd.boards import agent, energy, engines, worker
 from hakd.boards.points import Point, Unmeasurable
 from hakd.records.errors import HakdError
 
@@ -18,9 +18,10 @@ PROCESS_BYTES = 256 << 20
 
 
 def worker_source() -> str:
-    """Source of the worker as the agent takes it: its two files, run one after the other in one namespace."""
-    files = {path.name: path.read_text() for path in (Path(engines.__file__), Path(worker.__file__))}
-    return f"for name, text in {files!r}.items():\n    exec(compile(text, name, 'exec'))\nmain(load)\n"
+    """Source of the worker as the agent takes it: its files, run one after the other in one namespace."""
+    paths = (Path(energy.__file__), Path(engines.__file__), Path(worker.__file__))
+    files = {path.name: path.read_text() for path in paths}
+    return f"for name, text in {files!r}.items():\n    exec(compile(text, name, 'exec'))\nmain(load, measure_energy)\n"
 
 
 def pack(content: bytes) -> str:

@@ -7,7 +7,9 @@ from hakd.boards.points import Burst, Protocol
 from hakd.boards.schema import check, refuse
 
 Record = dict[str, Any]
-KINDS = frozenset({"burst", "ready", "failed", "graph", "memory", "missing", "warm", "done", "beat"})
+KINDS = frozenset(
+    {"burst", "ready", "failed", "graph", "energy", "memory", "missing", "warm", "done", "beat"}
+)
 
 
 @dataclass
@@ -17,7 +19,8 @@ class Run:
     `results` counts bursts and memory figures that were requested. `wanted` holds the (key, round, is reference)
     triples of a timing run. Each is removed as it arrives: a burst that was not requested, or comes again, is refused.
     `failed` collects reasons by key, `trouble` is a reason that concerns no single point. A message that may come once
-    is refused when it comes again, so that a job leaves a bounded number of records.
+    is refused when it comes again, so that a job leaves a bounded number of records. `sensorless`: a job of energy
+    found no sensor, or one with this problem.
     """
 
     where: str
@@ -34,6 +37,7 @@ class Run:
     warm: bool = False
     results: int = 0
     trouble: str = ""
+    sensorless: str | None = None
     ended: Record | None = None
 
     def take(self, message: dict[str, Any]) -> Record | None:
@@ -53,10 +57,13 @@ class Run:
             refuse(self.where, f"a {kind} of a point that was not requested")
         if kind == "burst":
             return self._burst(message)
-        if kind in ("graph", "memory"):
+        if kind in ("energy", "graph", "memory"):
             if self.kind != kind or self.results:
                 refuse(self.where, f"a {kind} figure that was not requested")
             self.results += 1
+            if kind == "energy":
+                self.sensorless = None if message["sensor"] else message["problem"] or ""
+                message = {"purpose": self.purpose, **message}
             return {"type": kind, "process": self.process, **message}
         if kind == "warm":
             self._once(kind, self.warm)

@@ -32,6 +32,16 @@ def _is(kind: type) -> Fits:
     return lambda value: type(value) is kind
 
 
+def _energy_bursts(value: Any) -> bool:
+    fits = {"calls": _int(1), "wall_ns": _int(1), "joules": _real(), "idle_w": _real()}
+    return (
+        isinstance(value, list)
+        and len(value) <= 100
+        and all(isinstance(one, dict) and one.keys() == fits.keys() for one in value)
+        and all(fit(one[name]) for one in value for name, fit in fits.items())
+    )
+
+
 _FIELDS: Mapping[str, Mapping[str, Fits]] = {
     "waiting": {"holder": _maybe(_int(1)), "waited_s": _real()},
     "refusal": {"cause": _is(str), "detail": _is(str)},
@@ -47,6 +57,13 @@ _FIELDS: Mapping[str, Mapping[str, Fits]] = {
     "missing": {"job": _int(), "detail": _is(str)},
     "warm": {"job": _int(), "tasks": _int(1)},
     "memory": {"job": _int(), "key": _is(str), "bytes": _int()},
+    "energy": {
+        "job": _int(),
+        "key": _is(str),
+        "sensor": _maybe(_is(str)),
+        "problem": _maybe(_is(str)),
+        "bursts": _energy_bursts,
+    },
     "graph": {
         "job": _int(),
         "key": _is(str),
@@ -74,7 +91,7 @@ _FIELDS: Mapping[str, Mapping[str, Fits]] = {
     },
     "bye": {"context": _is(dict)},
 }
-_TEXTS = ("detail", "reason", "engine_version", "numpy_version")
+_TEXTS = ("detail", "reason", "engine_version", "numpy_version", "sensor", "problem")
 
 
 def check(message: Message, expected: Collection[str], where: str) -> Message:

@@ -3,9 +3,8 @@
 import contextlib
 import logging
 import secrets
-import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,23 +13,24 @@ from typing import Any, TypeVar
 
 from hakd.boards import agent, packing, schema
 from hakd.boards.alike import check_alike, known_as
+from hakd.boards.bars import Tick, bar
 from hakd.boards.connecting import Argv, connect, connect_again
 from hakd.boards.device import Device
 from hakd.boards.journal import Journal
 from hakd.boards.lost import LinkLost
 from hakd.boards.points import Burst, Point, Protocol, Unmeasurable
 from hakd.boards.run import Run
+from hakd.boards.sharing import shared_cores, short_quota
 from hakd.boards.store import Store, fingerprint, identity
 from hakd.records.errors import HakdError
+from hakd.records.files import digest
 from hakd.records.provenance import commit
 
 log = logging.getLogger(__name__)
 BYE_S = 30.0
-BAR_DELAY_S = 2.0
-LOGGED_BAR_S = 15.0  # where stderr is a file, each update of a bar is a line
 ATTEMPTS = 2  # a point that fails this often is left out
+ENERGY_BURST_S = 0.5
 _ONCE = Protocol(processes=1, rounds=1)
-Tick = Callable[..., Any]
 T = TypeVar("T")
 
 
@@ -61,6 +61,7 @@ class Board:
         self._attempts: dict[str | None, int] = {}
         self._jobs = self._tries = self._past_noise = 0
         self._shared: Tick | None = None
+        self._sensorless: str | None = None
         self._link, hello = connect(device, argv)
         try:
             self.engine_version: str = hello["engine_version"]
@@ -99,6 +100,9 @@ class Board:
             "commit": commit(),
         }
         check_alike(self._store.folder, self._head)
+        for words in (short_quota(context, device.threads), shared_cores(context, device.threads)):
+            if words is not None:
+                log.warning("%s: %s; `hakd doctor %s` says what to do", self._where, words, device.name)
         return context
 
     def close(self) -> None:
@@ -165,8 +169,44 @@ class Board:
         """Peak resident set in bytes of a fresh process that loads and runs each point, beyond the empty engine."""
         return self._alone("memory", points, lambda key: self._store.memory(key), progress)
 
+    def energy(self, points: Sequence[Point], settings: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        """Bursts of each point that an energy sensor of the board saw (`hakd.boards.energy`), by key.
+
+        Args:
+            points: to measure.
+            settings: the device's `energy`: `command`, `unit`, `burst_s`, each optional.
+
+        Returns:
+            `calls`, `wall_ns`, `joules` and `idle_w` of each burst. Empty where the board has no sensor that its login
+            may read, and of a virtual device.
+
+        Raises:
+            HakdError: the command of the settings fails.
+        """
+        if self.device.transport == "virtual":
+            return {}
+        asked = {"command": None, "unit": "J", "burst_s": ENERGY_BURST_S, **settings}
+        purpose = f"energy:{digest(asked)}"
+        self._sensorless = None
+
+        def known(key: str) -> list[dict[str, Any]] | None:
+            return [] if self._sensorless is not None else self._store.energy(purpose, key)
+
+        found = self._alone("energy", points, known, True, purpose, asked)
+        if self._sensorless is not None and asked["command"]:
+            problem = f"its command gives no energy ({self._sensorless})"
+            remedy = "Run it on the device by hand: it has to print a number of joules or watts"
+            raise HakdError(problem, where=self._where, key="energy.command", remedy=remedy)
+        return {key: bursts for key, bursts in found.items() if bursts}
+
     def _alone(
-        self, kind: str, points: Sequence[Point], known: Callable[[str], T | None], progress: bool
+        self,
+        kind: str,
+        points: Sequence[Point],
+        known: Callable[[str], T | None],
+        progress: bool,
+        purpose: str = "",
+        energy: Mapping[str, Any] | None = None,
     ) -> dict[str, T]:
         """Measure one figure of each point that the store does not have, each in a separate process."""
         points = packing.unique(points)
@@ -174,7 +214,7 @@ class Board:
         with self._bar(kind, len(todo), progress) as tick:
             chunks = packing.packed_chunks(todo, _ONCE.chunk_points, self.failures, self._checks)
             for packed in chunks:
-                self._through(partial(self._alone_chunk, kind, packed, known, tick))
+                self._through(partial(self._alone_chunk, kind, packed, known, tick, purpose or kind, energy))
         self._journal.sync()
         found = {point.key: known(point.key) for point in points}
         return {key: figure for key, figure in found.items() if figure is not None}
@@ -186,7 +226,7 @@ class Board:
     @contextlib.contextmanager
     def one_bar(self, label: str) -> Iterator[None]:
         """One progress bar for all that is measured in the block; its total grows with each request."""
-        with _bar(f"{self.device.name}: {label}", 0, True) as tick:
+        with bar(f"{self.device.name}: {label}", 0, True) as tick:
             self._shared = tick
             try:
                 yield
@@ -199,7 +239,7 @@ class Board:
             self._shared(total, more=True)
             yield self._shared
             return
-        with _bar(f"{self.device.name}: {purpose}", total, wanted and total > 0) as tick:
+        with bar(f"{self.device.name}: {purpose}", total, wanted and total > 0) as tick:
             yield tick
 
     def _packed_tie(self, point: Point) -> packing.Packed | None:
@@ -283,13 +323,20 @@ class Board:
                 checked |= run.checked
 
     def _alone_chunk(
-        self, kind: str, chunk: list[packing.Packed], known: Callable[[str], Any], tick: Tick
+        self,
+        kind: str,
+        chunk: list[packing.Packed],
+        known: Callable[[str], Any],
+        tick: Tick,
+        purpose: str,
+        energy: Mapping[str, Any] | None,
     ) -> None:
         """A process for each point, again while it fails."""
         self._load(chunk)
         for key in (point["key"] for point in chunk):
             while known(key) is None and key not in self.failures:
-                run = self._run(kind, kind, 0, {key: []}, _ONCE, None, ())
+                run = self._run(kind, purpose, 0, {key: []}, _ONCE, None, (), energy=energy)
+                self._sensorless = run.sensorless
                 tick(run.results)
 
     def _load(self, packed: list[packing.Packed]) -> None:
@@ -306,6 +353,7 @@ class Board:
         reference_key: str | None,
         check: Collection[str],
         tick: Tick = lambda count: None,
+        energy: Mapping[str, Any] | None = None,
     ) -> Run:
         """One worker process from start to end; its bursts reach the journal as they come."""
         self._jobs += 1
@@ -317,7 +365,13 @@ class Board:
         run = Run(self._where, self._jobs, process, kind, purpose, slot, frozenset(keys), wanted, protocol)
         seed = secrets.randbits(32)
         settings = asdict(protocol)
-        about = {"kind": kind, "seed": seed, "reference_key": reference_key, "protocol": settings}
+        about: dict[str, Any] = {
+            "kind": kind,
+            "seed": seed,
+            "reference_key": reference_key,
+            "protocol": settings,
+        }
+        about |= {} if energy is None else {"energy": dict(energy)}
         self._record([{"type": "run", "process": process, "purpose": purpose, "slot": slot, **about}])
         self._link.send(
             {"do": "run", "job": run.job, "keys": keys, "rounds": rounds, "check": sorted(check), **about}
@@ -431,26 +485,3 @@ def open_board(
         board._bye()
     finally:
         board.close()
-
-
-@contextlib.contextmanager
-def _bar(label: str, total: int, wanted: bool) -> Iterator[Tick]:
-    """A progress bar for what takes longer than a moment; sparse where stderr is a file."""
-    if not wanted:
-        yield lambda count, more=False: None
-        return
-    from tqdm import tqdm
-
-    every_s = 0.5 if sys.stderr.isatty() else LOGGED_BAR_S
-    with tqdm(
-        total=total, desc=label, delay=BAR_DELAY_S, mininterval=every_s, file=sys.stderr, dynamic_ncols=True
-    ) as bar:
-
-        def tick(count: int, more: bool = False) -> None:
-            """Count what is done, or add `more` to the total."""
-            if more:
-                bar.total += count
-            else:
-                bar.update(count)
-
-        yield tick

@@ -50,6 +50,7 @@ class Store:
         self._reference: dict[str, list[Burst]] = {}
         self._memory: dict[str, int] = {}
         self._graphs: dict[str, dict[str, int]] = {}
+        self._energy: dict[tuple[str, str], list[dict[str, Any]]] = {}  # by purpose and key
         self._forgotten: set[tuple[str, str, str]] = set()  # purpose, key, process
         for path in sorted(self.folder.glob("*.jsonl")):
             try:
@@ -83,6 +84,8 @@ class Store:
                         self._bursts.setdefault((purpose, key), {}).setdefault(place, burst)
             elif record["type"] == "memory":
                 self._memory.setdefault(record["key"], record["bytes"])
+            elif record["type"] == "energy" and record["sensor"] is not None:
+                self._energy.setdefault((record["purpose"], record["key"]), record["bursts"])
             elif record["type"] == "graph":
                 self._graphs.setdefault(record["key"], record["ops"])
 
@@ -114,6 +117,10 @@ class Store:
     def graph(self, key: str) -> dict[str, int] | None:
         """How many ops of each kind the engine runs for a point; None when that was not recorded."""
         return self._graphs.get(key)
+
+    def energy(self, purpose: str, key: str) -> list[dict[str, Any]] | None:
+        """Bursts that an energy sensor saw; None when there are none. That there was no sensor is not remembered."""
+        return self._energy.get((purpose, key))
 
     def memory(self, key: str) -> int | None:
         """Peak resident set in bytes beyond the empty engine; None when it was not measured."""

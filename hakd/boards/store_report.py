@@ -20,7 +20,7 @@ from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.records.text import printable
 
-TYPES = ("session", "run", "burst", "graph", "memory", "warm", "check", "failure", "forget", "end")
+TYPES = ("session", "run", "burst", "graph", "memory", "energy", "warm", "check", "failure", "forget", "end")
 TWICE = (
     "the first of each pair counts; two clients ran without a common lock (`lock_path`): delete the journal"
 )

@@ -1,8 +1,8 @@
 """The board's worker: prepares models in the engine and times them in bursts; a process that may die.
 
-One file for Python 3.8 and later, standard library and numpy; it imports nothing of hakd. It travels with
-engines.py (packing.worker_source). The agent starts it with its own command, sends the source and one job, reads JSON
-lines and kills its group when a step takes too long. For jobs, lines and the timing protocol see docs/protocol.md.
+One file for Python 3.8 and later, standard library and numpy; it imports nothing of hakd. It travels with engines.py
+and energy.py (packing.worker_source). The agent starts it with its own command, sends the source and one job, reads
+JSON lines and kills its group when a step takes too long. For jobs, lines and the timing protocol see docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -139,10 +139,13 @@ class Unfit(Exception):
 
 
 class Worker:
-    """Runs one job in the engine that `load` gives: times points in interleaved rounds, or measures one's memory."""
+    """Runs one job in the engine that `load` gives: times points in interleaved rounds, or measures one's memory.
 
-    def __init__(self, job, fd, load):
-        self.job, self.fd, self.load = job, fd, load
+    `energy(worker, engine)` measures one's energy (energy.py).
+    """
+
+    def __init__(self, job, fd, load, energy=None):
+        self.job, self.fd, self.load, self.energy = job, fd, load, energy
         self.progress = mmap.mmap(job["progress_fd"], 16)
         self.step, self.lines, self.flushed_at = 0, [], time.monotonic()
         self.clock_path = f"/sys/devices/system/cpu/cpu{job['cpus'][0]}/cpufreq/scaling_cur_freq"
@@ -204,6 +207,8 @@ class Worker:
             self.measure_memory(engine)
         elif self.job["kind"] == "graph":
             self.draw(engine)
+        elif self.job["kind"] == "energy":
+            self.energy(self, engine)
         else:
             self.time(engine)
 
@@ -290,11 +295,12 @@ class Worker:
             prepared = engine.prepare(model, pattern(self.numpy, point["shape"]))
             for _ in range(3):
                 prepared.call()
+            peak = peak_bytes()  # before the check, which copies the output
             check_output(self.numpy, prepared.output(), None)
         except Exception as problem:
             self.say("failed", key=point["key"], reason=describe(problem))
         else:
-            self.say("memory", key=point["key"], bytes=max(0, peak_bytes() - base))
+            self.say("memory", key=point["key"], bytes=max(0, peak - base))
 
     def draw(self, engine):
         """What the engine makes of one point's graph: how many ops of each kind it runs."""
@@ -324,11 +330,11 @@ def reset_peak():
     return peak_bytes()
 
 
-def main(load):
+def main(load, energy):
     """Do the job at stdin with the engine that `load` gives. Libraries' output to fd 1 goes to stderr from here on."""
     sys.path[:] = [path for path in sys.path if path not in ("", ".")]
     out = os.dup(1)
     os.dup2(2, 1)
     size = int(sys.stdin.buffer.readline())
-    Worker(json.loads(sys.stdin.buffer.read(size)), out, load).run()
+    Worker(json.loads(sys.stdin.buffer.read(size)), out, load, energy).run()
     os._exit(0)  # an engine's clean-up may hang or crash, and no result depends on it

@@ -34,7 +34,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from hakd.boards.pinning import at_the_terminal, pin
     from hakd.study.devices import find_device
 
-    entry = find_device(arguments.device, arguments.config)
+    entry = find_device(arguments.device, arguments.config, reach_only=True)
     with respelling(entry):
         pin(entry.device, arguments.fingerprint, arguments.replace, ask=at_the_terminal())
     return FINE

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hakd.boards.device import Device
+from hakd.boards.sharing import QUOTA_REMEDY, quota_words, shared_cores, short_quota
 from hakd.doctor.findings import FAIL, NOTE, OK, WARN, Report
 
 NOT_REPORTED = "not reported by the board"
@@ -23,10 +24,7 @@ ISA = {
 # Bits of the Raspberry Pi's `vcgencmd get_throttled`; 16 higher: it has happened since the start.
 THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
 _POWER = "Use a power supply and a cable that hold 5.1 V under load"
-_QUOTA = (
-    "Start the container without a limit of CPU time (Docker: no --cpus, but --cpuset-cpus; Kubernetes: no CPU limit;"
-    " systemd: no CPUQuota)"
-)
+_CORES = "Set `cpus` to one of each core (`lscpu -e` lists them), or fewer `threads`"
 _COOL = "Cool it with a heat sink or a fan; wait until it has cooled down"
 
 
@@ -46,7 +44,7 @@ def look_at_state(report: Report, device: Device, context: Mapping[str, Any], he
     numpy = state.text("numpy_version")
     report.add(OK, "engine", f"{device.engine} {state.text('engine_version')}, numpy {numpy}")
     _processor(report, state)
-    _timed_cpus(report, state)
+    _timed_cpus(report, state, device.threads)
     _quota(report, state, device.threads)
     _governor(report, state)
     _clock(report, state)
@@ -107,12 +105,15 @@ def _words(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _timed_cpus(report: Report, state: BoardState) -> None:
+def _timed_cpus(report: Report, state: BoardState, threads: int) -> None:
     chosen, cpus = state.numbers("affinity"), state.number("cpus")
     numbers = ", ".join(f"{cpu:.0f}" for cpu in chosen)
     text = f"CPU {numbers} of {cpus or 0:.0f}"
+    shared = shared_cores(state, threads)
     if not chosen:
         report.add(NOTE, "timed on", NOT_REPORTED)
+    elif shared is not None:
+        report.add(WARN, "timed on", shared, _CORES)
     elif cpus is not None and len(chosen) >= cpus:
         remedy = "Leave one free: fewer `threads`" if len(chosen) > 1 else ""
         report.add(NOTE, "timed on", f"{text}: the agent runs on them too", remedy)
@@ -121,18 +122,15 @@ def _timed_cpus(report: Report, state: BoardState) -> None:
 
 
 def _quota(report: Report, state: BoardState, threads: int) -> None:
-    """A control group that has used up its share of a period (100 ms) is stopped for the rest of it."""
-    quota, cpus = state.number("cpu_quota"), state.number("cpus")
-    if quota is None:
-        report.add(
-            *((OK, "cpu quota", "none") if "cpu_quota" in state else (NOTE, "cpu quota", NOT_REPORTED))
-        )
-        return
-    text = f"{quota:.3g} CPU{'s' * (quota != 1)} for {threads} thread{'s' * (threads > 1)} and the agent"
-    if quota > threads or (cpus is not None and quota >= cpus):
-        report.add(OK, "cpu quota", text)
+    quota, short = state.number("cpu_quota"), short_quota(state, threads)
+    if short is not None:
+        report.add(WARN, "cpu quota", short, QUOTA_REMEDY)
+    elif quota is not None:
+        report.add(OK, "cpu quota", quota_words(quota, threads))
+    elif "cpu_quota" in state:
+        report.add(OK, "cpu quota", "none")
     else:
-        report.add(WARN, "cpu quota", f"{text}: the kernel stops them during bursts", _QUOTA)
+        report.add(NOTE, "cpu quota", NOT_REPORTED)
 
 
 def _governor(report: Report, state: BoardState) -> None:

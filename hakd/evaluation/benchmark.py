@@ -1,22 +1,24 @@
 """The end-to-end benchmark of a device: every candidate in one interleaved session, with predictions and memory."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hakd.boards import PROTOCOL, Board, Device, Point, open_board
 from hakd.boards.device import INT8
-from hakd.evaluation.export import fix_batch, for_engine, session
+from hakd.evaluation.energy import energy_columns
+from hakd.evaluation.export import fix_batch, for_engine, session, weight_bytes
 from hakd.evaluation.quantising import interpreter, refuse_float_layers
 from hakd.networks.engine_model import ONNX_ENGINES
 from hakd.networks.int8 import WHOLE_TOLERANCE
 from hakd.networks.int8_files import is_tflite
 from hakd.networks.int8_parts import plain_output
 from hakd.ops.op import sides
-from hakd.records.arch import Architecture, architecture_from
+from hakd.records.arch import architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.records.text import counted
@@ -27,6 +29,7 @@ from hakd.sweeping.same_board import refuse_change
 from hakd.sweeping.seams import Parts, tie_points, time_parts
 from hakd.sweeping.timing import device_from, end_to_end, known
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 MORE = "the others are not trusted; stop other programs on the device, or raise its `benchmark_processes`"
 
@@ -67,7 +70,7 @@ def benchmark(
     entries: Sequence[Mapping[str, Any]],
     chosen_on: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Time all candidates of a device end to end, predict each from its parts, measure each architecture's memory.
+    """Time all candidates of a device, predict each from its parts, measure memory and energy of each architecture.
 
     Args:
         name: the device.
@@ -77,9 +80,9 @@ def benchmark(
         chosen_on: board and engine that widths were chosen on, by the list they come from (of all networks and levels).
 
     Returns:
-        JSON-able: `rows` (candidate, latency_ms with interval, predicted_ms, memory_bytes, trusted), `audit` of
-        predicted against measured over distinct architectures (`hakd.sweeping.auditing`), `device` (engine, threads,
-        context).
+        JSON-able: `rows` (candidate, latency_ms with interval, predicted_ms, memory_bytes, weight_bytes, energy_mj
+        with interval, idle_w, trusted), `audit` of predicted against measured over distinct architectures
+        (`hakd.sweeping.auditing`), `device` (engine, threads, context).
 
     Raises:
         HakdError: the device does not answer, is another board or has another engine than widths were chosen on, or
@@ -98,7 +101,11 @@ def benchmark(
         _refuse_float_layers(board, entries, points)
         beside = {p.key: timed.by_key[p.key].latency_ms for p in ties if p.key in timed.by_key}
         parts = time_parts(board, list(archs.values()), measuring, beside)
-        memory = _memory(board, archs)
+        whole = {arch: network_point(architecture, device) for arch, architecture in archs.items()}
+        memory, energy = (
+            _by_arch(board.memory, whole),
+            _by_arch(partial(board.energy, settings=measuring.energy), whole),
+        )
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"precision": device.precision}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
@@ -108,7 +115,8 @@ def benchmark(
     rows = []
     for entry in entries:
         key = points[entry["candidate"]].key
-        rows.append(_row(entry, figures[key], predicted, memory) | {"trusted": trusted[key]})
+        row = _row(entry, figures[key], predicted, memory) | energy_columns(energy.get(entry["arch"]))
+        rows.append(row | {"trusted": trusted[key]})
     return {
         "device": info,
         "protocol": PROTOCOL,
@@ -143,11 +151,12 @@ def _refuse_float_layers(
         refuse_float_layers(ops, f"device {board.device.name}: {key}")
 
 
-def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
-    """Peak memory by architecture: it depends on the shapes, not on the weights."""
-    points = {arch: network_point(architecture, board.device) for arch, architecture in archs.items()}
-    weights = board.memory(list(points.values()))
-    return {arch: weights[one.key] for arch, one in points.items() if one.key in weights}
+def _by_arch(
+    measure: Callable[[Sequence[Point]], Mapping[str, T]], points: Mapping[str, Point]
+) -> dict[str, T]:
+    """Memory or energy by architecture: they depend on the shapes, not on the weights."""
+    figures = measure(list(points.values()))
+    return {arch: figures[one.key] for arch, one in points.items() if one.key in figures}
 
 
 def _audit(
@@ -186,4 +195,5 @@ def _row(
         "median_ms": figure.median_ms,
         "predicted_ms": predicted.get(entry["arch"]),
         "memory_bytes": memory.get(entry["arch"]),
+        "weight_bytes": weight_bytes(entry["onnx_path"]),
     }

@@ -1,6 +1,8 @@
 """Export of candidates to ONNX, checked against torch's logits; no torch is imported to do it."""
 
+import importlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,6 +104,21 @@ def for_engine(path: str | os.PathLike, engine: str, batch: int) -> bytes:
     if engine in ONNX_ENGINES:
         return fix_batch(Path(path).read_bytes(), batch)
     return engine_model(engine, *read_back(path), batch)
+
+
+def weight_bytes(path: str | os.PathLike) -> int:
+    """Bytes of all weights of a network's file (ONNX or LiteRT) once they are in memory, each in its own number format.
+
+    That of the file itself is larger by the graph and its metadata, and smaller where the file is compressed. Engines
+    may keep a second copy in their own order, which the measured memory has.
+    """
+    if is_tflite(path):
+        schema = importlib.import_module("ai_edge_litert.schema_py_generated")  # what quantised it is here
+        model = schema.Model.GetRootAs(Path(path).read_bytes())
+        return sum(int(model.Buffers(i).DataLength()) for i in range(model.BuffersLength()))
+    numbers = onnx.helper.tensor_dtype_to_np_dtype
+    arrays = onnx.load(path).graph.initializer
+    return sum(math.prod(array.dims) * numbers(array.data_type).itemsize for array in arrays)
 
 
 def read_back(path: str | os.PathLike) -> tuple[Graph, dict[str, np.ndarray]]:

@@ -1,5 +1,6 @@
 """Exported networks in int8: calibrated on training images, scored, and checked for integer kernels."""
 
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -107,12 +108,12 @@ def interpreter(content: bytes, plain: bool = False) -> Callable[[np.ndarray], n
         HakdError: LiteRT is not installed.
     """
     try:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        lite = importlib.import_module("ai_edge_litert.interpreter")
     except ImportError:
         remedy = "Install ai-edge-litert here: what a device's files predict is computed on this machine"
         raise HakdError("LiteRT is not installed", where="engine", key="litert", remedy=remedy) from None
-    kind = OpResolverType.BUILTIN_REF if plain else OpResolverType.AUTO
-    run = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kind)
+    kind = lite.OpResolverType.BUILTIN_REF if plain else lite.OpResolverType.AUTO
+    run = lite.Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kind)
     run.allocate_tensors()
     source, target = (ends[0]["index"] for ends in (run.get_input_details(), run.get_output_details()))
 

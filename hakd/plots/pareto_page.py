@@ -34,7 +34,8 @@ _AVERAGED = (
     *("network", "data", "device", "engine", "threads", "number", "method", "budget", "level", "recipe", "loss"),
     *("target_device", "seeds", "accuracy", "accuracy_low", "accuracy_high", "accuracy_min", "accuracy_max"),
     *("bar_low", "bar_high", "val_accuracy", "latency_ms", "latency_low_ms", "latency_high_ms", "predicted_ms"),
-    *("size_bytes", "memory_bytes", "macs", "params", "nonzero_params", "search_s", "trusted"),
+    *("size_bytes", "memory_bytes", "weight_bytes", "energy_mj", "macs", "params", "nonzero_params", "search_s"),
+    "trusted",
 )  # fmt: skip
 # Of each training that a row averages.
 _TRAINED = (

@@ -91,6 +91,11 @@ def _count(name: str, meaning: str, null: bool = False, low: float = 0, late: bo
     return Column(name, "int", meaning, null=null, low=low, late=late)
 
 
+def _joules(name: str, meaning: str) -> Column:
+    more = "; empty: no sensor, or an older table"
+    return Column(name, "float", meaning + more, null=True, low=0, late=True)
+
+
 def _level(null: bool = False) -> Column:
     meaning = "how far pruning went: the fraction of MACs or parameters left (`deep_compression`: of weights)"
     return Column("level", "float", meaning, null=null, low=0, high=1, open_low=True)
@@ -167,7 +172,24 @@ SUMMARY = (
     _count("params", "trainable parameters (batch-norm scale and shift and biases included)", low=1),
     _count("nonzero_params", "those that are not zero"),
     _count("macs", "multiply-accumulates for one image, convolutions and linear layers", low=1),
-    _count("memory_bytes", "peak resident set beyond the empty engine; empty: not measured", null=True),
+    _count(
+        "memory_bytes",
+        "peak resident set of loading and running it, beyond the empty engine; empty: not measured",
+        null=True,
+    ),
+    _count(
+        "weight_bytes",
+        "bytes of its weights once read into memory, without an engine's own copies; empty in older tables",
+        null=True,
+        low=1,
+        late=True,
+    ),
+    _joules(
+        "energy_mj", "energy of one inference by the device's sensor, the power at rest included, millijoules"
+    ),
+    _joules("energy_low_mj", "lower end of its 95 % interval over bursts"),
+    _joules("energy_high_mj", "upper end of that interval"),
+    _joules("idle_w", "power at rest before those bursts, watts"),
     _count(
         "train_images",
         "images seen in this recipe's own training; the shared teacher and pruning are not counted",

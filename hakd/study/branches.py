@@ -37,15 +37,34 @@ def tokens(devices: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def tracked(config: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """A device's settings without those that only say how to reach it or how long to wait for it."""
+    """A device's settings without those that only say how to reach it or how long to wait for it, and its energy's."""
     entry = settings(config, f"devices/{device}")
-    return {key: value for key, value in entry.items() if key not in REACH_KEYS}
+    return {key: value for key, value in entry.items() if key not in (*REACH_KEYS, "energy")}
+
+
+def energy_settings(config: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """How the energy of a device is measured, as far as it is set: only the benchmark depends on it."""
+    entry = settings(config, f"devices/{device}")
+    return {key: value for key, value in entry.items() if key == "energy"}
 
 
 def reach(config: Mapping[str, Any], device: str) -> dict[str, Any]:
     """The others: no measurement depends on them, so a change of them reruns nothing."""
     entry = settings(config, f"devices/{device}")
     return {key: value for key, value in entry.items() if key in REACH_KEYS}
+
+
+def by_threads(config: Mapping[str, Any]) -> dict[str, str]:
+    """By selected device, a name for all that differ from it in `threads` and `cpus` alone: `pi4` of `pi4-t2`."""
+    names: dict[str, str] = {}
+    found = {}
+    for device in sorted(config["run"]["devices"]):
+        entry = {
+            key: value for key, value in tracked(config, device).items() if key not in ("threads", "cpus")
+        }
+        own = device.removesuffix(f"-t{config['devices'][device].get('threads', 1)}")
+        found[device] = names.setdefault(repr(entry), own)
+    return found
 
 
 def fleet_tracked(config: Mapping[str, Any], fleet: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ RESULTS = {
     "staircases.pdf": "latency of every layer against its width",
     "widths.pdf": "the widths that each method chose",
     "seeds.pdf": "test accuracy of every seed",
+    "stack.pdf": "threads, time, memory and size beside accuracy",
     "summary.csv": "every network on every device",
     "contrasts.pdf": "declared differences of accuracy, with intervals",
 }

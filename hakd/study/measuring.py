@@ -1,7 +1,7 @@
 """How a device is measured: what its configuration says beside how to reach it. Light: the command line reads it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hakd.boards import Device, Protocol
@@ -17,6 +17,7 @@ class Measuring:
     burst_ms: float = 1.2
     benchmark_processes: int = 5
     min_step: float = 0.06
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def visits(self) -> str:

@@ -12,6 +12,7 @@ import yaml
 from hakd.data.settings import SETTINGS
 from hakd.records.code import CHECKOUT
 from hakd.records.errors import HakdError
+from hakd.study.axes import as_written, expanded
 from hakd.study.configuration import check_study
 from hakd.study.contrasts import check_contrasts
 from hakd.study.doors import check_doors, folders_of, with_input_sizes
@@ -37,25 +38,28 @@ def study_schema() -> dict[str, Any]:
 
 
 def checked_study(config: Configuration) -> dict[str, Any]:
-    """The configuration with the schema's defaults, and with numbers where text stood for them.
+    """The configuration with the schema's defaults, numbers where text stood for them, and a device for each list.
 
     What the workflow and the command line check is this.
 
     Raises:
-        HakdError: what the schema refuses, `check_study` or `check_contrasts`; it names the file at fault.
+        HakdError: what the schema refuses, `check_study` or `check_contrasts`; it names the file at fault, and the key
+            as that has it.
     """
     schema = study_schema()
     content = completed(config.content, schema)
     refuse_first(content, schema, config, "")
     content["networks"] = with_input_sizes(content["networks"])
     content["data"] = completed(content["data"], _data_schema(content["data"]["name"]))
+    origins: dict[str, str] = {}
     try:
+        content, origins = expanded(content)
         check_study(content, config.where)
         check_networks(content["networks"], config.where)
         check_doors(content["networks"], folders_of(name for name, _ in config.layers))
         check_contrasts(content, config.where)
     except HakdError as error:
-        raise config.blamed(error) from None
+        raise config.blamed(as_written(error, origins)) from None
     return content
 
 

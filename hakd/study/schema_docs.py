@@ -29,6 +29,8 @@ def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[Row]:
 
 
 def _accepts(entry: Mapping[str, Any]) -> str:
+    if entry.get("type") == "string" and "then" in entry:  # of a value that may be a list of such values
+        return _accepts(entry["then"])
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])
     if isinstance(entry.get("type"), list):

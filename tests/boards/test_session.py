@@ -213,8 +213,8 @@ def test_an_interrupt_keeps_what_was_measured(local, tmp_path):
 
 
 def test_long_measurements_show_a_bar_with_the_time_left(local, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("hakd.boards.session.BAR_DELAY_S", 0.1)
-    monkeypatch.setattr("hakd.boards.session.LOGGED_BAR_S", 0.1)
+    monkeypatch.setattr("hakd.boards.bars.BAR_DELAY_S", 0.1)
+    monkeypatch.setattr("hakd.boards.bars.LOGGED_BAR_S", 0.1)
     long = Protocol(processes=1, rounds=10, burst_ms=60, max_calls=10**6)
     with open_board(local(), tmp_path / "store") as board:
         board.measure([pointwise(8)], long)

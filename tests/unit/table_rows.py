@@ -102,6 +102,11 @@ def timed(*names: str) -> pd.DataFrame:
             "median_ms": 1.05 * n,
             "predicted_ms": n,
             "memory_bytes": 1000,
+            "weight_bytes": 800,
+            "energy_mj": None,
+            "energy_low_mj": None,
+            "energy_high_mj": None,
+            "idle_w": None,
             "trusted": True,
         }
     )
@@ -135,6 +140,11 @@ SUMMARY_ROW = {
     "nonzero_params": 2999,
     "macs": 10**6,
     "memory_bytes": 4_000_000,
+    "weight_bytes": 12_000,
+    "energy_mj": 1.5,
+    "energy_low_mj": 1.4,
+    "energy_high_mj": 1.6,
+    "idle_w": 2.5,
     "train_images": 10**4,
     "train_macs": 10**15,
     "search_s": 3.5,

@@ -357,6 +357,15 @@ def test_the_quota_of_the_agent_s_control_groups_is_found(monkeypatch, case):
     assert agent.cpu_quota() == expected == agent.context([0])["cpu_quota"]
 
 
+def test_hyper_threads_of_one_core_count_once(monkeypatch):
+    siblings = {0: "0,4", 1: "1,5", 4: "0,4", 5: "1,5"}
+    place = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    files = {place.format(cpu): text for cpu, text in siblings.items()}
+    monkeypatch.setattr(agent, "slurp", files.get)
+    assert [agent.cores(cpus) for cpus in ([0], [0, 1], [0, 4], [0, 1, 4, 5], [2])] == [1, 2, 1, 2, None]
+    assert agent.context([0, 4])["cores"] == 1
+
+
 def test_where_the_serial_number_comes_from_is_said(monkeypatch):
     files = {"/etc/machine-id": "1f", "/proc/device-tree/serial-number": "10000000abcdef"}
     monkeypatch.setattr(agent, "slurp", files.get)

@@ -38,7 +38,8 @@ def artefacts() -> Artefacts:
     predicted_ms = np.array([1.1, 1.9])
     times = pd.DataFrame({
         "candidate": names, "latency_ms": latency, "low": 0.9 * latency, "high": 1.1 * latency, "median_ms": latency,
-        "predicted_ms": predicted_ms, "memory_bytes": 1000, "trusted": True,
+        "predicted_ms": predicted_ms, "memory_bytes": 1000, "weight_bytes": 800, "trusted": True,
+        **dict.fromkeys(("energy_mj", "energy_low_mj", "energy_high_mj", "idle_w")),
     })  # fmt: skip
     predictions = pd.concat([predicted(FAST, 6), predicted(SLOW, 8)], ignore_index=True)
     summary = join_devices([summarise(listed, times, predictions, {"device": "pi", **DEVICE})])

@@ -90,6 +90,36 @@ def test_each_ailment_has_its_mark_and_its_remedy(changes, what, status, words, 
     assert {one.status for name, one in found.items() if name != what} == {OK}
 
 
+@pytest.mark.parametrize(
+    ("threads", "context", "what", "status", "words"),
+    [
+        (
+            2,
+            {"affinity": [2, 3], "cores": 1},
+            "timed on",
+            WARN,
+            "2 threads on 1 core: CPUs 2, 3 include hyper-threads",
+        ),
+        (2, {"affinity": [1, 3], "cores": 2}, "timed on", OK, "CPU 1, 3 of 4"),
+        (2, {"affinity": [2, 3], "cores": None}, "timed on", OK, "CPU 2, 3 of 4"),
+        (
+            2,
+            {"affinity": [2, 3], "cpu_quota": 1.5},
+            "cpu quota",
+            WARN,
+            "1.5 CPUs for 2 threads and the agent: the k",
+        ),
+        (2, {"affinity": [2, 3], "cpu_quota": 2.5}, "cpu quota", OK, "2.5 CPUs for 2 threads and the agent"),
+    ],
+)
+def test_threads_that_share_a_core_or_a_quota_are_warned_of(threads, context, what, status, words):
+    report = Report("box", "box")
+    look_at_state(report, Device("box", threads=threads), {**PI, **context}, here_s=1000.0)
+    (found,) = [finding for finding in report.findings if finding.what == what]
+    assert found.status == status and words in found.value
+    assert bool(found.remedy) == (status == WARN)
+
+
 def test_a_quota_of_all_cpus_is_none():
     report = Report("box", "box")
     look_at_state(report, Device("box", threads=4), {**PI, "cpu_quota": 4.0}, here_s=1000.0)

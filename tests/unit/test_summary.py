@@ -30,6 +30,7 @@ def row(name="c", **changes) -> dict:
     """A summary row."""
     measured = {"accuracy": 0.9, "latency_ms": 1.0, "latency_low_ms": 0.9, "latency_high_ms": 1.1}
     measured |= {"median_ms": 1.05, "predicted_ms": None, "memory_bytes": None, "trusted": True, **DEVICE}
+    measured |= dict.fromkeys(("weight_bytes", "energy_mj", "energy_low_mj", "energy_high_mj", "idle_w"))
     return {**described(name), **measured, **changes}
 
 

@@ -49,7 +49,10 @@ ROWS = {
     "certificates": CERTIFICATE_ROW,
 }
 NULL = {
-    "summary": {"target_device", "search_seed", "budget", "predicted_ms", "memory_bytes", "search_s"},
+    "summary": {
+        *("target_device", "search_seed", "budget", "predicted_ms", "memory_bytes", "weight_bytes"),
+        *("energy_mj", "energy_low_mj", "energy_high_mj", "idle_w", "search_s"),
+    },
     "predictions": {"original"},
     "latency": {"level", "width", "median_ms", "tolerance"},
     "hazards": {"worst_width", "slowdown", "any_start"},

@@ -127,6 +127,10 @@ CASES = {
     # Devices
     "a device is added to `run.devices`": Case({"run.devices": ["local", "pair"]}),
     "a device is renamed": Case(renamed("devices", "local", "here")),
+    "a value is added to a list of `threads`, `engine` or `precision`": Case(
+        {"devices.pair.threads": [1, 2], "run.devices": ["local", "pair-t2"]}
+    ),
+    "`energy` of a device: nothing is timed again": Case({"devices.local.energy": {"command": "meter"}}),
     "`epoch` of a device is raised": Case({"devices.local.epoch": 2}),
     "a device is changed that is not run": Case({"devices.pair.rounds": 9}),
     # Networks
@@ -169,6 +173,7 @@ CASES = {
     "`prune.count` is changed": Case({"prune.count": "params"}),
     "`training.device: cpu` instead of `auto`": Case({"training.device": "cpu"}),
     # Analysis
+    "`stack.accuracy` is changed": Case({"stack": {"accuracy": 0.5}}),
     "a contrast is added, changed, renamed or removed": Case(contrasts(lambda declared: declared.pop())),
     # Configuration as a whole
     "the order of keys, of losses, of recipes and of what is in `run`; `5.0` for `5`": Case(reordered),

@@ -28,7 +28,7 @@ BRANCH = {
     "device_staircases": 1, "audit": 1, "verification": 1, "certificates": 1, "hazards": 1,
     "race": 2, "race_table": 1,
 }  # fmt: skip
-PLOTS = ("pareto", "pareto_page", "staircases", "widths_plot", "seeds")
+PLOTS = ("pareto", "pareto_page", "staircases", "widths_plot", "seeds", "stack")
 JOINT = dict.fromkeys(("summary", *PLOTS, "contrasts", "checks"), 1)
 QUICK = {"rounds": 3, "burst_ms": 0.3, "min_step": 1}
 # Gives the engine another version, as an update on the board does, without changing anything else.

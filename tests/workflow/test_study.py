@@ -45,6 +45,7 @@ DEVICE_RULES = {
     "staircases",
     "widths_plot",
     "seeds",
+    "stack",
 }
 
 
@@ -94,7 +95,8 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
         ("distilled", "at"), ("tuned_coded", "ce"),
     }  # fmt: skip
     assert (summary["latency_low_ms"] <= summary["latency_ms"]).all()
-    assert summary["memory_bytes"].gt(0).all() and summary["predicted_ms"].gt(0).all()
+    assert summary["memory_bytes"].gt(summary["weight_bytes"]).all() and summary["weight_bytes"].gt(0).all()
+    assert summary["predicted_ms"].gt(0).all()
     assert summary["target_device"].isna().eq(~summary["method"].isin(SNAPPED)).all()
     predictions, _ = read_table(
         results / "results" / "devices" / "local" / "predictions.parquet", "predictions"
@@ -290,8 +292,8 @@ def test_the_report_has_every_result_where_a_reader_looks_for_it(report):
         return results[path]["labels"]["result"]
 
     expected = {
-        ("1 Start", "All devices"): ["pareto.html", "pareto.pdf", "summary.csv"],
-        ("2 Why", "All devices"): ["staircases.pdf", "widths.pdf"],
+        ("1 Start", "All devices"): ["pareto.html", "pareto.pdf", "summary.csv", "stack.pdf"],
+        ("2 Why", "All devices"): ["staircases.pdf", "widths.pdf", "speedup.csv"],
         ("2 Why", "local"): ["hazards.csv", "race.csv"],
         ("3 How sure", "All devices"): [
             "contrasts.pdf",
@@ -299,6 +301,7 @@ def test_the_report_has_every_result_where_a_reader_looks_for_it(report):
             "fronts.csv",
             "seeds.pdf",
             "checks.csv",
+            "hypervolume.csv",
         ],
         ("3 How sure", "local"): ["certificates.csv", "verification.csv", "audit.pdf", "audit.csv"],
         ("4 Per device", "local"): ["pareto.pdf", "staircases.pdf"],

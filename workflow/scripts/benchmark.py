@@ -22,7 +22,7 @@ if __name__ == "__main__":
     with reporting(snakemake.log):
         main(
             snakemake.wildcards.device,
-            {**snakemake.params.device, **snakemake.params.reach},
+            {**snakemake.params.device, **snakemake.params.reach, **snakemake.params.energy},
             snakemake.params.store,
             snakemake.input.candidates,
             snakemake.output[0],

@@ -9,6 +9,7 @@ const MIB = 2 ** -20;
 const COSTS = {
   size_bytes: { name: "file size", label: "size of the file (kB, 1 kB = 1000 bytes)", factor: 1e-3 },
   memory_bytes: { name: "memory", label: "memory beyond the empty engine (MiB)", factor: MIB },
+  weight_bytes: { name: "weights in memory", label: "weights in memory (MiB)", factor: MIB },
   macs: { name: "MACs", label: "multiply-accumulates of one image (millions)", factor: 1e-6 },
 };
 const LATENCY = "measured latency of one image (ms)";
@@ -81,6 +82,8 @@ function described(row) {
     "predicted latency": row.predicted_ms === null ? null : `${plain(row.predicted_ms, 3, true)} ms`,
     "file size": `${scaled(row.size_bytes, 1e-3, 4)} kB`,
     memory: row.memory_bytes === null ? null : `${scaled(row.memory_bytes, MIB)} MiB`,
+    "weights in memory": row.weight_bytes === null ? null : `${scaled(row.weight_bytes, MIB)} MiB`,
+    energy: row.energy_mj === null ? null : `${plain(row.energy_mj)} mJ`,
     MACs: `${scaled(row.macs, 1e-6, 4)} million`,
     parameters: `${scaled(row.params, 1e-3, 4)} thousand, ${scaled(row.nonzero_params, 1e-3, 4)} not zero`,
     "search time": row.search_s === null ? null : `${plain(row.search_s)} s`,
