@@ -6,7 +6,7 @@ from hakd.records.code import folder_digest, script_digest
 from hakd.study.configuration import DEVICE_FILES, canonical, settings
 from hakd.study.images import image_side
 from hakd.study.levels import level_text
-from hakd.study.recipes import CODED, LOSSES, OF_PRUNING
+from hakd.study.recipes import LOSSES, OF_PRUNING
 from hakd.study.searches import PATTERN, searches
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
@@ -31,7 +31,6 @@ wildcard_constraints:
     arch=r"[0-9a-f]{12}",
     recipe="scratch|distilled",
     loss=one_of(LOSSES),
-    compressed=rf"deep_compression/[0-9.e-]+|students/[0-9a-f]{{12}}/{PATTERN}({one_of(CODED)})-[^/]+",
 
 
 def setting(path):

@@ -6,7 +6,7 @@ rule export:
     log:
         "results/logs/export/{candidate}.log",
     wildcard_constraints:
-        candidate=r"[^/]+/(teacher|students)/(?!.*_coded-).+",
+        candidate=r"[^/]+/(teacher|students)/(?!.*_(coded|ternary)-).+",
     conda:
         "../envs/study.yaml"
     params:
