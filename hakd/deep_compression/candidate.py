@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from hakd.deep_compression.store import Compressed, read, write
 from hakd.networks.families import build_graph
@@ -62,7 +63,7 @@ def compress_candidate(
     )
     metrics = compressed.metrics
     images, macs = metrics["train_images"], metrics["train_images"] * 3 * graph.macs()
-    facts = {"recipe": "compressed", "loss": "ce"}
+    facts: dict[str, Any] = {"recipe": "compressed", "loss": "ce"}
     if job.student_suffix:
         own = trained.facts
         facts = {**own, "recipe": f"{own['recipe']}_{job.student_suffix}"}

@@ -61,7 +61,7 @@ class _Ternarise(torch.autograd.Function):
     """The ternary weights of latent ones, and the gradients of section 3 of the paper."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, latent: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, limit: torch.Tensor
     ) -> torch.Tensor:
         above, below = latent > limit, latent < -limit
@@ -176,12 +176,12 @@ def ternarise(
     tensors = []
     for name, layer in layers.items():
         parts = cast(Any, layer).parametrizations.weight
-        shared = parts[0].shared(parts.original)
+        codes, codebook = parts[0].shared(parts.original)
         # Taken off first: what is left is one tensor of weights, and it is made of what the file holds.
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
         with torch.no_grad():
-            cast(torch.Tensor, layer.weight).copy_(torch.from_numpy(shared[1][shared[0]]))
-        tensors.append(QuantisedTensor(name, *shared, kinds[name], _INDEX_BITS.bits(kinds[name])[1]))
+            cast(torch.Tensor, layer.weight).copy_(torch.from_numpy(codebook[codes]))
+        tensors.append(QuantisedTensor(name, codes, codebook, kinds[name], _INDEX_BITS.bits(kinds[name])[1]))
     metrics["val_accuracy"] = phases.settle(settings.batch_norm)
     sizes = sum(tensor.codes.size for tensor in tensors)
     metrics["zeros"] = 1 - sum(tensor.nonzero for tensor in tensors) / sizes
