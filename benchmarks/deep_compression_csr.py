@@ -23,8 +23,9 @@ import numpy as np  # noqa: E402
 import scipy  # noqa: E402
 from scipy.sparse import csr_matrix  # noqa: E402
 
-from hakd.deep_compression.codec import QuantisedTensor, decode, encode  # noqa: E402
+from hakd.deep_compression.codec import decode, encode  # noqa: E402
 from hakd.deep_compression.sharing import share  # noqa: E402
+from hakd.deep_compression.tensors import QuantisedTensor  # noqa: E402
 
 DENSITIES = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01)
 LAYERS = {  # name: (outs, ins, kernel, output pixels of one image)

@@ -18,6 +18,7 @@ from hakd.commands import (
     export_table,
     hazards,
     import_table,
+    inspect,
     pin,
     plan,
     recheck,
@@ -33,7 +34,7 @@ __all__ = ["FINDING", "FINE", "INTERRUPTED", "USAGE", "main", "parser"]
 _TRACEBACK = "HAKD_TRACEBACK"
 COMMANDS = (
     *(doctor, pin, plan, sweep, explain, best, compare, clean),
-    *(staircase, hazards, export_table, import_table, recheck, store),
+    *(staircase, hazards, export_table, import_table, recheck, store, inspect),
 )
 
 

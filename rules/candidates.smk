@@ -62,6 +62,7 @@ rule baselines:
         network=setting("networks/{network}"),
         methods=selection("run/methods"),
         densities=selection("deep_compression/densities"),
+        pruned_densities=selection("weight_pruning/densities"),
         seeds=selection("run/seeds"),
         code=code("baselines"),
     message:

@@ -7,7 +7,7 @@ from hakd.study.configuration import DEVICE_FILES, canonical, settings
 from hakd.study.images import image_side
 from hakd.study.levels import level_text
 from hakd.study.precisions import FORMS
-from hakd.study.recipes import CODED, LOSSES, OF_PRUNING
+from hakd.study.recipes import LOSSES, OF_PRUNING
 from hakd.study.searches import PATTERN, searches
 
 DEVICES, NETWORKS = config["run"]["devices"], config["run"]["networks"]
@@ -33,7 +33,6 @@ wildcard_constraints:
     recipe="scratch|distilled",
     loss=one_of(LOSSES),
     form=rf"({one_of(FORMS.values())})?",  # of candidates' files: empty is the exported network
-    compressed=rf"deep_compression/[0-9.e-]+|students/[0-9a-f]{{12}}/{PATTERN}({one_of(CODED)})-[^/]+",
 
 
 def setting(path):

@@ -9,7 +9,6 @@ from hakd.study.candidates import (
     expected_names,
     student_files,
     students,
-    uncompressed_path,
 )
 
 
@@ -41,17 +40,6 @@ def candidate_files(wildcards):
 def baseline_files(wildcards):
     """Teachers and compressed networks of a network: chosen for no device, at no level."""
     return student_files(baselines(config, wildcards.network), wildcards.form)
-
-
-def uncompressed(wildcards):
-    """The network that a compressed file is made from."""
-    return uncompressed_path(config, f"results/{wildcards.network}/{wildcards.compressed}-{wildcards.seed}")
-
-
-def density(wildcards):
-    """The fraction of the weights that a compressed file holds."""
-    kind, _, name = wildcards.compressed.partition("/")
-    return float(name) if kind == "deep_compression" else settings(config, "deep_compression/student_density")
 
 
 def loss_settings(wildcards):

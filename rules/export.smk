@@ -6,7 +6,7 @@ rule export:
     log:
         "results/logs/export/{candidate}.log",
     wildcard_constraints:
-        candidate=r"[^/]+/(teacher|students)/(?!.*(_coded-|\.int8\.)).+",
+        candidate=r"[^/]+/(teacher|students)/(?!.*(_(coded|ternary)-|\.int8\.)).+",
     conda:
         "../envs/study.yaml"
     params:
@@ -47,7 +47,7 @@ rule quantise:
     log:
         "results/logs/quantise/{candidate}.int8.{format}.log",
     wildcard_constraints:
-        candidate=r"[^/]+/(teacher|students|deep_compression)/.+",
+        candidate=rf"[^/]+/({TRAINED})/.+",
         format="onnx|tflite",
     conda:
         "../envs/study.yaml"

@@ -12,19 +12,23 @@ def pack(values: np.ndarray, lengths: np.ndarray) -> bytes:
         values: codewords as integers, shape (N,).
         lengths: bits of each codeword, 0 to 16, shape (N,).
     """
-    lengths = np.asarray(lengths, np.int64)
-    ends = np.cumsum(lengths)
-    total_bits = int(ends[-1]) if len(ends) else 0
-    if total_bits == 0:
-        return b""
-    starts = ends - lengths
-    spread = np.asarray(values, np.int64) << (24 - lengths - (starts & 7))
-    size = (total_bits + 7) // 8
-    packed = np.zeros(size + 2)
-    for byte in range(3):  # no two codewords share a bit, so adding is the same as or-ing
-        part = (spread >> (16 - 8 * byte)) & 0xFF
-        packed += np.bincount((starts >> 3) + byte, weights=part, minlength=size + 2)[: size + 2]
-    return packed[:size].astype(np.uint8).tobytes()
+    sizes, words = np.asarray(lengths, np.uint64), np.asarray(values, np.uint64)
+    if len(sizes) % 2:
+        sizes, words = np.append(sizes, np.uint64(0)), np.append(words, np.uint64(0))
+    second = sizes[
+        1::2
+    ]  # two codewords at a time: at most 32 bits, so that each pair touches two words of 32
+    pairs, sizes = (words[::2] << second) | words[1::2], sizes[::2] + second
+    ends = np.cumsum(sizes)
+    size = (int(ends[-1]) + 7) // 8 if len(ends) else 0
+    starts = ends - sizes
+    # A pair of no bits is 0 whatever the shift, which 64 would be too many of.
+    spread = pairs << np.minimum(np.uint64(64) - sizes - (starts & np.uint64(31)), np.uint64(63))
+    first, count = (starts >> np.uint64(5)).astype(np.int64), size // 4 + 2
+    # No two codewords share a bit, so adding is the same as or-ing; sums below 2 ** 32 are exact.
+    packed = np.bincount(first, weights=spread >> np.uint64(32), minlength=count)
+    packed[1:] += np.bincount(first, weights=spread & np.uint64(0xFFFFFFFF), minlength=count)[:-1]
+    return packed.astype(">u4").tobytes()[:size]
 
 
 def windows(content: np.ndarray, start: int, stop: int, length: int) -> np.ndarray:

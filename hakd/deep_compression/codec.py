@@ -2,118 +2,57 @@
 
     magic, format version, directory length, file length                      22 bytes
     directory: zlib-compressed JSON (names, shapes, counts, the caller's header)
-    per weight tensor: codebook, two code tables, codes, index differences
-    every other array, raw float32
+    per quantised weight tensor: codebook, two code tables, codes, index differences
+    per sparse weight tensor: float32 values, packed index differences
+    every other array in the shortest form that gives back every bit
     CRC-32 of all bytes before it                                              4 bytes
 
-A weight tensor is flattened and stored as the sequence of its non-zero codes and, for each, the number of
+A weight tensor is flattened and stored as the sequence of its non-zero codes (or values) and, for each, the number of
 zeros before it (Han et al., section 2 and figure 2). A run of zeros too long for the index bits is broken by
-filler entries of code 0, which is reserved for them. Both sequences are Huffman-coded (section 4). Zeros
-after the last entry follow from the shape. Decoding gives `codebook[codes]` bit for bit.
+filler entries of code 0, which is reserved for them. Where zeros are few, all of them may be such entries, whichever
+takes fewer bytes. Of quantised tensors both sequences are Huffman-coded
+(section 4). Zeros after the last entry follow from the shape. Decoding gives `codebook[codes]` bit for bit.
+
+A file may come from anywhere: whatever its bytes are, reading it ends with the arrays or with one HakdError, in memory
+of the order of what `_most_bytes` allows for its size.
 """
 
 import contextlib
 import json
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hakd.deep_compression import huffman
+from hakd.deep_compression.tensors import (
+    MAX_BITS,
+    QuantisedTensor,
+    SparseTensor,
+    Tensor,
+    entries,
+    from_entries,
+)
 from hakd.records.errors import HakdError, make_again
 
 MAGIC = b"\x89HAKD-DC"
-VERSION = 1
-INDEX_BITS = {"conv": 8, "linear": 5}  # the paper's; kinds of weight tensors
-MAX_BITS = 12
-PARTS = ("codes", "indices", "codebooks", "tables", "others", "header")
+VERSION = 2
+PARTS = ("codes", "indices", "codebooks", "tables", "values", "others", "header")
 _PREFIX = struct.Struct("<8sHIQ")
+_DIRECTORY_BYTES = 1 << 24  # of JSON; the largest networks have some hundred kilobytes
+_AXES = 8
+_STREAMS = (5, 2)  # of a quantised tensor, of a sparse one
 
 
-@dataclass(frozen=True)
-class QuantisedTensor:
-    """A quantised weight tensor.
-
-    Args:
-        name: its name in the state of the network, e.g. `features.0.weight`.
-        codes: integers in the tensor's shape; 0 for a weight that was pruned.
-        codebook: float32, shape (K,): the value of each code; `codebook[0]` is 0.0.
-        kind: `conv` or `linear`; sets the default of `index_bits`.
-        index_bits: bits of an index difference, 1 to 12; longer runs of zeros get fillers.
-    """
-
-    name: str
-    codes: np.ndarray
-    codebook: np.ndarray
-    kind: str
-    index_bits: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in INDEX_BITS:
-            raise ValueError(f"{self.name}: kind {self.kind!r} is not one of {sorted(INDEX_BITS)}")
-        object.__setattr__(self, "index_bits", self.index_bits or INDEX_BITS[self.kind])
-        if not 1 <= self.index_bits <= MAX_BITS:
-            raise ValueError(f"{self.name}: index_bits {self.index_bits} is not within 1..{MAX_BITS}")
-        codes, codebook = np.asarray(self.codes), np.asarray(self.codebook)
-        if codebook.dtype != np.float32 or codebook.ndim != 1 or not 1 <= len(codebook) <= 1 << MAX_BITS:
-            raise ValueError(f"{self.name}: a codebook is 1 to {1 << MAX_BITS} float32 values")
-        if codebook[:1].tobytes() != bytes(4):
-            raise ValueError(f"{self.name}: code 0 is reserved for 0.0, it stands for {codebook[0]}")
-        if not np.isfinite(codebook).all():
-            raise HakdError(
-                "a shared weight is not finite", where=self.name, remedy="Lower `deep_compression.recipe.lr`"
-            )
-        if codes.dtype.kind not in "iu" or (
-            codes.size and not 0 <= codes.min() <= codes.max() < len(codebook)
-        ):
-            raise ValueError(f"{self.name}: codes are integers within 0..{len(codebook) - 1}")
-        object.__setattr__(self, "codes", codes)
-        object.__setattr__(self, "codebook", codebook)
-
-    def weights(self) -> np.ndarray:
-        """The quantised weights: float32 in the tensor's shape."""
-        return self.codebook[self.codes]
-
-
-def entries(codes: np.ndarray, index_bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sparse form of a flat code array: codes of its entries, and the zeros before each.
-
-    Returns:
-        Two arrays of shape (entries,): codes (0 for fillers) and index differences, below 2 ** index_bits.
-    """
-    span = 1 << index_bits
-    places = np.flatnonzero(codes)
-    gaps = np.diff(places, prepend=-1) - 1
-    ends = np.cumsum(gaps // span + 1) - 1
-    count = int(ends[-1]) + 1 if len(ends) else 0
-    entry_codes = np.zeros(count, np.int64)
-    differences = np.full(count, span - 1, np.int64)
-    entry_codes[ends] = codes[places]
-    differences[ends] = gaps % span
-    return entry_codes, differences
-
-
-def from_entries(entry_codes: np.ndarray, differences: np.ndarray, size: int) -> np.ndarray:
-    """The flat code array (uint16, shape (size,)) that `entries` was made from."""
-    places = np.cumsum(differences.astype(np.int64) + 1) - 1
-    if len(places) and places[-1] >= size:
-        raise ValueError("an index lies outside its tensor")
-    codes = np.zeros(size, np.uint16)
-    codes[places] = entry_codes
-    return codes
-
-
-def encode(
-    tensors: Sequence[QuantisedTensor], others: Mapping[str, np.ndarray], header: Mapping[str, Any]
-) -> bytes:
+def encode(tensors: Sequence[Tensor], others: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bytes:
     """The whole file.
 
     Args:
-        tensors: the quantised weights.
-        others: what is not quantised (biases, batch norm): float32 arrays of any shape.
+        tensors: the compressed weights.
+        others: what is not compressed (biases, batch norm): float32 arrays of any shape.
         header: anything JSON can hold; given back by `decode`.
 
     Raises:
@@ -128,7 +67,7 @@ def encode(
     for tensor in tensors:
         streams, count = _encode_tensor(tensor)
         parts += streams
-        entry = [tensor.name, tensor.kind, list(tensor.codes.shape), tensor.index_bits, count]
+        entry = [tensor.name, tensor.kind, list(tensor.shape), tensor.index_bits, count]
         directory["layers"].append(entry + [len(stream) for stream in streams])
     for name, array in others.items():
         array = np.asarray(array)
@@ -136,8 +75,9 @@ def encode(
             raise ValueError(f"{name}: is {array.dtype}, the format stores float32")
         if not np.isfinite(array).all():
             raise HakdError("holds NaN or infinity", where=name, remedy="Lower `deep_compression.recipe.lr`")
-        directory["others"].append([name, list(array.shape)])
-        parts.append(array.astype("<f4", copy=False).tobytes())
+        form, content = _shortest(array)
+        directory["others"].append([name, list(array.shape), form])
+        parts.append(content)
     text = json.dumps(directory, separators=(",", ":"), allow_nan=False).encode()
     packed = zlib.compress(text, 9)
     body = packed + b"".join(parts)
@@ -146,14 +86,41 @@ def encode(
     return content + zlib.crc32(content).to_bytes(4, "little")
 
 
-def _encode_tensor(tensor: QuantisedTensor) -> tuple[list[bytes], int]:
-    """Codebook without code 0, table and stream of codes, the same of indices; the number of entries."""
-    entry_codes, differences = entries(tensor.codes.ravel(), tensor.index_bits)
-    streams = [tensor.codebook[1:].astype("<f4", copy=False).tobytes()]
-    for symbols in (entry_codes, differences):
-        lengths = huffman.code_lengths(np.bincount(symbols))
-        streams += [huffman.encode_table(lengths), huffman.encode(symbols, lengths)]
-    return streams, len(entry_codes)
+_FORMS = {"f4": 4, "f2": 2}  # bytes a value
+
+
+def _shortest(array: np.ndarray) -> tuple[str, bytes]:
+    """Form and bytes of an array: one value that all have (`=`), half precision or float32, whichever is exact."""
+    single = array.astype("<f4", copy=False).tobytes()
+    if array.size > 1 and single == single[:4] * array.size:
+        return "=", single[:4]
+    with np.errstate(over="ignore"):
+        half = array.astype("<f2")
+    if half.astype("<f4").tobytes() == single:
+        return "f2", half.tobytes()
+    return "f4", single
+
+
+def _encode_tensor(tensor: Tensor) -> tuple[list[bytes], int]:
+    """The streams of a tensor and the number of its entries.
+
+    Quantised: codebook without code 0, table and stream of codes, the same of indices. Sparse: values and indices.
+    """
+    if isinstance(tensor, SparseTensor):
+        values, differences = entries(tensor.values.ravel(), tensor.index_bits)
+        bits = differences[:, None] >> np.arange(tensor.index_bits)[::-1] & 1
+        return [values.astype("<f4").tobytes(), np.packbits(bits.astype(np.uint8)).tobytes()], len(values)
+    flat = tensor.codes.ravel()
+    forms = [entries(flat, tensor.index_bits)]
+    if (
+        flat.size < 2 * len(forms[0][0]) < 2 * flat.size
+    ):  # zeros that are rare may be entries of their own: indices then cost nothing
+        forms.append((flat, np.zeros(flat.size, np.int64)))
+    planned = [[huffman.plan_stream(symbols) for symbols in form] for form in forms]
+    shortest = min(range(len(forms)), key=lambda place: sum(stream.cost for stream in planned[place]))
+    codebook = tensor.codebook[1:].astype("<f4", copy=False).tobytes()
+    parts = [part for stream in planned[shortest] for part in (stream.table, stream.encode())]
+    return [codebook, *parts], len(forms[shortest][0])
 
 
 def decode(content: bytes, where: object = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -172,24 +139,23 @@ def decode(content: bytes, where: object = None) -> tuple[dict[str, np.ndarray],
 
 def decode_tensors(
     content: bytes, where: object = None
-) -> tuple[list[QuantisedTensor], dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[list[Tensor], dict[str, np.ndarray], dict[str, Any]]:
     """Like `decode`, with the codes and codebooks of the weight tensors."""
     directory, body = _open(content, where)
     with _coherent(where):
-        tensors, offset = [], 0
-        for name, kind, shape, index_bits, count, *sizes in directory["layers"]:
+        tensors: list[Tensor] = []
+        others: dict[str, np.ndarray] = {}
+        offset = 0
+        for name, kind, shape, index_bits, count, *sizes_ in directory["layers"]:
             streams = []
-            for size in sizes:
+            for size in sizes_:
                 streams.append(body[offset : offset + size])
                 offset += size
             tensors.append(_decode_tensor(name, kind, shape, index_bits, count, streams))
-        others = {}
-        for name, shape in directory["others"]:
-            size = 4 * int(np.prod(shape, dtype=np.int64))
-            array = np.frombuffer(body[offset : offset + size], "<f4").astype(np.float32)
-            others[name], offset = array.reshape(shape), offset + size
-        if offset != len(body):
-            raise ValueError("its parts do not add up to its length")
+        for name, shape, form in directory["others"]:
+            size = stored_bytes(shape, form)
+            others[name] = _other(body[offset : offset + size], shape, form)
+            offset += size
         return tensors, others, directory["header"]
 
 
@@ -198,26 +164,52 @@ def _coherent(where: object) -> Iterator[None]:
     """What a file with a right checksum and impossible contents becomes: one clear error."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, zlib.error) as error:
         raise HakdError(f"is inconsistent ({error})", where=where, remedy=make_again(where)) from None
+    except HakdError as error:  # of a tensor, whose remedy is for those who compress
+        words = f"is inconsistent ({error.where}: {error.problem})"
+        raise HakdError(words, where=where, remedy=make_again(where)) from None
 
 
 def _decode_tensor(
     name: str, kind: str, shape: list[int], index_bits: int, count: int, streams: list[bytes]
-) -> QuantisedTensor:
+) -> Tensor:
     """Inverse of `_encode_tensor`."""
+    size = math.prod(shape)
+    if len(streams) == _STREAMS[1]:
+        values, indices = streams
+        bits = np.unpackbits(np.frombuffer(indices, np.uint8))
+        if len(bits) // 8 != (count * index_bits + 7) // 8:
+            raise ValueError(f"{name}: another number of indices")
+        digits = bits[: count * index_bits].reshape(count, index_bits).astype(np.int64)
+        differences = digits @ (1 << np.arange(index_bits)[::-1])
+        found = np.frombuffer(values, "<f4").astype(np.float32)
+        if len(found) != count:
+            raise ValueError(f"{name}: another number of values")
+        return SparseTensor(name, from_entries(found, differences, size).reshape(shape), kind, index_bits)
     values, code_table, codes, index_table, indices = streams
     codebook = np.concatenate([np.zeros(1, np.float32), np.frombuffer(values, "<f4").astype(np.float32)])
-    entry_codes = huffman.decode(codes, huffman.decode_table(code_table), count)
-    differences = huffman.decode(indices, huffman.decode_table(index_table), count)
-    size = int(np.prod(shape, dtype=np.int64))
-    return QuantisedTensor(
-        name, from_entries(entry_codes, differences, size).reshape(shape), codebook, kind, index_bits
-    )
+    entry_codes = huffman.decode_stream(code_table, codes, count)
+    differences = huffman.decode_stream(index_table, indices, count)
+    flat = from_entries(entry_codes, differences, size).reshape(shape)
+    return QuantisedTensor(name, flat, codebook, kind, index_bits)
+
+
+def _other(content: bytes, shape: list[int], form: str) -> np.ndarray:
+    """Inverse of `_shortest`."""
+    values = np.frombuffer(content, "<f4" if form == "=" else f"<{form}").astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("an array holds NaN or infinity")
+    return np.full(shape, values[0], np.float32) if form == "=" else values.reshape(shape)
+
+
+def stored_bytes(shape: Sequence[int], form: str) -> int:
+    """Bytes in the file of an array that is not compressed, by its entry in the directory."""
+    return 4 if form == "=" else _FORMS[form] * math.prod(shape)
 
 
 def _open(content: bytes, where: object) -> tuple[dict[str, Any], bytes]:
-    """Check a file as a whole; its directory and the bytes after it."""
+    """Check a file as a whole; its directory, whose numbers are possible, and the bytes after it."""
     if content[: len(MAGIC)] != MAGIC[: len(content)] or not content:
         raise HakdError("not a Deep Compression file", where=where, remedy=make_again(where))
     if len(content) < _PREFIX.size:
@@ -233,25 +225,96 @@ def _open(content: bytes, where: object) -> tuple[dict[str, Any], bytes]:
         raise HakdError("damaged: its checksum does not match", where=where, remedy=make_again(where))
     end = _PREFIX.size + directory_size
     with _coherent(where):
-        directory = json.loads(zlib.decompress(content[_PREFIX.size : end]))
-    return directory, content[end:-4]
+        unpacked = zlib.decompressobj()
+        text = unpacked.decompress(content[_PREFIX.size : min(end, len(content) - 4)], _DIRECTORY_BYTES)
+        if not unpacked.eof or unpacked.unused_data:
+            raise ValueError("its directory is cut off or too large")
+        directory = json.loads(text)
+        body = content[end:-4]
+        _check(directory, len(body), _most_bytes(len(content)))
+    return directory, body
+
+
+def _most_bytes(size: int) -> int:
+    """Most bytes of float32 that a file of `size` bytes is decoded to: far more than networks compress."""
+    return (1 << 24) + 1024 * size
+
+
+def _check(directory: Mapping[str, Any], body_bytes: int, most_bytes: int) -> None:
+    """Refuse a directory that is not one, or whose numbers cannot all be true.
+
+    Raises:
+        ValueError: says what.
+        TypeError, KeyError: it has another structure.
+    """
+    if not isinstance(directory["header"], dict):
+        raise ValueError("its header is not an object")
+    names, stored, dense = [], 0, 0
+    for name, kind, shape, index_bits, count, *streams in directory["layers"]:
+        _natural(index_bits, count, *streams)
+        if len(streams) not in _STREAMS or not isinstance(kind, str) or index_bits > MAX_BITS:
+            raise ValueError("a layer of an unknown form")
+        if count > _weights(shape):
+            raise ValueError("more entries than weights")
+        names.append(name)
+        stored, dense = stored + sum(streams), dense + 4 * _weights(shape)
+    for name, shape, form in directory["others"]:
+        names.append(name)
+        dense += 4 * _weights(shape)
+        stored += stored_bytes(shape, form)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError("names that are not text, or a name twice")
+    if stored != body_bytes:
+        raise ValueError("its parts do not add up to its length")
+    if dense > most_bytes:
+        raise ValueError(f"{dense} bytes of weights in a file of this size")
+
+
+def _natural(*values: object) -> None:
+    """Refuse what is not a whole number from 0."""
+    if not all(type(value) is int and value >= 0 for value in values):
+        raise ValueError("a number that is not whole, or below 0")
+
+
+def _weights(shape: list[int]) -> int:
+    """How many weights a shape holds."""
+    if not isinstance(shape, list) or len(shape) > _AXES:
+        raise ValueError("a shape that is not one")
+    _natural(*shape)
+    if max(shape, default=0) > 1 << 40:  # numpy refuses it even where another side is 0
+        raise ValueError("a shape with an impossible side")
+    return math.prod(shape)
 
 
 def sizes(content: bytes, where: object = None) -> dict[str, int]:
     """Bytes of each part of a file; they sum to its length.
 
-    `codes` and `indices` are the Huffman streams, `tables` their code tables, `others` what is not quantised,
-    `header` the rest: directory, magic, lengths and checksum.
+    `codes` and `indices` are the streams, `tables` their code tables, `values` those of sparse tensors, `others` what
+    is not compressed, `header` the rest: directory, magic, lengths and checksum.
     """
     directory, body = _open(content, where)
     parts = dict.fromkeys(PARTS, 0)
-    with _coherent(where):
-        for _name, _kind, _shape, _bits, _count, *streams in directory["layers"]:
-            codebook, code_table, codes, index_table, indices = streams
-            parts["codebooks"] += codebook
-            parts["tables"] += code_table + index_table
-            parts["codes"] += codes
-            parts["indices"] += indices
+    for streams in layer_bytes(directory).values():
+        for part, size in streams.items():
+            parts[part] += size
     parts["others"] = len(body) - sum(parts.values())
     parts["header"] = len(content) - len(body)
     return parts
+
+
+def layer_bytes(directory: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Bytes of each weight tensor of `read_directory`, by name and part."""
+    found = {}
+    for name, _kind, _shape, _bits, _count, *streams in directory["layers"]:
+        if len(streams) == _STREAMS[1]:
+            found[name] = {"values": streams[0], "indices": streams[1]}
+        else:
+            codebook, code_table, codes, index_table, indices = streams
+            tables = code_table + index_table
+            found[name] = {"codebooks": codebook, "tables": tables, "codes": codes, "indices": indices}
+    return found
+
+
+def read_directory(content: bytes, where: object = None) -> dict[str, Any]:
+    """The checked directory of a file: what it says of itself before anything is decoded."""
+    return _open(content, where)[0]

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from hakd.deep_compression.codec import QuantisedTensor, encode
-from hakd.deep_compression.compress import CompressionSettings
+from hakd.deep_compression.codec import encode
+from hakd.deep_compression.settings import CompressionSettings
 from hakd.deep_compression.sharing import share
+from hakd.deep_compression.tensors import QuantisedTensor
 from hakd.records.errors import HakdError
 
 DEFAULTS = CompressionSettings()

@@ -3,7 +3,16 @@
 A code is its codeword lengths: `lengths[s]` bits for symbol s, 0 for a symbol that does not occur. Codewords
 follow from the lengths (canonical: by length, then by symbol), so a file stores the lengths only. A stream in
 which one symbol alone occurs takes no bits at all: its table names the symbol and the reader knows the count.
+
+A codeword has a whole number of bits, so a symbol that fills nearly all of a stream costs far more than its entropy
+(two values of a ternary network, no zeros before most weights). There, several symbols share a codeword: an extension
+of the source (Shannon 1948; Cover and Thomas, section 5.4), which comes within 1 / k of a bit of the entropy.
+
+A long stream begins with the bits of each lane of 1024 symbols, 0.2 % of its size. All lanes are then decoded side by
+side.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +21,9 @@ from hakd.deep_compression.bits import MAX_LENGTH, pack, windows
 MAX_SYMBOLS = 4096
 _FIRST_LENGTH = 8  # what the first length of a table is compared with
 _SPARSE = 0x8000  # flag in a table's symbol count: some symbols do not occur
+_GOOD = 1.02  # times the entropy: a code that is no longer needs no extension
+_LANE = 1024  # symbols of a lane: their bits fit in two bytes
+_LANED = 128 * _LANE  # symbols from which lanes are faster than walking
 _CHUNK_BYTES = 1 << 17  # read in one step when decoding: bounds the memory, one megabit of positions
 
 
@@ -64,18 +76,107 @@ def codewords(lengths: np.ndarray) -> np.ndarray:
     return words
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A stream that can be coded.
+
+    Args:
+        table: symbols a codeword, 1 byte; the alphabet, 2 bytes, where these are several; the table of `encode_table`.
+        symbols: what a codeword stands for, each.
+        lengths: of the codewords.
+        bits: of the code alone.
+    """
+
+    table: bytes
+    symbols: np.ndarray
+    lengths: np.ndarray
+    bits: int
+
+    def encode(self) -> bytes:
+        """The code."""
+        return encode(self.symbols, self.lengths)
+
+    @property
+    def cost(self) -> int:
+        """Bits of table and code."""
+        return 8 * len(self.table) + self.bits
+
+
+def plan_stream(symbols: np.ndarray) -> Planned:
+    """The shortest way to code a stream of symbols, shape (N,): with as many symbols a codeword as make it shortest."""
+    alphabet = int(symbols.max()) + 1 if len(symbols) else 0
+    found: list[Planned] = []
+    size = 1
+    while size == 1 or (1 < alphabet**size <= MAX_SYMBOLS and size <= len(symbols)):
+        together = _joined(symbols, alphabet, size)
+        counts = np.bincount(together)
+        lengths = code_lengths(counts)
+        head = bytes([size]) + (alphabet.to_bytes(2, "little") if size > 1 else b"")
+        bits = int(counts @ lengths.astype(np.int64)) if np.count_nonzero(counts) > 1 else 0
+        found.append(Planned(head + encode_table(lengths), together, lengths, bits))
+        if size == 1 and bits <= _GOOD * _entropy_bits(counts):
+            break
+        size += 1
+    return min(found, key=lambda planned: planned.cost)
+
+
+def encode_stream(symbols: np.ndarray) -> tuple[bytes, bytes]:
+    """Code table and code of a stream of symbols, see `plan_stream`."""
+    planned = plan_stream(symbols)
+    return planned.table, planned.encode()
+
+
+def _joined(symbols: np.ndarray, alphabet: int, size: int) -> np.ndarray:
+    """`size` symbols as one number each, the first as the lowest digit; the last is filled up with zeros."""
+    if size == 1:
+        return symbols
+    padded = np.zeros(-(-len(symbols) // size) * size, np.int64)
+    padded[: len(symbols)] = symbols
+    return padded.reshape(-1, size) @ alphabet ** np.arange(size)
+
+
+def _entropy_bits(counts: np.ndarray) -> float:
+    """Bits of a stream whose symbols occur `counts` times, by their entropy."""
+    used = counts[counts > 0]
+    return float((used * np.log2(used.sum() / used)).sum()) if len(used) else 0.0
+
+
+def decode_stream(table: bytes, content: bytes, count: int) -> np.ndarray:
+    """Read back `count` symbols of `encode_stream`: uint16, shape (count,).
+
+    Raises:
+        ValueError: a table or a code that is not one, or of another number of symbols.
+    """
+    size = table[0] if table else 0
+    if size < 2:
+        if size != 1:
+            raise ValueError("a code table has no beginning")
+        return decode(content, decode_table(table[1:]), count)
+    alphabet, lengths = int.from_bytes(table[1:3], "little"), decode_table(table[3:])
+    if size > MAX_LENGTH or alphabet < 2 or not len(lengths) <= alphabet**size <= MAX_SYMBOLS:
+        raise ValueError("a code table has too many symbols")
+    together = decode(content, lengths, -(-count // size)).astype(np.int64)
+    digits = together[:, None] // alphabet ** np.arange(size) % alphabet
+    return digits.ravel()[:count].astype(np.uint16)
+
+
 def encode(symbols: np.ndarray, lengths: np.ndarray) -> bytes:
     """Code a stream of symbols, shape (N,); no bytes where one symbol alone occurs."""
     if np.count_nonzero(lengths) < 2:
         return b""
-    return pack(codewords(lengths)[symbols], lengths[symbols])
+    sizes = lengths[symbols]
+    code = pack(codewords(lengths)[symbols], sizes)
+    if len(symbols) < _LANED:
+        return code
+    lanes = np.add.reduceat(sizes.astype(np.int64), np.arange(0, len(symbols), _LANE))
+    return lanes[:-1].astype("<u2").tobytes() + code
 
 
 def decode(content: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     """Read `count` symbols back.
 
-    Every bit position of a chunk is looked up in one operation, as if a codeword began there; what is left to do one
-    by one is to walk from each codeword to the next.
+    A short stream is looked up at every bit position of a chunk in one operation, as if a codeword began there; what
+    is left to do one by one is to walk from each codeword to the next. Of a long one all lanes take a step at a time.
 
     Returns:
         uint16 of shape (count,).
@@ -88,10 +189,14 @@ def decode(content: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
         if content or (count and not len(order)):
             raise ValueError("a stream does not fit its code table")
         return np.full(count, order[0] if len(order) else 0, np.uint16)
+    if count > 8 * len(content):
+        raise ValueError(_OTHER_COUNT)
     longest = int(lengths.max())
     repeats = np.int64(1) << (longest - lengths[order].astype(np.int64))
     symbol_of = np.repeat(order, repeats).astype(np.uint16)
     length_of = np.repeat(lengths[order], repeats)
+    if count >= _LANED:
+        return _decode_lanes(content, symbol_of, length_of, count)
     padded = np.frombuffer(content + b"\0\0", np.uint8)
     parts, position, missing = [], 0, count
     for start in range(0, len(content), _CHUNK_BYTES):
@@ -103,8 +208,37 @@ def decode(content: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
         if len(begins):
             position = 8 * start + int(begins[-1]) + int(length_of[seen[begins[-1]]])
     if missing or (position + 7) // 8 != len(content):
-        raise ValueError("a stream does not hold as many symbols as it says")
+        raise ValueError(_OTHER_COUNT)
     return np.concatenate(parts) if parts else np.zeros(0, np.uint16)
+
+
+_OTHER_COUNT = "a stream does not hold as many symbols as it says"
+
+
+def _decode_lanes(content: bytes, symbol_of: np.ndarray, length_of: np.ndarray, count: int) -> np.ndarray:
+    """As `decode`, of a stream with lanes; `symbol_of` and `length_of` say what a window of bits begins with."""
+    lanes = -(-count // _LANE)
+    bits = np.frombuffer(content[: 2 * lanes - 2], "<u2").astype(np.int64)
+    code = np.frombuffer(content[2 * lanes - 2 :] + bytes(2 * _LANE + 4), np.uint8).astype(np.uint32)
+    size = len(code) - (2 * _LANE + 4)
+    starts = np.concatenate([[0], np.cumsum(bits)])
+    if len(bits) != lanes - 1 or starts[-1] > 8 * size:
+        raise ValueError(_OTHER_COUNT)
+    words = (code[:-2] << 16) | (code[1:-1] << 8) | code[2:]
+    longest = len(symbol_of).bit_length() - 1
+    both = symbol_of.astype(np.int64) << 8 | length_of
+    mask, position = len(symbol_of) - 1, starts.copy()
+    found, rest = np.empty((_LANE, lanes), np.uint16), count - (lanes - 1) * _LANE
+    end = 0  # of the last lane, which may be a shorter one
+    for step in range(_LANE):
+        seen = both[(words[position >> 3] >> (24 - longest - (position & 7))) & mask]
+        found[step] = seen >> 8
+        position += seen & 0xFF
+        if step + 1 == rest:
+            end = int(position[-1])
+    if (position[:-1] != starts[1:]).any() or (end + 7) // 8 != size:
+        raise ValueError(_OTHER_COUNT)
+    return found.T.ravel()[:count]
 
 
 def _walk(steps: bytes, position: int) -> np.ndarray:

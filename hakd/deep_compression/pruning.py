@@ -6,9 +6,9 @@ from typing import cast
 import torch
 from torch import nn
 
+from hakd.deep_compression.settings import RULES
 from hakd.records.errors import HakdError
 
-RULES = ("lamp", "std", "global")
 Weights = dict[str, nn.Parameter]
 
 

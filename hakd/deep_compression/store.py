@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hakd.deep_compression.codec import QuantisedTensor, decode, encode
+from hakd.deep_compression.codec import decode, encode
+from hakd.deep_compression.tensors import Tensor
 from hakd.records.errors import HakdError, make_again
 from hakd.records.files import write_bytes
 from hakd.records.provenance import provenance
@@ -19,13 +20,13 @@ class Compressed:
     """A compressed network before it is written.
 
     Args:
-        tensors: its quantised weights.
+        tensors: its compressed weights.
         others: its other arrays, float32 (biases, batch norm).
         metrics: what compressing did, see `compress`.
         history: a row per epoch of fine-tuning, with its `phase`.
     """
 
-    tensors: Sequence[QuantisedTensor]
+    tensors: Sequence[Tensor]
     others: Mapping[str, np.ndarray]
     metrics: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()

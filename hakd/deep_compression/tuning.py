@@ -9,7 +9,7 @@ from torch import nn
 from hakd.deep_compression.pruning import Weights
 from hakd.deep_compression.sharing import tidy
 
-STEPS = ("mean", "sum")
+Shared = dict[str, tuple[np.ndarray, np.ndarray]]  # codes and codebook of tensors by name
 
 
 class _SharedTensor:
@@ -63,9 +63,7 @@ class Centroids:
     """
 
     @torch.no_grad()
-    def __init__(
-        self, weights: Weights, shared: dict[str, tuple[np.ndarray, np.ndarray]], step: str = "mean"
-    ) -> None:
+    def __init__(self, weights: Weights, shared: Shared, step: str = "mean") -> None:
         self._tensors = {name: _SharedTensor(weights[name], *pair, step) for name, pair in shared.items()}
         for tensor in self._tensors.values():
             tensor.write()
@@ -83,7 +81,7 @@ class Centroids:
             tensor.share_values()
 
     @torch.no_grad()
-    def finish(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def finish(self) -> Shared:
         """Codes and ascending codebooks as they are now; the network's weights are exactly these."""
         shared = {}
         for name, tensor in self._tensors.items():
@@ -103,8 +101,7 @@ def recalibrate(module: nn.Module, split: Any, batch_size: int = 512) -> None:
     batch of less than half the size would count too much and is left out. A network without batch norm is
     left alone.
     """
-    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    norms = [layer for layer in norms if layer.track_running_stats]
+    norms = _norms(module)
     if not norms:
         return
     momenta = [layer.momentum for layer in norms]
@@ -122,3 +119,33 @@ def recalibrate(module: nn.Module, split: Any, batch_size: int = 512) -> None:
         layer.momentum = momentum
     for part, mode in modes.items():
         part.training = mode
+
+
+@torch.no_grad()
+def reduce_norms(module: nn.Module, how: str) -> None:
+    """Batch norm of a finished network in fewer bytes, in place: a scale and a shift a channel, not four numbers.
+
+    A channel's output is w (x - m) / sqrt(v + eps) + b, which is a scale and a shift. These go into w and b, while m
+    becomes 0 and v becomes 1 everywhere, which a file says once (`codec.encode`). Weights that share values keep them,
+    so that nothing is lost, as it would be if the scale went into each channel's weights before they are shared.
+
+    Args:
+        how: `whole` leaves all four; `single` rounds w and b to float32, `half` to half precision (relative error
+            below 2^-11; arrays that do not fit stay float32).
+    """
+    for layer in _norms(module) if how != "whole" else []:
+        if not layer.affine:
+            continue
+        scale = layer.weight.double() / (layer.running_var.double() + layer.eps).sqrt()
+        shift = layer.bias.double() - layer.running_mean.double() * scale
+        for parameter, exact in ((layer.weight, scale * (1 + layer.eps) ** 0.5), (layer.bias, shift)):
+            half = exact.half()
+            parameter.copy_(half if how == "half" and half.isfinite().all() else exact)
+        layer.running_mean.zero_()
+        layer.running_var.fill_(1.0)
+
+
+def _norms(module: nn.Module) -> list[Any]:
+    """The batch norms of a network that have running statistics."""
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    return [layer for layer in norms if layer.track_running_stats]

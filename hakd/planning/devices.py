@@ -28,7 +28,14 @@ from hakd.records.errors import HakdError
 from hakd.records.text import counted
 from hakd.staircase.plan import POINTS, targets
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import BY_TABLES, SNAPPED, baseline_methods, baselines, expected_students
+from hakd.study.candidates import (
+    BY_TABLES,
+    FULL_WIDTHS,
+    SNAPPED,
+    baseline_methods,
+    baselines,
+    expected_students,
+)
 from hakd.study.configuration import canonical, limits
 from hakd.study.fleets import fleets_of, selected
 from hakd.study.levels import level_text
@@ -132,7 +139,7 @@ def _network_parts(
             first = len(targets(width, full[group]))
             least, most = least + first, most + max(first, min(POINTS, full[group] - width + 1))
             macs.append(graph.block(group).macs() * device.batch)
-    apart = (*SNAPPED, *baseline_methods(study), "teacher", "deep_compression")
+    apart = (*SNAPPED, *baseline_methods(study), *FULL_WIDTHS)
     free = sum(method not in apart for method in methods)
     looks = measuring.processes * measuring.rounds
     seconds = rate.visit_s(fmean(macs), protocol, device.threads) * looks
@@ -161,7 +168,7 @@ def _pairs(
     """Pairs of tiles, from which the benchmark predicts: those of the full network, at most of all architectures."""
     graphs = pair_graphs(engine_graph(full_architecture(spec)))
     shapes = {graph.shape_key(): graph.macs() for graph in graphs.values()}
-    networks = 1 + levels * sum(method not in ("teacher", "deep_compression") for method in methods)
+    networks = 1 + levels * sum(method not in FULL_WIDTHS for method in methods)
     points = (len(shapes), len(graphs) * networks)
     macs = fmean(shapes.values()) * device.batch
     seconds = (

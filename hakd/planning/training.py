@@ -17,13 +17,21 @@ from hakd.choosing.device_free import scaled
 from hakd.choosing.race import steps_at
 from hakd.networks.families import build_graph, full_architecture, full_widths
 from hakd.study.budgets import budgets_of
-from hakd.study.candidates import by_tables, criteria, expected_students, uncompressed_path
+from hakd.study.candidates import (
+    COMPRESSIONS,
+    FULL_WIDTHS,
+    by_tables,
+    criteria,
+    densities_of,
+    expected_students,
+    uncompressed_path,
+)
 from hakd.study.configuration import limits, reach_level
 from hakd.study.doors import is_pretrained
 from hakd.study.fleets import selected
 from hakd.study.networks import spec_of
 from hakd.study.races import RACE
-from hakd.study.recipes import CODED
+from hakd.study.recipes import TERNARY, TRAINED_AS
 from hakd.study.searches import searches
 
 PROBE_S = 2.0
@@ -68,7 +76,7 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
     searched = {search.seed for search in searches(study)}
     teachers = 1 if is_pretrained(study, network) else len(searched | set(run["seeds"]))
     made = [Job("teacher", teachers, study["teacher"]["epochs"] * epoch)]
-    if any(method not in ("teacher", "deep_compression") for method in run["methods"]):
+    if any(method not in FULL_WIDTHS for method in run["methods"]):
         made.append(_pruning(study, network, len(searched)))
     found: dict[tuple[str, str], float] = {}
     coded: dict[tuple[str, str], float] = {}
@@ -76,9 +84,10 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
         for one in expected_students(study, network, device, fleets):
             taught = 1 / 3 if one.loss != "ce" else 0.0  # the teacher's pass, which is at full width
             path, target = one.checkpoint_path, one.target_device or ""
-            if one.recipe in CODED:
+            if one.recipe in TRAINED_AS:
+                method = "ternary" if one.recipe in TERNARY else "deep_compression"
                 density = study["deep_compression"]["student_density"]
-                coded[path, target] = _compression_epochs(study, density) * epoch * one.level
+                coded[path, target] = _compression_epochs(study, method, density) * epoch * one.level
                 path = uncompressed_path(study, path)
             images = study["students"]["epochs"] * epoch
             if one.recipe == "scratch_b":
@@ -87,21 +96,23 @@ def training_jobs(study: Mapping[str, Any], network: str, epoch: int) -> list[Jo
     if found:
         made.append(Job("students", len(found), sum(found.values()) / len(found)))
     if coded:
-        made.append(Job("coding of students", len(coded), sum(coded.values()) / len(coded)))
+        made.append(Job("compression of students", len(coded), sum(coded.values()) / len(coded)))
     if RACE in run["methods"]:
         made.append(_race(study, len(searched)))
-    if "deep_compression" in run["methods"]:
-        densities = study["deep_compression"]["densities"]
-        epochs = fmean(_compression_epochs(study, density) for density in densities)
-        made.append(Job("deep compression", seeds * len(densities), epochs * epoch))
+    for method in (one for one in COMPRESSIONS if one in run["methods"]):
+        densities = densities_of(study, method)
+        epochs = fmean(_compression_epochs(study, method, density) for density in densities)
+        made.append(Job(method.replace("_", " "), seeds * len(densities), epochs * epoch))
     return made
 
 
-def _compression_epochs(study: Mapping[str, Any], density: float) -> int:
+def _compression_epochs(study: Mapping[str, Any], method: str, density: float) -> int:
     """Passes over the training split of one compression."""
+    if method == "ternary":
+        return int(study["ternary"]["quantisation"]["epochs"])
     settings = study["deep_compression"]["compression"]
     pruning: int = settings["rounds"] * settings["epochs"] if density < 1 else 0
-    return pruning + settings["sharing_epochs"]
+    return pruning + (0 if method == "weight_pruning" else settings["sharing_epochs"])
 
 
 def _pruning(study: Mapping[str, Any], network: str, searches: int) -> Job:

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from hakd.analysis.series import series_name
 from hakd.plots import style
+from hakd.study.candidates import COMPRESSIONS
 
 KEY_ROWS = 32  # candidates that fit under the plots, in two columns
 KEY_ROWS_FULL_PAGE = 84
@@ -97,8 +98,9 @@ def _accuracy(row: Any) -> str:
 
 def _footnote(figure: Figure, page: pd.DataFrame, y: float) -> None:
     text = "level: fraction of multiply-accumulates left"
-    if (page["method"] == "deep_compression").any():
-        text += " (deep_compression: of weights)"
+    compressed = [method for method in COMPRESSIONS if (page["method"] == method).any()]
+    if compressed:
+        text += f" ({', '.join(compressed)}: of weights)"
     text += "; front: L = on the Pareto front of latency, S = of size"
     if not np.all(page["trusted"]):
         text += "; * latency not known to within half of min_step"

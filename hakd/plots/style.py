@@ -71,6 +71,9 @@ METHOD_LOOKS = {
     "l1": Look("#7A7A7A", "P", 1.1),
     "random_order": Look("#A0526D", "H", 1.15),
     "deep_compression": Look("#8C6D00", "h", 1.15),
+    "deep_compression_paper": Look("#8C6D00", (7, 1, 0), 1.35),
+    "weight_pruning": Look("#6B4F1D", (4, 1, 45), 1.3),
+    "ternary": Look("#A33B20", (3, 1, 180), 1.5),
 }
 
 # How much of a marker is filled says how the weights were got.
@@ -85,6 +88,9 @@ RECIPE_FILLS: dict[str, Any] = {
     "tuned_coded": "right",
     "distilled_coded": "right",
     "scratch_coded": "right",
+    "tuned_ternary": "right",
+    "distilled_ternary": "right",
+    "scratch_ternary": "right",
 }
 
 

@@ -22,6 +22,9 @@ METHODS = (
     "l1",
     "random_order",
     "deep_compression",
+    "deep_compression_paper",
+    "weight_pruning",
+    "ternary",
 )
 RECIPES = (
     "tuned",
@@ -33,6 +36,9 @@ RECIPES = (
     "tuned_coded",
     "distilled_coded",
     "scratch_coded",
+    "tuned_ternary",
+    "distilled_ternary",
+    "scratch_ternary",
 )
 LOSSES = ("ce", "logits", "at", "at+logits", "logits-std")
 
@@ -97,7 +103,9 @@ def _joules(name: str, meaning: str) -> Column:
 
 
 def _level(null: bool = False) -> Column:
-    meaning = "how far pruning went: the fraction of MACs or parameters left (`deep_compression`: of weights)"
+    meaning = (
+        "how far pruning went: the fraction of MACs or parameters left (compressed teachers: of weights)"
+    )
     return Column("level", "float", meaning, null=null, low=0, high=1, open_low=True)
 
 

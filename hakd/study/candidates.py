@@ -14,7 +14,7 @@ from hakd.study.fleets import fleets_of
 from hakd.study.levels import copied_level, level_text
 from hakd.study.precisions import FLOAT_FORM
 from hakd.study.races import RACE
-from hakd.study.recipes import CODED, OF_PRUNING, recipe_losses
+from hakd.study.recipes import OF_PRUNING, TRAINED_AS, recipe_losses
 from hakd.study.searches import Search, searches
 
 BY_TABLES = ("joint", "knapsack", "latency_greedy", RACE)
@@ -22,6 +22,13 @@ SNAPPED = ("hakd", "hakd_free", *BY_TABLES)
 PRUNINGS = ("l1", "random_order")  # prune by their own criterion, which has the same name
 COPYCAT = "copycat"
 UNSEARCHED = ("uniform", "uniform_aligned")  # their widths are the same whatever was pruned
+COMPRESSIONS = (
+    "deep_compression",
+    "deep_compression_paper",
+    "weight_pruning",
+    "ternary",
+)  # of the teacher's weights
+FULL_WIDTHS = ("teacher", *COMPRESSIONS)  # methods that choose no widths
 COMPRESSED = ".hakdc"  # how compressed files end
 FLEET = "fleet"  # its target is a fleet; selected by `run.fleets`, trained as `joint` is
 
@@ -92,13 +99,13 @@ def uncompressed_path(config: Mapping[str, Any], path: str) -> str:
     """Checkpoint of the network that a compressed file is made from: the student of its folder, or the teacher.
 
     Args:
-        path: `results/NETWORK/deep_compression/DENSITY-SEED.hakdc`, or as a student's with the name of a coded recipe.
+        path: `results/NETWORK/METHOD/DENSITY-SEED.hakdc`, or as a student's with the name of a compressed recipe.
     """
     folder, _, name = path.removesuffix(COMPRESSED).rpartition("/")
-    if folder.endswith("/deep_compression"):
+    if folder.split("/")[2] in COMPRESSIONS:
         return teacher_path(config, folder.split("/")[1], int(name.rpartition("-")[2]))
     recipe, _, rest = name.partition("-")
-    return f"{folder}/{CODED[recipe]}-{rest}.safetensors"
+    return f"{folder}/{TRAINED_AS[recipe]}-{rest}.safetensors"
 
 
 def baselines(config: Mapping[str, Any], network: str) -> list[Candidate]:
@@ -110,15 +117,28 @@ def baselines(config: Mapping[str, Any], network: str) -> list[Candidate]:
         if "teacher" in methods and seed == teacher_seed(config, network, seed):
             path = teacher_path(config, network, seed)
             found.append(Candidate(network, "teacher", recipe, "ce", 1.0, None, seed, None, path))
-        if "deep_compression" in methods:
+        for method in (one for one in COMPRESSIONS if one in methods):
             found += [
                 Candidate(
-                    network, "deep_compression", "compressed", "ce", density, None, seed, None,
-                    f"results/{network}/deep_compression/{level_text(density)}-{seed}{COMPRESSED}",
+                    network, method, "compressed", "ce", density, None, seed, None,
+                    f"results/{network}/{method}/{level_text(density)}-{seed}{COMPRESSED}",
                 )
-                for density in config["deep_compression"]["densities"]
+                for density in densities_of(config, method)
             ]  # fmt: skip
     return found
+
+
+def densities_of(config: Mapping[str, Any], method: str) -> list[float]:
+    """Fractions of the weights that a method of `COMPRESSIONS` leaves; training alone decides what `ternary` leaves."""
+    if method == "ternary":
+        return [1.0]
+    densities: list[float] = config[densities_key(method)]["densities"]
+    return densities
+
+
+def densities_key(method: str) -> str:
+    """The section of the configuration that holds the densities of a method."""
+    return "weight_pruning" if method == "weight_pruning" else "deep_compression"
 
 
 def by_tables(config: Mapping[str, Any]) -> list[str]:
@@ -226,12 +246,12 @@ def _trained(config: Mapping[str, Any], origin: Origin, chosen: _Chosen, recipes
     folder, criterion = f"results/{origin.network}/students/{chosen.arch}", criterion_of(chosen.method)
     found = []
     for recipe, loss in recipe_losses(config["students"], recipes_of):
-        pruned = CODED.get(recipe, recipe) in OF_PRUNING
+        pruned = TRAINED_AS.get(recipe, recipe) in OF_PRUNING
         searched = pruned or chosen.method not in UNSEARCHED
         if not searched and search.folder != _first(config):
             continue  # the same students for each search
         stem = f"{folder}/{search.folder}{recipe}-{criterion}-{level}" if pruned else f"{folder}/{recipe}"
-        ending = COMPRESSED if recipe in CODED else ".safetensors"
+        ending = COMPRESSED if recipe in TRAINED_AS else ".safetensors"
         for seed in search.training_seeds if searched else sorted(config["run"]["seeds"]):
             found.append(
                 Candidate(

@@ -17,7 +17,7 @@ from hakd.records.checkpoint import read_checkpoint
 from hakd.records.errors import HakdError
 from hakd.records.files import read_json
 from hakd.study.belonging import RACE_FILE, Belonging, belonging
-from hakd.study.candidates import by_tables, criteria
+from hakd.study.candidates import by_tables, criteria, densities_key, densities_of
 from hakd.study.configuration import config_digest
 from hakd.study.fleets import selected
 from hakd.study.kept import FOLDER as CONFIGURATIONS
@@ -187,10 +187,10 @@ def _stranger(config: Mapping[str, Any], parts: Parts) -> Iterator[str]:
     yield from (f"method {name} is not in run.methods" for name in _methods(config, parts))
     if "level" in parts and parts["level"] not in map(level_text, run["levels"]):
         yield f"level {parts['level']} is not in run.levels"
-    if "density" in parts and parts["density"] not in map(
-        level_text, config["deep_compression"]["densities"]
-    ):
-        yield f"density {parts['density']} is not in deep_compression.densities"
+    if "density" in parts:
+        known = densities_of(config, parts["compression"])
+        if parts["density"] not in map(level_text, known):
+            yield f"density {parts['density']} is not in {densities_key(parts['compression'])}.densities"
     if "seed" in parts and int(parts["seed"]) not in run["seeds"]:
         yield f"seed {parts['seed']} is not in run.seeds"
     if "recipe" in parts:
@@ -205,10 +205,9 @@ def _methods(config: Mapping[str, Any], parts: Parts) -> Iterator[str]:
         yield parts["criterion"]
     if ("rung" in parts or parts.get("file") == RACE_FILE) and RACE not in by_tables(config):
         yield RACE
-    if "method" in parts or "density" in parts:
-        name = parts.get("method", "deep_compression")
-        if name not in config["run"]["methods"]:
-            yield name
+    name = parts.get("method", parts.get("compression"))
+    if name is not None and name not in config["run"]["methods"]:
+        yield name
 
 
 def _recipes(config: Mapping[str, Any], recipe: str, loss: str) -> Iterator[str]:

@@ -65,8 +65,10 @@ def check_study(config: Mapping[str, Any], where: str = WHERE) -> None:
     check_fleets(config, where)
     check_budgets(config, where)
     check_recipes(config, where)
-    densities = config.get("deep_compression", {}).get("densities", [])
-    for key, values in (("run.levels", config["run"]["levels"]), ("deep_compression.densities", densities)):
+    lists = {"run.levels": config["run"]["levels"]}
+    for section in ("deep_compression", "weight_pruning"):
+        lists[f"{section}.densities"] = config.get(section, {}).get("densities", [])
+    for key, values in lists.items():
         texts = [level_text(value) for value in values]
         if len(set(texts)) < len(texts):
             raise HakdError("duplicate value", where=where, key=key, remedy="Give each value once")

@@ -14,21 +14,23 @@ LOSSES: Mapping[str, tuple[str, ...]] = {  # with the keys of `students` that ea
 }
 OF_PRUNING = ("tuned", "scratch_b")  # recipes that depend on a pruning: on its weights, or on what it cost
 PLAIN = ("scratch", "scratch_b")  # trained with `ce` alone
-CODED = {
-    f"{recipe}_coded": recipe for recipe in ("tuned", "distilled", "scratch")
-}  # compressed students of these
+_COMPRESSED = ("tuned", "distilled", "scratch")
+CODED = {f"{recipe}_coded": recipe for recipe in _COMPRESSED}  # students of these, by Deep Compression
+TERNARY = {f"{recipe}_ternary": recipe for recipe in _COMPRESSED}  # with ternary weights
+TRAINED_AS = CODED | TERNARY  # compressed students, and the recipe of the student that each is made from
+_DISTILLED = {"distilled", *(name for name, recipe in TRAINED_AS.items() if recipe == "distilled")}
 
 
 def recipe_losses(students: Mapping[str, Any], method: str) -> list[tuple[str, str]]:
     """(recipe, loss) of each student of a method, each once.
 
     `tuned` is trained with each of `students.losses`, `distilled` with each but `ce`, `scratch` and `scratch_b` with
-    `ce`; `tuned/logits` is that loss alone. Those of `CODED` take the losses of the students that they compress.
+    `ce`; `tuned/logits` is that loss alone. Those of `TRAINED_AS` take the losses of the students that they compress.
     """
     found = []
     for entry in students["recipes"][method]:
         recipe, _, loss = entry.partition("/")
-        trained = CODED.get(recipe, recipe)
+        trained = TRAINED_AS.get(recipe, recipe)
         losses = [loss] if loss else ["ce"] if trained in PLAIN else students["losses"]
         found += [(recipe, one) for one in losses if trained != "distilled" or one != "ce"]
     return list(dict.fromkeys(found))
@@ -54,7 +56,7 @@ def check_recipes(config: Mapping[str, Any], where: str) -> None:
                 key=key,
                 remedy=f"Add `ce` to students.losses, or write {spelled} here",
             )
-        for name in {"distilled", "distilled_coded"} & {*recipes} if set(losses) <= {"ce"} else ():
+        for name in sorted(_DISTILLED & {*recipes}) if set(losses) <= {"ce"} else ():
             raise HakdError(
                 f"`{name}` needs a loss with a teacher, and students.losses has none",
                 where=where,

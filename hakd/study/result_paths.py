@@ -3,9 +3,9 @@
 import re
 
 from hakd.study.belonging import MADE_OF_DEVICES
-from hakd.study.candidates import COPYCAT, PRUNINGS
+from hakd.study.candidates import COMPRESSIONS, COPYCAT, PRUNINGS
 from hakd.study.precisions import FORMS
-from hakd.study.recipes import CODED, LOSSES, OF_PRUNING
+from hakd.study.recipes import LOSSES, OF_PRUNING, TRAINED_AS
 from hakd.study.searches import PATTERN
 
 RESUME = ".resume"  # how the kept state of a training that was stopped ends
@@ -16,6 +16,7 @@ _PARTS = {
     "fleet": r"[^/]+",
     "search": PATTERN,
     "level": _LEVEL,
+    "compression": "|".join(COMPRESSIONS),
     "density": _LEVEL,
     "seed": r"[0-9]+",
     "rung": r"[1-9]",
@@ -23,9 +24,9 @@ _PARTS = {
     "criterion": "|".join(("fisher", *PRUNINGS)),
     "method": "|".join((*PRUNINGS, COPYCAT)),
     "of_pruning": "|".join(
-        (*OF_PRUNING, *(coded for coded, recipe in CODED.items() if recipe in OF_PRUNING))
+        (*OF_PRUNING, *(name for name, recipe in TRAINED_AS.items() if recipe in OF_PRUNING))
     ),
-    "recipe": "|".join(("scratch", "distilled", *CODED)),
+    "recipe": "|".join(("scratch", "distilled", *TRAINED_AS)),
     "loss": "|".join(map(re.escape, LOSSES)),
     "form": "|".join(map(re.escape, FORMS.values())),
     "file": "|".join(map(re.escape, MADE_OF_DEVICES)),
@@ -34,7 +35,7 @@ _TRAINED = r"(\.(safetensors|csv|onnx|hakdc|json)|<form>)"
 _FORMS = [  # of the rules' outputs
     r"<network>/network\.safetensors",
     rf"<network>/teacher/<seed>{_TRAINED}",
-    rf"<network>/deep_compression/<density>-<seed>{_TRAINED}",
+    rf"<network>/<compression>/<density>-<seed>{_TRAINED}",
     r"<network>/<search><criterion>/<level>\.(safetensors|csv|state|from)",
     r"<network>/<search>latency/<device>\.parquet",
     r"<network>/<search>widths/(<method>/)?<level>\.json",

@@ -124,14 +124,14 @@ def test_jobs_of_training():
     assert again["students"].images == pytest.approx((8 * 1000 + pruned) * 0.6)
     study["students"]["recipes"]["fisher"] = ["scratch_coded", "tuned/ce", "tuned_coded/ce"]
     coded = {job.what: job for job in training_jobs(study, "small", 1000)}
-    assert (coded["students"].jobs, coded["coding of students"].jobs) == (
+    assert (coded["students"].jobs, coded["compression of students"].jobs) == (
         2 * 2,
         2 * 2,
     )  # the tuned ones count once
     assert coded["students"].images == pytest.approx(8 * 1000 * 0.6)
-    assert coded["coding of students"].images == pytest.approx(2 * 1000 * 0.6)
+    assert coded["compression of students"].images == pytest.approx(2 * 1000 * 0.6)
     study["deep_compression"]["student_density"] = 0.5
-    (sparse,) = [job for job in training_jobs(study, "small", 1000) if job.what == "coding of students"]
+    (sparse,) = [job for job in training_jobs(study, "small", 1000) if job.what == "compression of students"]
     assert sparse.images == pytest.approx((3 * 2 + 2) * 1000 * 0.6)
     study["run"] |= {"levels": [0.6, 0.8], "methods": ["race"]}
     race = {job.what: job for job in training_jobs(study, "small", 1000)}["race"]

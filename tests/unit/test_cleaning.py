@@ -35,6 +35,9 @@ USED = [
     f"{TINY}/race/0.8/{WIDE}-1.safetensors",
     f"{TINY}/deep_compression/0.5-0.hakdc",
     f"{TINY}/deep_compression/0.5-0.json",
+    f"{TINY}/weight_pruning/0.5-0.hakdc",
+    f"{TINY}/ternary/1-0.hakdc",
+    f"{TINY}/students/{FULL}/tuned_ternary-fisher-0.8-ce-0.hakdc",
     f"{TINY}/students/{FULL}/tuned-fisher-0.8-ce-0.onnx",
     f"{TINY}/students/{FULL}/tuned_coded-fisher-0.8-ce-0.hakdc",
     f"{TINY}/students/{WIDE}/distilled-at-0.safetensors",
@@ -118,6 +121,8 @@ def test_all_of_a_study_belongs_to_its_configuration(config):
         (f"{TINY}/race/0.8/{GONE}-1.safetensors", "no candidate has these widths, recipe, loss and seed"),
         (f"{TINY}/race/0.8/local/3.json", "rung 3 is beyond race.rungs"),
         (f"{TINY}/deep_compression/0.25-0.onnx", "density 0.25 is not in deep_compression.densities"),
+        (f"{TINY}/weight_pruning/0.25-0.json", "density 0.25 is not in weight_pruning.densities"),
+        (f"{TINY}/deep_compression_paper/0.5-0.hakdc", "method deep_compression_paper is not in run.methods"),
         (f"{TINY}/students/{FULL}/tuned-fisher-0.8-ce-7.csv", "seed 7 is not in run.seeds"),
         (f"{TINY}/students/{FULL}/tuned-l1-0.8-ce-0.csv", "method l1 is not in run.methods"),
         (
@@ -159,7 +164,7 @@ def test_a_kept_state_of_a_stopped_compression_is_one_folder(config):
     [
         (
             {"methods": ["teacher", "fisher", "hakd", "random_order"]},
-            {f"{TINY}/race", f"{TINY}/deep_compression"},
+            {f"{TINY}/{method}" for method in ("race", "deep_compression", "weight_pruning", "ternary")},
         ),
         ({"seeds": [1]}, {f"{TINY}/teacher", f"{TINY}/students"}),
         ({"levels": [0.5]}, {f"{TINY}/snap", f"{TINY}/race", "results/candidates/tiny/0.8"}),

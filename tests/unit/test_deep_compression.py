@@ -10,11 +10,11 @@ from torch import nn
 
 from hakd.data import load_splits, prepare
 from hakd.deep_compression.codec import decode, encode
-from hakd.deep_compression.compress import CompressionSettings, compress
+from hakd.deep_compression.compress import CompressionSettings, compress, prune_weights
 from hakd.deep_compression.pruning import Masks, prunable, scores, select
 from hakd.deep_compression.sharing import share
 from hakd.deep_compression.store import read, write
-from hakd.deep_compression.tuning import Centroids, recalibrate
+from hakd.deep_compression.tuning import Centroids, recalibrate, reduce_norms
 from hakd.records.errors import HakdError
 from hakd.training.loop import TrainingRun, evaluate, fit
 from hakd.training.recipe import Recipe
@@ -189,6 +189,62 @@ def test_batch_norm_statistics_belong_to_the_weights(data):
     variance = torch.stack([part.transpose(0, 1).flatten(1).var(1) for part in parts]).mean(0)
     assert torch.allclose(module[1].running_mean, mean, atol=1e-5)
     assert torch.allclose(module[1].running_var, variance, rtol=1e-4)
+
+
+class TestReduceNorms:
+    @pytest.mark.parametrize(("how", "tolerance"), [("whole", 0), ("single", 1e-6), ("half", 1e-3)])
+    def test_batch_norm_computes_the_same_from_fewer_numbers(self, teacher, data, how, tolerance):
+        module = copy.deepcopy(teacher).eval()
+        images = data.validation.images[:200]
+        before = module(images)
+        reduce_norms(module, how)
+        after = module(images)
+        assert (after - before).abs().max() <= tolerance * before.abs().max()
+        norms = [layer for layer in module if isinstance(layer, nn.BatchNorm2d)]
+        for layer in norms if how != "whole" else []:
+            assert layer.running_mean.eq(0).all() and layer.running_var.eq(1).all()
+            halves = torch.equal(layer.weight, layer.weight.half().float())
+            assert halves == (how == "half")
+
+    def test_what_half_precision_cannot_hold_stays_float32(self):
+        norm = nn.BatchNorm2d(2).eval()
+        with torch.no_grad():
+            norm.weight.fill_(1e6)
+        reduce_norms(nn.Sequential(norm), "half")
+        assert norm.weight.tolist() == pytest.approx([1e6, 1e6])
+
+
+class TestWeightPruning:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def result(data, teacher):
+        module = copy.deepcopy(teacher)
+        settings = CompressionSettings(rounds=2, epochs=1)
+        return module, prune_weights(module, data, density=0.25, settings=settings, recipe=RECIPE, seed=3)
+
+    def test_weight_pruning_is_the_first_part_of_deep_compression(self, result, data, teacher):
+        settings = CompressionSettings(rounds=2, epochs=1, sharing_epochs=0)
+        whole = compress(copy.deepcopy(teacher), data, density=0.25, settings=settings, recipe=RECIPE, seed=3)
+        for one, other in zip(result[1].tensors, whole.tensors, strict=True):
+            assert np.array_equal(one.values != 0, other.codes != 0)
+        assert result[1].metrics["val_accuracy_pruned"] == whole.metrics["val_accuracy_pruned"]
+        assert result[1].metrics["nonzero_params"] == whole.metrics["nonzero_params"]
+
+    def test_a_file_of_weight_pruning_decodes_to_exactly_the_module(self, result, data):
+        module, made = result
+        arrays, _ = decode(encode(made.tensors, made.others, {}))
+        state = {n: v for n, v in module.state_dict().items() if not n.endswith("num_batches_tracked")}
+        assert sorted(arrays) == sorted(state)
+        assert all(arrays[name].tobytes() == value.numpy().tobytes() for name, value in state.items())
+        assert evaluate(module, data.validation) == made.metrics["val_accuracy"] > 0.7
+
+    def test_weight_pruning_stores_a_float32_and_an_index_for_each_weight(self, result):
+        made = result[1]
+        total = 144 + 144 + 512 + 9216 + 1280
+        assert made.metrics["nonzero_weights"] == round(0.25 * total)
+        content = encode(made.tensors, made.others, {})
+        others = sum(array.nbytes for array in made.others.values())
+        assert 5 * 0.25 * total <= len(content) <= 5.1 * 0.25 * total + others + 1000
 
 
 class TestCompress:

@@ -91,6 +91,8 @@ def run(
         ("teacher", {}),
         ("student", {"loss": {}}),
         ("deep_compression", {"density": 0.5, "settings": {"rounds": 1, "epochs": 1}}),
+        ("weight_pruning", {"density": 0.5, "settings": {"rounds": 1, "epochs": 1}}),
+        ("ternary", {"settings": {"epochs": 1}}),
     ],
 )
 def test_a_diverging_rule_names_the_key_of_its_learning_rate(rule, params, tmp_path, monkeypatch):

@@ -32,6 +32,8 @@ LIGHT = (
     "boards",
     "choosing",
     "deep_compression/codec.py",
+    "deep_compression/inspecting.py",
+    "deep_compression/settings.py",
     "latency_tables",
     "ops",
     "plots",

@@ -32,6 +32,7 @@ job = TrainingJob(sys.argv[2] + "/a", 2, Recipe(batch_size=32), 0, metrics_path=
 train_candidate(full_architecture(SPECS["densenet"]()), TensorData(), job)
 """
 HEAVY = ["matplotlib", "onnxruntime", "pandas", "scipy", "sklearn", "torch._dynamo", "torchvision"]
+TRAINING = ("deep_compression", "weight_pruning", "ternary", "teacher", "student")
 LISTS = ("baseline_candidates", "baselines", "candidates", "fleet_candidates")
 WIDTHS = ("baseline_widths", "data", "widths")
 
@@ -46,7 +47,7 @@ def loaded(jobs: list[tuple[str, list[str]]], work: str, folder: Path) -> list[s
 
 def test_training_loads_torch_without_its_compiler_and_no_tables(tmp_path):
     jobs = [(name, ["onnx", "torch", *HEAVY]) for name in WIDTHS]
-    jobs += [(name, ["onnx", *HEAVY]) for name in ("deep_compression", "teacher", "student")]
+    jobs += [(name, ["onnx", *HEAVY]) for name in TRAINING]
     assert loaded(jobs, TRAIN, tmp_path) == []
     assert (tmp_path / "a.csv").read_text().startswith("epoch,lr,train_loss,val_accuracy,images,seconds\n1,")
 

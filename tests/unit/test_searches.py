@@ -13,6 +13,7 @@ from hakd.study.branches import candidate_lists
 from hakd.study.budgets import budgets_of
 from hakd.study.candidates import (
     BY_TABLES,
+    COMPRESSIONS,
     Origin,
     baseline_students,
     baselines,
@@ -21,7 +22,7 @@ from hakd.study.candidates import (
     uncompressed_path,
 )
 from hakd.study.configuration import check_study
-from hakd.study.recipes import CODED, LOSSES, recipe_losses
+from hakd.study.recipes import LOSSES, TRAINED_AS, recipe_losses
 from hakd.study.searches import search_of, searches
 from tests.unit.studies import CONFIG
 
@@ -90,9 +91,11 @@ def test_what_a_pruning_decides_on_has_its_seed_and_names_its_criterion(tmp_path
     assert "search3/scratch_b-l1-0.5-ce-3.safetensors" in names
 
 
-def test_a_compressed_student_has_the_name_of_its_student():
+@pytest.mark.parametrize("suffix", ["coded", "ternary"])
+def test_a_compressed_student_has_the_name_of_its_student(suffix):
     config = study("paired", seeds=(0, 3))
-    plain, coded = ["tuned", "distilled", "scratch"], ["tuned_coded", "distilled_coded", "scratch_coded"]
+    plain = ["tuned", "distilled", "scratch"]
+    coded = [f"{recipe}_{suffix}" for recipe in plain]
     files = []
     for recipes in (plain, coded):
         config["students"]["recipes"] |= {"hakd": recipes, "uniform": recipes}
@@ -107,12 +110,24 @@ def test_a_compressed_student_has_the_name_of_its_student():
     assert [(one.loss, one.search_seed) for one in compressed] == [
         (one.loss, one.search_seed) for one in students
     ]
-    config["run"]["methods"] = ["deep_compression"]
+
+
+def test_compressed_teachers_ternary_and_of_weight_pruning_are_made_from_their_teacher():
+    config = study("paired", seeds=(0, 3))
+    config["run"]["methods"] = list(COMPRESSIONS)
     config["deep_compression"]["densities"] = [1e-5]
-    paths = [one.checkpoint_path for one in baselines(config, "n")]
-    assert paths[1] == "results/n/deep_compression/1e-05-3.hakdc"
-    assert [uncompressed_path(config, path) for path in paths] == [
-        f"results/n/teacher/{seed}.safetensors" for seed in (0, 3)
+    config["weight_pruning"] = {"densities": [0.25]}
+    found = baselines(config, "n")
+    assert [(one.method, one.level, one.checkpoint_path) for one in found] == [
+        (method, level, f"results/n/{method}/{text}-{seed}.hakdc")
+        for seed in (0, 3)
+        for method, level, text in zip(
+            COMPRESSIONS, (1e-5, 1e-5, 0.25, 1.0), ("1e-05", "1e-05", "0.25", "1"), strict=True
+        )
+    ]
+    assert all(one.compressed and one.recipe == "compressed" for one in found)
+    assert [uncompressed_path(config, one.checkpoint_path) for one in found] == [
+        f"results/n/teacher/{one.seed}.safetensors" for one in found
     ]
 
 
@@ -172,6 +187,8 @@ def test_a_budget_twice_is_refused():
                 "tuned_coded",
                 "scratch_coded",
                 "distilled_coded/at",
+                "tuned_ternary",
+                "distilled_ternary",
                 "distilled",
                 "tuned/ce",
                 *(f"tuned/{one}" for one in DISTILLING),
@@ -186,7 +203,7 @@ def test_no_student_is_made_twice_and_losses_mean_what_the_recipe_says(losses, r
     assert len(set(found)) == len(found)
     assert {loss for recipe, loss in found if recipe.startswith("scratch")} <= {"ce"}
     assert "ce" not in {loss for recipe, loss in found if recipe.startswith("distilled")}
-    for coded, trained in CODED.items():
+    for coded, trained in TRAINED_AS.items():
         of = recipe_losses({"losses": losses, "recipes": {"m": [trained]}}, "m")
         assert recipe_losses({"losses": losses, "recipes": {"m": [coded]}}, "m") == [
             (coded, loss) for _, loss in of

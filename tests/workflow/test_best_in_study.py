@@ -66,7 +66,8 @@ def test_what_is_copied_is_the_best_of_the_study_and_runs_without_it(finished, s
 
 
 @pytest.mark.parametrize(
-    ("method", "recipe"), [("deep_compression", "compressed"), ("fisher", "tuned_coded")]
+    ("method", "recipe"),
+    [("deep_compression", "compressed"), ("ternary", "compressed"), ("fisher", "tuned_coded")],
 )
 def test_a_compressed_candidate_gives_its_decoded_network(method, recipe, finished, summary, tmp_path):
     (row,) = summary[(summary["method"] == method) & (summary["recipe"] == recipe)].itertuples()

@@ -14,7 +14,16 @@ from tests.workflow.study import Study
 SUMMARY, TABLE = "results/devices/comb/summary.parquet", "results/devices/comb/race.csv"
 CERTIFICATES = "results/devices/comb/certificates.csv"
 BATCH, STEPS = 64, 4
-TRAINING = ("teacher", "prune", "race_lap", "student", "tuned", "deep_compression")
+TRAINING = (
+    "teacher",
+    "prune",
+    "race_lap",
+    "student",
+    "tuned",
+    "deep_compression",
+    "weight_pruning",
+    "ternary",
+)
 BUDGETS = ("fisher", "speedup1.13")
 
 

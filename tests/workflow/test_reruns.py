@@ -36,7 +36,7 @@ STAGES = {  # what the page calls them, in its order; the first ones are costly
     "choices": ["snap", "fleet"],
     "races": ["race", "race_lap"],
     "students": ["student", "tuned"],
-    "compressions": ["deep_compression"],
+    "compressions": ["deep_compression", "weight_pruning", "ternary"],
     "exports": ["export", "decode", "quantise"],
     "lists": ["candidates", "baseline_candidates", "baselines", "fleet_candidates"],
     "benchmarks": ["benchmark"],

@@ -78,7 +78,8 @@ def test_every_submitted_job_asks_for_memory_and_time_and_a_training_for_a_gpu_w
     asked = {job.rule: job.resources for job in plan}
     assert {"teacher", "prune", "deep_compression", "data", "score", "widths"} <= set(asked)
     trained = {rule for rule, resources in asked.items() if resources.get("runtime") == "480"}
-    assert trained == {"teacher", "prune", "deep_compression"}  # students are known once widths are chosen
+    # Students are known once widths are chosen.
+    assert trained == {"teacher", "prune", "deep_compression", "weight_pruning", "ternary"}
     assert {rule for rule, resources in asked.items() if resources.get("gpu") == "1"} == (
         trained if device == "cuda" else set()
     )

@@ -16,7 +16,7 @@ import pytest
 from hakd.deep_compression.store import read
 from hakd.records.checkpoint import read_checkpoint
 from hakd.records.tables import read_table
-from hakd.study.candidates import SNAPPED
+from hakd.study.candidates import FULL_WIDTHS, SNAPPED
 from tests.boards.rigs.needs import wait_until
 from tests.boards.skipping import system_part
 from tests.unit.browser import chromium
@@ -79,6 +79,8 @@ def test_every_rule_ran_and_a_second_run_has_nothing_to_do(finished):
         "student",
         "tuned",
         "deep_compression",
+        "weight_pruning",
+        "ternary",
         "export",
     }
     assert rules | {"decode", "baselines"} | DEVICE_RULES <= set(finished.jobs)
@@ -92,7 +94,7 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     fisher = summary[summary["method"] == "fisher"]
     assert set(zip(fisher["recipe"], fisher["loss"], strict=True)) == {
         ("tuned", "ce"), ("tuned", "logits"), ("scratch", "ce"), ("scratch_b", "ce"), ("distilled", "logits"),
-        ("distilled", "at"), ("tuned_coded", "ce"),
+        ("distilled", "at"), ("tuned_coded", "ce"), ("tuned_ternary", "ce"),
     }  # fmt: skip
     assert (summary["latency_low_ms"] <= summary["latency_ms"]).all()
     assert summary["memory_bytes"].gt(summary["weight_bytes"]).all() and summary["weight_bytes"].gt(0).all()
@@ -109,20 +111,23 @@ def test_the_summary_holds_every_method_and_what_files_say(finished, summary):
     for row in summary.itertuples():
         assert row.accuracy == pytest.approx(right[row.candidate])
         compressed = row.checkpoint_path.endswith(".hakdc")
-        assert compressed == (row.recipe in ("compressed", "tuned_coded"))
+        assert compressed == (row.recipe in ("compressed", "tuned_coded", "tuned_ternary"))
         path = results / (row.checkpoint_path if compressed else row.onnx_path)
         assert row.size_bytes == path.stat().st_size
     budget = summary[summary["method"].isin(["uniform", "random", "fisher", "copycat", "random_order"])]
     teacher = summary[summary["method"] == "teacher"].iloc[0]
     assert (budget["macs"] <= 0.8 * teacher["macs"]).all()
     assert (summary["train_images"] > 0).all()
-    students = summary[~summary["method"].isin(["teacher", "deep_compression"])]
-    usual = ~students["recipe"].isin(["scratch_b", "tuned_coded"])
+    students = summary[~summary["method"].isin(FULL_WIDTHS)]
+    usual = ~students["recipe"].isin(["scratch_b", "tuned_coded", "tuned_ternary"])
     (same,) = students.loc[usual, "train_images"].unique()  # for every other recipe
     (coded,) = students[students["recipe"] == "tuned_coded"].itertuples()
     assert coded.train_images == 2 * same  # an epoch each, of the student and of the centroids
     (tuned,) = students.query("method == 'fisher' and recipe == 'tuned' and loss == 'ce'").itertuples()
     assert coded.arch == tuned.arch and coded.size_bytes < tuned.size_bytes / 2
+    (ternary,) = students[students["recipe"] == "tuned_ternary"].itertuples()
+    assert ternary.arch == tuned.arch and ternary.train_images == 2 * same
+    assert ternary.nonzero_params < tuned.nonzero_params and ternary.size_bytes < tuned.size_bytes / 2
     pruned = read_checkpoint(results / "results" / "tiny" / "fisher" / "0.8.safetensors").facts[
         "prune_images"
     ]
@@ -153,7 +158,11 @@ def test_exported_networks_are_their_checkpoints(finished, summary):
                 "facts"
             ]
             left = sum(np.count_nonzero(w) for name, w in weights.items() if w.ndim > 1)
-            assert (left <= 0.52 * row.params) == (row.method == "deep_compression")
+            if (
+                row.recipe != "tuned_ternary" and row.method != "ternary"
+            ):  # these have zeros without being pruned
+                pruned = row.method in ("deep_compression", "weight_pruning")
+                assert (left <= 0.52 * row.params) == pruned
         else:
             facts = read_checkpoint(finished.directory / row.checkpoint_path).facts
         from hakd.records.probe import probe_images

@@ -6,10 +6,13 @@ from hakd.study.descriptions import describe_all
 from hakd.study.scripting import reporting
 
 
-def main(network, settings, methods, densities, seeds, path_to_list, form):
+def main(network, settings, methods, densities, pruned_densities, seeds, path_to_list, form):
     """Write what their files say."""
-    config = {"run": {"methods": methods, "seeds": seeds}, "deep_compression": {"densities": densities}}
-    config["networks"] = {network: settings}
+    config = {"run": {"methods": methods, "seeds": seeds}, "networks": {network: settings}}
+    config |= {
+        "deep_compression": {"densities": densities},
+        "weight_pruning": {"densities": pruned_densities},
+    }
     content = {"chosen_on": None, "candidates": describe_all(baselines(config, network), {}, form)}
     write_json(path_to_list, "candidates", content)
 
@@ -21,6 +24,7 @@ if __name__ == "__main__":
             snakemake.params.network,
             snakemake.params.methods,
             snakemake.params.densities,
+            snakemake.params.pruned_densities,
             snakemake.params.seeds,
             snakemake.output[0],
             snakemake.wildcards.form,

@@ -4,13 +4,14 @@ from hakd.networks.families import full_widths
 from hakd.plots.widths import widths_figure
 from hakd.records.arch import read_architecture
 from hakd.records.tables import read_table
+from hakd.study.candidates import FULL_WIDTHS
 from hakd.study.scripting import reporting
 
 
 def main(path_to_summary, path_to_plot):
     """Write the plot."""
     frame, _ = read_table(path_to_summary, "summary")
-    chosen = frame[~frame["method"].isin(["teacher", "deep_compression"])]
+    chosen = frame[~frame["method"].isin(FULL_WIDTHS)]
     found = {
         arch: read_architecture(f"results/architectures/{arch}.json") for arch in chosen["arch"].unique()
     }
