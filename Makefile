@@ -97,12 +97,14 @@ lock: env  ## compute requirements.lock and slurm.lock from pyproject.toml (need
 	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
 	$(COMPILE) --group slurm --no-deps -o $(SLURM_LOCK)
 
-# One a line, sorted. chromium opens the page of a study; iproute2 and nftables make and spoil the network of the test
+# One a line, sorted. chromium opens the page of a study; gcc compiles sparse kernels on the device `local`; iproute2 and nftables make and spoil the network of the test
 # boards, libfaketime their clocks; mmdebstrap and qemu-user-static make boards of another architecture; munge and
 # slurm-wlm are a cluster.
 SYSTEM_PACKAGES := \
     chromium \
+    gcc \
     iproute2 \
+    libc6-dev \
     libfaketime \
     mmdebstrap \
     munge \

@@ -1,9 +1,9 @@
 """The engines that a worker can time, behind one small interface.
 
-One file for Python 3.8 and later, standard library, numpy and the engine; it imports nothing of hakd and travels with
-worker.py. `load(name, threads)` gives an engine: its `version`, an `empty` model with the shape of its input, and
-`prepare(model, x)`, which takes a model as hakd's builders write it and an input of float32 NCHW and gives a
-`Prepared`. docs/engines.md says what a timed call of each engine includes.
+One file for Python 3.8 and later, standard library, numpy and the engine; of hakd it imports only what travels with it
+and worker.py (packing.worker_source). `load(name, threads)` gives an engine: its `version`, an `empty` model with the
+shape of its input, and `prepare(model, x)`, which takes a model as hakd's builders write it and an input of float32
+NCHW and gives a `Prepared`. docs/engines.md says what a timed call of each engine includes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import contextlib
 import importlib
 import os
 import struct
+
+from hakd.boards.kernels import KERNELS
+from hakd.boards.prepared import Prepared
 
 # Models of one op on one float: what an engine needs before it has anything to do.
 EMPTY_ONNX = base64.b64decode(
@@ -27,13 +30,6 @@ EMPTY_TFLITE = base64.b64decode(
     "BAAEAAQAAAA="
 )
 EMPTY_NCNN = b"7767517\n2 2\nInput input 0 1 in0\nReLU relu 1 1 in0 out0\n"
-
-
-class Prepared:
-    """A loaded model with its input in place: `call()` is one inference, `output()` its (first) output, NCHW."""
-
-    def __init__(self, call, output):
-        self.call, self.output = call, output
 
 
 def only(found, what):
@@ -238,7 +234,7 @@ def kinds_of(model):
     return found
 
 
-ENGINES = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "ncnn": Ncnn, "openvino": OpenVino}
+ENGINES = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "ncnn": Ncnn, "openvino": OpenVino, **KERNELS}
 
 
 def load(name, threads):

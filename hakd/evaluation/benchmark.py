@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hakd.boards import PROTOCOL, Board, Device, Point, open_board
+from hakd.boards.device import SPARSE_ENGINES
 from hakd.evaluation.export import fix_batch, for_engine, session
 from hakd.ops.op import sides
 from hakd.records.arch import Architecture, architecture_from
@@ -82,7 +83,7 @@ def benchmark(
         _refuse_failures(board, points)
         beside = {p.key: timed.by_key[p.key].latency_ms for p in ties if p.key in timed.by_key}
         parts = time_parts(board, list(archs.values()), measuring, beside)
-        memory = _memory(board, archs)
+        memory = _memory(board, entries, points, archs)
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"fingerprint": board.fingerprint, "batch": device.batch, "context": board.context}
     figures = {one.key: timed.by_key[one.key] for one in points.values()}  # by file; ties are not candidates
@@ -115,11 +116,20 @@ def _refuse_failures(board: Board, points: Mapping[str, Point]) -> None:
             )
 
 
-def _memory(board: Board, archs: Mapping[str, Architecture]) -> dict[str, int]:
-    """Peak memory by architecture: it depends on the shapes, not on the weights."""
-    points = {arch: network_point(architecture, board.device) for arch, architecture in archs.items()}
-    weights = board.memory(list(points.values()))
-    return {arch: weights[one.key] for arch, one in points.items() if one.key in weights}
+def _memory(
+    board: Board,
+    entries: Sequence[Mapping[str, Any]],
+    points: Mapping[str, Point],
+    archs: Mapping[str, Architecture],
+) -> dict[str, int]:
+    """Peak memory by candidate. It depends on the shapes alone, except in engines that leave out zeros."""
+    if board.device.engine in SPARSE_ENGINES:
+        of: Mapping[str, Point] = points
+    else:
+        shapes = {arch: network_point(architecture, board.device) for arch, architecture in archs.items()}
+        of = {entry["candidate"]: shapes[entry["arch"]] for entry in entries}
+    found = board.memory(list(of.values()))
+    return {candidate: found[one.key] for candidate, one in of.items() if one.key in found}
 
 
 def _audit(
@@ -157,5 +167,5 @@ def _row(
         "latency_high_ms": figure.latency_high_ms,
         "median_ms": figure.median_ms,
         "predicted_ms": predicted.get(entry["arch"]),
-        "memory_bytes": memory.get(entry["arch"]),
+        "memory_bytes": memory.get(entry["candidate"]),
     }

@@ -1,9 +1,11 @@
 """The file that an engine takes, from one op-level description and weights."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
+from hakd.networks.kernel_model import FORMATS, to_kernels
 from hakd.networks.ncnn_model import to_ncnn
 from hakd.networks.onnx_model import to_onnx
 from hakd.networks.tflite_model import to_tflite
@@ -49,4 +51,5 @@ _BUILDERS: Mapping[str, Callable[[Graph, Weights, int], bytes]] = {
     **dict.fromkeys(ONNX_ENGINES, _onnx),
     "litert": to_tflite,
     "ncnn": _ncnn,
+    **{engine: partial(to_kernels, engine) for engine in FORMATS},
 }

@@ -59,8 +59,8 @@ def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return module
 
 
-def exported(path: Path, spec: NetworkSpec) -> torch.nn.Module:
-    """Write a trained-looking network of odd widths as the study exports it; the network."""
+def exported(path: Path, spec: NetworkSpec, density: float = 1.0) -> torch.nn.Module:
+    """Write a trained-looking network of odd widths, with this share of its weights, as the study exports it."""
     from hakd.evaluation.export import export
     from hakd.networks.families import build_graph
     from hakd.networks.module import new_network, weights_of
@@ -68,7 +68,10 @@ def exported(path: Path, spec: NetworkSpec) -> torch.nn.Module:
     architecture = Architecture(spec, narrowed(spec, 3))
     module = shaken(new_network(build_graph(architecture), 1)).eval()
     images = probe_images((spec.input_channels, *spec.image))
+    generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
+        for weight in filter(lambda one: one.ndim > 1, module.parameters()):
+            weight *= torch.rand(weight.shape, generator=generator) < density
         logits = module(torch.from_numpy(images)).tolist()
     export(path, architecture, weights_of(module), logits, {}, {})
     return module
