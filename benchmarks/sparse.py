@@ -9,6 +9,7 @@ dense latency. A store that has some of it is completed. Run it on a machine wit
 """
 
 import argparse
+import itertools
 import json
 import math
 from pathlib import Path
@@ -63,7 +64,7 @@ def look(store: Path, engine: str, density: float, threads: int, number: int) ->
 def break_even(us: dict[float, float], dense_us: float) -> float | None:
     """The density below which a sparse engine is faster; None where it is faster, or slower, at all of them."""
     ordered = sorted(us)
-    for low, high in zip(ordered, ordered[1:], strict=False):
+    for low, high in itertools.pairwise(ordered):
         if us[low] <= dense_us < us[high]:
             share = math.log(dense_us / us[low]) / math.log(us[high] / us[low])
             return low * (high / low) ** share

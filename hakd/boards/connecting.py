@@ -143,10 +143,8 @@ def _refused(device: Device, message: dict[str, Any]) -> HakdError:
     """Why the agent cannot serve."""
     where, cause, detail = f"device {device.name}", message["cause"], message["detail"]
     if cause == "engine":
-        needed = NEEDS.get(device.engine)
-        remedy = f"Install {device.engine} and numpy for that Python, or set `python`"
-        if needed:
-            remedy = f"Install {needed} there, and numpy for that Python"
+        needed = NEEDS.get(device.engine, device.engine)
+        remedy = f"Install {needed} and numpy for that Python, or set `python`"
         return HakdError(
             f"the engine does not run there ({detail})", where=where, key="engine", remedy=remedy
         )

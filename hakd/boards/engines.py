@@ -15,6 +15,7 @@ import os
 import struct
 
 from hakd.boards.kernels import KERNELS
+from hakd.boards.opencl import OPENCL
 from hakd.boards.prepared import Prepared
 
 # Models of one op on one float: what an engine needs before it has anything to do.
@@ -234,7 +235,14 @@ def kinds_of(model):
     return found
 
 
-ENGINES = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "ncnn": Ncnn, "openvino": OpenVino, **KERNELS}
+ENGINES = {
+    "onnxruntime": OnnxRuntime,
+    "litert": LiteRT,
+    "ncnn": Ncnn,
+    "openvino": OpenVino,
+    **KERNELS,
+    **OPENCL,
+}
 
 
 def load(name, threads):

@@ -41,7 +41,7 @@ EMPTY_STEP = {
 
 if "SOURCES" not in globals():  # on the board packing.py has put them here
     SOURCES = {}
-    for _name in ("kernels.c",):
+    for _name in ("kernels.c", "kernels.cl"):
         with open(os.path.join(os.path.dirname(__file__), _name)) as _stream:
             SOURCES[_name] = _stream.read()
 
@@ -124,9 +124,7 @@ def compiler():
     for name in COMPILERS:
         path = shutil.which(name)
         if path:
-            done = subprocess.run(
-                [path, "--version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False
-            )
+            done = subprocess.run([path, "--version"], capture_output=True, check=False)
             return path, (done.stdout.decode("utf-8", "replace").splitlines() or ["?"])[0]
     raise NoCompiler(f"no C compiler: {', '.join(COMPILERS)} are not on the PATH")
 

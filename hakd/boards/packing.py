@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hakd.boards import agent, engines, kernels, prepared, worker
+from hakd.boards import agent, engines, kernels, opencl, prepared, worker
 from hakd.boards.points import Point, Unmeasurable
 from hakd.records.errors import HakdError
 
 Packed = dict[str, Any]
 T = TypeVar("T")
-_WORKER = (prepared, kernels, engines, worker)  # each after those that it imports
+_WORKER = (prepared, kernels, opencl, engines, worker)  # each after those that it imports
 FRAME_BYTES = 128 << 20  # of packed points in one chunk; the agent refuses frames above four times that
 # Of the models of one process, unpacked. Engines keep packed copies of the weights: they need two to three times that.
 PROCESS_BYTES = 256 << 20

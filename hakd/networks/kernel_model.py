@@ -30,7 +30,7 @@ from hakd.records.graph import Graph
 MAGIC = b"HAKDKRN1"
 ENGINE = "kernels"  # as `fuse` and the activations call all of them
 # Format of the weights by engine.
-FORMATS = {"im2col": "dense", "csr": "csr", "bitmap": "bitmap"}
+FORMATS = {"im2col": "dense", "csr": "csr", "bitmap": "bitmap", "opencl": "dense", "opencl-gemm": "dense"}
 _ALIGNMENT = 64
 Weights = Mapping[str, np.ndarray]
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from hakd.boards import Protocol, open_board
-from hakd.boards.engines import ENGINES
+from hakd.boards.engines import ENGINES as ALL
 from hakd.boards.kernels import KERNELS
+from hakd.boards.opencl import OPENCL
 from hakd.evaluation.benchmark import candidate_point
 from hakd.networks.engine_model import engine_model
 from hakd.networks.onnx_model import stand_in_weights
@@ -30,6 +31,7 @@ from tests.boards.points import QUICK
 from tests.boards.rigs.processes import workers_of
 from tests.unit.builders import exported, small_densenet
 
+ENGINES = ALL.keys() - OPENCL.keys()  # those: test_opencl.py
 CPUS = sorted(os.sched_getaffinity(0))
 THREADS = [1, pytest.param(2, marks=pytest.mark.skipif(len(CPUS) < 2, reason="one CPU"))]
 MANY = Protocol(processes=1, rounds=30, burst_ms=2)
@@ -148,7 +150,7 @@ def installed() -> Path:
     return Path(sysconfig.get_path("platlib"))
 
 
-@pytest.mark.parametrize("engine", sorted(ENGINES.keys() - KERNELS.keys()))
+@pytest.mark.parametrize("engine", sorted(ENGINES - KERNELS.keys()))
 def test_an_engine_that_is_not_there_is_named(local, tmp_path, engine, python):
     device = local(engine=engine, python=python[0])
     module = "ai_edge_litert" if engine == "litert" else engine

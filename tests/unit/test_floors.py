@@ -41,7 +41,7 @@ LIGHT = (
     "study",
     "sweeping",
 )
-ON_THE_BOARD = ("agent.py", "engines.py", "kernels.py", "prepared.py", "worker.py")
+ON_THE_BOARD = ("agent.py", "engines.py", "kernels.py", "opencl.py", "prepared.py", "worker.py")
 ENGINES = {"numpy"}  # the engine itself is imported by name
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
