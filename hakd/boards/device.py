@@ -11,8 +11,7 @@ from hakd.records.errors import HakdError
 from hakd.records.text import did_you_mean
 
 TRANSPORTS = ("local", "ssh", "virtual")
-ENGINES = ("onnxruntime", "litert", "ncnn", "openvino", "im2col", "csr", "bitmap")
-ENGINES += ("opencl", "opencl-gemm")
+ENGINES = ("onnxruntime", "litert", "ncnn", "openvino", "im2col", "csr", "bitmap", "opencl", "opencl-gemm")
 SPARSE_ENGINES = ("csr", "bitmap")  # whose time depends on which weights are zero
 # What a board needs for an engine, where that is not a package of the engine's name.
 NEEDS = dict.fromkeys(("im2col", "csr", "bitmap"), "a C compiler (on Debian: gcc and libc6-dev)")

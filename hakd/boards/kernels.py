@@ -106,6 +106,7 @@ def memory_folder(executable=False):
         cwd="/",
     )
     _KEEPERS.append(keeper)  # its stdin stays open as long as this process lives
+    assert keeper.stdout is not None
     path = keeper.stdout.readline().decode().rstrip("\n")
     if not path:
         raise OSError(f"cannot make a folder in {places[0]}")
@@ -175,17 +176,20 @@ def opened(path):
 _PAIR = ctypes.c_int32 * 2
 
 
+_FIELDS: list = [
+    (name, ctypes.c_void_p) for name in ("x", "y", "out", "weight", "bias", "rows", "index", "panel")
+]
+_FIELDS += [("panel_floats", ctypes.c_int64)]
+_FIELDS += [(name, ctypes.c_int32) for name in ("kind", "format", "wide", "batch", "ins", "outs", "groups")]
+_FIELDS += [(name, ctypes.c_int32) for name in ("height", "width", "high", "across")]
+_FIELDS += [(name, _PAIR) for name in ("kernel", "stride", "padding", "dilation")]
+_FIELDS += [("offset", ctypes.c_int32), ("low", ctypes.c_float), ("high_limit", ctypes.c_float)]
+
+
 class Op(ctypes.Structure):
     """`struct op` of kernels.c."""
 
-    _fields_ = (
-        [(name, ctypes.c_void_p) for name in ("x", "y", "out", "weight", "bias", "rows", "index", "panel")]
-        + [("panel_floats", ctypes.c_int64)]
-        + [(name, ctypes.c_int32) for name in ("kind", "format", "wide", "batch", "ins", "outs", "groups")]
-        + [(name, ctypes.c_int32) for name in ("height", "width", "high", "across")]
-        + [(name, _PAIR) for name in ("kernel", "stride", "padding", "dilation")]
-        + [("offset", ctypes.c_int32), ("low", ctypes.c_float), ("high_limit", ctypes.c_float)]
-    )
+    _fields_ = _FIELDS
 
 
 def pointer(array):
@@ -270,7 +274,7 @@ class Csr(Im2col):
 
 
 class Bitmap(Im2col):
-    """Convolutions as im2col and a product with rows of which a bit for each weight tells whether it is zero."""
+    """Convolutions as im2col and a product with rows that have a bit for each weight, set where it is not zero."""
 
     format = "bitmap"
 

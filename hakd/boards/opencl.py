@@ -229,7 +229,7 @@ class OpenClGemm(OpenCl):
         """A function that enqueues out = weight times columns, row-major; offsets count floats."""
         run, size, memory = self.clblast.CLBlastSgemm, ctypes.c_size_t, ctypes.c_void_p
         queue = memory(self.queue.int_ptr)
-        given = [ctypes.c_int(_ROW_MAJOR), ctypes.c_int(_AS_IT_IS), ctypes.c_int(_AS_IT_IS)]
+        given: list = [ctypes.c_int(_ROW_MAJOR), ctypes.c_int(_AS_IT_IS), ctypes.c_int(_AS_IT_IS)]
         given += [size(rows), size(pixels), size(depth), ctypes.c_float(1.0)]
         given += [memory(step.weight.int_ptr), size(weight_at), size(depth)]
         given += [memory(room.int_ptr), size(at), size(pixels), ctypes.c_float(0.0)]

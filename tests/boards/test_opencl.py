@@ -10,7 +10,7 @@ from hakd.evaluation.benchmark import candidate_point
 from hakd.records.errors import HakdError
 from tests.boards.parts import records
 from tests.unit.builders import exported, small_mobilenet
-from tests.unit.test_opencl import loaded
+from tests.unit.reference import opencl_engine
 
 pytestmark = [pytest.mark.beside, pytest.mark.xdist_group("opencl")]
 SHORT = Protocol(processes=1, rounds=2, burst_ms=0.3, warmup_ms=0.5)
@@ -18,7 +18,7 @@ SHORT = Protocol(processes=1, rounds=2, burst_ms=0.3, warmup_ms=0.5)
 
 def test_a_candidate_is_timed_in_opencl(local, tmp_path):
     """On the CPU its times mean nothing, which the version says."""
-    version = loaded("opencl").version
+    version = opencl_engine("opencl").version
     device, spec, path = local(engine="opencl"), small_mobilenet(16), tmp_path / "network.onnx"
     exported(path, spec)
     entry = {"candidate": "one", "onnx_path": path, "onnx_digest": "abc", "network_spec": spec.to_dict()}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hakd.boards import engines, packing
+from hakd.boards import packing
 from hakd.boards.opencl import OPENCL
 from hakd.networks.engine_model import engine_model
 from hakd.networks.families import build_graph
@@ -12,26 +12,15 @@ from hakd.ops.tensors import Segment
 from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Graph, fold_batch_norm
-from tests.boards.rigs import Unavailable
-from tests.boards.skipping import system_part
 from tests.unit.builders import SPECS, narrowed
-from tests.unit.test_ops import torch_output
+from tests.unit.reference import opencl_engine, torch_output
 
 # CLBlast's kernels take half a minute to compile for PoCL, whose compiler sees them for the first time.
 pytestmark = [pytest.mark.parametrize("name", sorted(OPENCL)), pytest.mark.xdist_group("opencl")]
 
 
-def loaded(name: str):
-    """The engine, where this machine has a device for it."""
-    with system_part():
-        try:
-            return engines.load(name, 1)
-        except (ImportError, RuntimeError) as lack:
-            raise Unavailable(str(lack)) from None
-
-
 def check(name: str, graph: Graph, batch: int = 1) -> None:
-    engine, weights = loaded(name), stand_in_weights(graph)
+    engine, weights = opencl_engine(name), stand_in_weights(graph)
     x = packing.board_input((batch, *graph.tensors[graph.inputs[0]].shape))
     prepared = engine.prepare(engine_model(name, graph, weights, batch), x)
     prepared.call()
@@ -74,7 +63,7 @@ def test_opencl_names_what_it_lacks(name):
 
 
 def test_the_version_says_on_what_opencl_runs(name):
-    engine = loaded(name)
+    engine = opencl_engine(name)
     cl, device = engine.cl, engine.context.devices[0]
     kind = "GPU" if device.type & cl.device_type.GPU else "CPU"
     assert engine.version.split()[1] == kind and device.driver_version.split()[0] in engine.version
@@ -82,7 +71,7 @@ def test_the_version_says_on_what_opencl_runs(name):
 
 
 def test_opencl_refuses_what_is_no_model(name):
-    engine = loaded(name)
+    engine = opencl_engine(name)
     with pytest.raises(ValueError, match="not a model of these kernels"):
         engine.prepare(b"\0" * 64, packing.board_input((1, 1)))
     model, shape = engine.empty

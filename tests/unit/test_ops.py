@@ -14,7 +14,7 @@ from hakd.boards import engines, packing
 from hakd.boards.opencl import OPENCL
 from hakd.networks.engine_model import engine_model
 from hakd.networks.kernel_model import FORMATS
-from hakd.networks.module import Network, network_with
+from hakd.networks.module import Network
 from hakd.networks.onnx_model import stand_in_weights, to_onnx
 from hakd.ops.activations import ACTIVATIONS
 from hakd.ops.kinds import KINDS
@@ -22,6 +22,7 @@ from hakd.ops.op import NoForm, Rule
 from hakd.ops.tensors import Segment
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Graph
+from tests.unit.reference import torch_output
 
 # bitmap and im2col differ from csr in the product alone, see test_kernel_model.py; OpenCL: test_opencl.py.
 ENGINES = sorted(engines.ENGINES.keys() - {"bitmap", "im2col", *OPENCL})
@@ -213,11 +214,6 @@ def build(case: tuple[str, Row], inside: bool) -> Graph:
 
 def image(graph: Graph, batch: int = 1) -> np.ndarray:
     return packing.board_input((batch, *graph.tensors[graph.inputs[0]].shape))
-
-
-def torch_output(graph: Graph, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        return network_with(graph, weights).eval()(torch.from_numpy(x)).numpy()
 
 
 def engine_output(engine: str, graph: Graph, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
