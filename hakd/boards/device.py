@@ -11,10 +11,12 @@ from hakd.records.errors import HakdError
 from hakd.records.text import did_you_mean
 
 TRANSPORTS = ("local", "ssh", "virtual")
-ENGINES = ("onnxruntime", "litert", "ncnn", "openvino", "im2col", "csr", "bitmap", "opencl", "opencl-gemm")
+ENGINES: tuple[str, ...] = ("onnxruntime", "onnxruntime-cuda", "litert", "ncnn", "openvino")
+ENGINES += ("im2col", "csr", "bitmap", "opencl", "opencl-gemm")
 SPARSE_ENGINES = ("csr", "bitmap")  # whose time depends on which weights are zero
 # What a board needs for an engine, where that is not a package of the engine's name.
 NEEDS = dict.fromkeys(("im2col", "csr", "bitmap"), "a C compiler (on Debian: gcc and libc6-dev)")
+NEEDS |= {"onnxruntime-cuda": "onnxruntime-gpu instead of onnxruntime, CUDA and cuDNN,"}
 NEEDS |= {"opencl": "pyopencl and an OpenCL driver", "opencl-gemm": "pyopencl, an OpenCL driver and CLBlast"}
 PRECISIONS = ("float32",)
 SSH_KEYS = ("host", "user", "port", "identity_file", "known_hosts", "jump")

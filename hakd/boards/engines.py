@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import glob
 import importlib
 import os
 import struct
@@ -44,6 +45,7 @@ class OnnxRuntime:
     """ONNX Runtime on the CPU; models are ONNX. Input and output are bound once: a call copies neither."""
 
     empty = EMPTY_ONNX, (1,)
+    provider, options, place = "CPUExecutionProvider", {}, ("cpu", 0)
 
     def __init__(self, threads):
         self.ort, self.threads = importlib.import_module("onnxruntime"), threads
@@ -56,14 +58,16 @@ class OnnxRuntime:
         options.log_severity_level = 3
         # Threads that sleep between two ops wake too late for ops of microseconds: two would be slower than one.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.threads > 1)))
-        session = self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = self.ort.InferenceSession(model, options, providers=[(self.provider, self.options)])
+        if session.get_providers()[0] != self.provider:  # it would run on the CPU instead
+            raise ValueError(f"onnxruntime cannot start its {self.provider}")
         source = only(session.get_inputs(), "inputs")
-        put = self.ort.OrtValue.ortvalue_from_numpy(x)
+        put = self.ort.OrtValue.ortvalue_from_numpy(x, *self.place)
         binding = session.io_binding()
         binding.bind_ortvalue_input(source.name, put)
         made = []
         for target, first in zip(session.get_outputs(), session.run(None, {source.name: x})):
-            made.append(self.ort.OrtValue.ortvalue_from_shape_and_type(first.shape, first.dtype))
+            made.append(self.ort.OrtValue.ortvalue_from_shape_and_type(first.shape, first.dtype, *self.place))
             binding.bind_ortvalue_output(target.name, made[-1])
 
         def call(kept=(put, made)):  # the binding holds no reference to its values
@@ -79,13 +83,33 @@ class OnnxRuntime:
         fd = os.memfd_create("hakd-graph")
         try:
             options.optimized_model_filepath = f"/proc/self/fd/{fd}"
-            self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self.ort.InferenceSession(model, options, providers=[(self.provider, self.options)])
             with open(fd, "rb", closefd=False) as stream:
                 stream.seek(0)
                 content = memoryview(stream.read())
         finally:
             os.close(fd)
         return kinds_of(content)
+
+
+class OnnxRuntimeCuda(OnnxRuntime):
+    """ONNX Runtime on an NVIDIA GPU, without TF32, which would round the factors of products to 10 bits.
+
+    Input and outputs stay on the GPU; a call ends when the GPU has done its work.
+    """
+
+    provider, options, place = "CUDAExecutionProvider", {"use_tf32": "0"}, ("cuda", 0)
+
+    def __init__(self, threads):
+        super().__init__(threads)
+        known = self.ort.get_available_providers()
+        if self.provider not in known:
+            raise RuntimeError(f"this onnxruntime has no {self.provider}, only {', '.join(known)}")
+        models = []
+        for path in sorted(glob.glob("/proc/driver/nvidia/gpus/*/information")):
+            with open(path) as stream:
+                models += [line.split(":", 1)[1].strip() for line in stream if line.startswith("Model:")]
+        self.version = " ".join([self.version, "no TF32,", *(models[:1] or ["GPU"])])[:64]
 
 
 class LiteRT:
@@ -237,6 +261,7 @@ def kinds_of(model):
 
 ENGINES = {
     "onnxruntime": OnnxRuntime,
+    "onnxruntime-cuda": OnnxRuntimeCuda,
     "litert": LiteRT,
     "ncnn": Ncnn,
     "openvino": OpenVino,

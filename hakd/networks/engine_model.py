@@ -15,7 +15,7 @@ from hakd.records.graph import Graph
 from hakd.records.text import did_you_mean
 
 Weights = Mapping[str, np.ndarray]
-ONNX_ENGINES = ("onnxruntime", "openvino")
+ONNX_ENGINES = ("onnxruntime", "openvino", "onnxruntime-cuda")
 
 
 def engine_model(engine: str, graph: Graph, weights: Weights, batch: int = 1) -> bytes:

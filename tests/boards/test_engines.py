@@ -31,7 +31,10 @@ from tests.boards.points import QUICK
 from tests.boards.rigs.processes import workers_of
 from tests.unit.builders import exported, small_densenet
 
-ENGINES = ALL.keys() - OPENCL.keys()  # those: test_opencl.py
+ENGINES = ALL.keys() - {
+    "onnxruntime-cuda",
+    *OPENCL,
+}  # those: test_opencl.py, and the test of a missing provider
 CPUS = sorted(os.sched_getaffinity(0))
 THREADS = [1, pytest.param(2, marks=pytest.mark.skipif(len(CPUS) < 2, reason="one CPU"))]
 MANY = Protocol(processes=1, rounds=30, burst_ms=2)
@@ -161,6 +164,22 @@ def test_an_engine_that_is_not_there_is_named(local, tmp_path, engine, python):
         open_board(device, tmp_path / "store"),
     ):
         pass
+
+
+def test_an_onnxruntime_without_cuda_is_refused_in_one_line(local, tmp_path):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    expected = (
+        r"has no CUDAExecutionProvider, only .*CPUExecutionProvider\)\. Install onnxruntime-gpu instead of"
+    )
+    with (
+        pytest.raises(HakdError, match=expected) as refusal,
+        open_board(local(engine="onnxruntime-cuda"), tmp_path / "store"),
+    ):
+        pass
+    assert "\n" not in str(refusal.value)
 
 
 def own_ncnn(packages: Path) -> Path:

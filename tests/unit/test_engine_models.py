@@ -35,7 +35,7 @@ from tests.unit.builders import SPECS, exported, narrowed
 from tests.unit.reference import torch_output
 
 # bitmap and im2col differ from csr in the product alone, see test_kernel_model.py; OpenCL: test_opencl.py.
-ENGINES = sorted(engines.ENGINES.keys() - {"bitmap", "im2col", *OPENCL})
+ENGINES = sorted(engines.ENGINES.keys() - {"bitmap", "im2col", "onnxruntime-cuda", *OPENCL})
 KINDS = ("conv", "depthwise", "batch_norm", "relu", "relu6", "concat", "add", "avg_pool", "max_pool")
 
 
@@ -148,7 +148,9 @@ def test_models_are_refused_that_an_engine_cannot_take():
     graph = builder.graph(builder.relu(builder.input, "relu"))
     with pytest.raises(HakdError, match="ncnn takes one image at a time, not 2"):
         engine_model("ncnn", graph, {}, 2)
-    with pytest.raises(HakdError, match=r"'tvm'.*Known: onnxruntime, openvino, litert, ncnn"):
+    with pytest.raises(
+        HakdError, match=r"'tvm'.*Known: onnxruntime, openvino, onnxruntime-cuda, litert, ncnn"
+    ):
         engine_model("tvm", graph, {})
 
 

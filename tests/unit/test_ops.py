@@ -25,7 +25,7 @@ from hakd.records.graph import Builder, Graph
 from tests.unit.reference import torch_output
 
 # bitmap and im2col differ from csr in the product alone, see test_kernel_model.py; OpenCL: test_opencl.py.
-ENGINES = sorted(engines.ENGINES.keys() - {"bitmap", "im2col", *OPENCL})
+ENGINES = sorted(engines.ENGINES.keys() - {"bitmap", "im2col", "onnxruntime-cuda", *OPENCL})
 
 
 @dataclass(frozen=True)
