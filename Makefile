@@ -97,18 +97,23 @@ lock: env  ## compute requirements.lock and slurm.lock from pyproject.toml (need
 	$(COMPILE) pyproject.toml --group dev -o $(LOCK)
 	$(COMPILE) --group slurm --no-deps -o $(SLURM_LOCK)
 
-# One a line, sorted. chromium opens the page of a study; iproute2 and nftables make and spoil the network of the test
-# boards, libfaketime their clocks; mmdebstrap and qemu-user-static make boards of another architecture; munge and
-# slurm-wlm are a cluster.
+# One a line, sorted. chromium opens the page of a study; gcc compiles the kernels of csr and bitmap; iproute2 and
+# nftables make and spoil the network of the test boards, libfaketime their clocks; libclblast1 and pocl-opencl-icd run
+# OpenCL on the CPU; mmdebstrap and qemu-user-static make boards of another architecture; munge and slurm-wlm are a
+# cluster.
 SYSTEM_PACKAGES := \
     chromium \
+    gcc \
     iproute2 \
+    libc6-dev \
+    libclblast1 \
     libfaketime \
     mmdebstrap \
     munge \
     nftables \
     openssh-client \
     openssh-server \
+    pocl-opencl-icd \
     qemu-user-static \
     slurm-wlm
 

@@ -22,6 +22,7 @@ from hakd.ops.tensors import Segment
 from hakd.records.graph import Builder, Graph
 from hakd.sweeping.parts import engine_graph, point
 
+DEFAULT = ("onnxruntime", "litert", "ncnn", "openvino")
 WIDTHS = range(33, 97)
 MODULI = (4, 8, 16)
 WIDER, FASTER = 8, 0.97
@@ -33,10 +34,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("store", type=Path, metavar="STORE")
     parser.add_argument(
-        "engines", nargs="*", metavar="ENGINE", help=f"among {', '.join(ENGINES)}; default: all"
+        "engines",
+        nargs="*",
+        metavar="ENGINE",
+        help=f"among {', '.join(ENGINES)}; default: {', '.join(DEFAULT)}",
     )
     arguments = parser.parse_args()
-    engines = arguments.engines or list(ENGINES)
+    engines = arguments.engines or DEFAULT
     print(ROW.format("engine", "version", "threads", "call us", "network", "us", "CPUs busy"))
     for engine in engines:
         for threads in (1, 2):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hakd.boards import agent, packing, schema, virtual
-from hakd.boards.device import Device
+from hakd.boards.device import NEEDS, Device
 from hakd.boards.link import TRANSPORTS, Link
 from hakd.boards.lost import LinkLost
 from hakd.boards.points import PROTOCOL
@@ -143,7 +143,8 @@ def _refused(device: Device, message: dict[str, Any]) -> HakdError:
     """Why the agent cannot serve."""
     where, cause, detail = f"device {device.name}", message["cause"], message["detail"]
     if cause == "engine":
-        remedy = f"Install {device.engine} and numpy for that Python, or set `python`"
+        needed = NEEDS.get(device.engine, device.engine)
+        remedy = f"Install {needed} and numpy for that Python, or set `python`"
         return HakdError(
             f"the engine does not run there ({detail})", where=where, key="engine", remedy=remedy
         )

@@ -11,7 +11,13 @@ from hakd.records.errors import HakdError
 from hakd.records.text import did_you_mean
 
 TRANSPORTS = ("local", "ssh", "virtual")
-ENGINES = ("onnxruntime", "litert", "ncnn", "openvino")
+ENGINES: tuple[str, ...] = ("onnxruntime", "onnxruntime-cuda", "litert", "ncnn", "openvino")
+ENGINES += ("im2col", "csr", "bitmap", "opencl", "opencl-gemm")
+SPARSE_ENGINES = ("csr", "bitmap")  # whose time depends on which weights are zero
+# What a board needs for an engine, where that is not a package of the engine's name.
+NEEDS = dict.fromkeys(("im2col", "csr", "bitmap"), "a C compiler (on Debian: gcc and libc6-dev)")
+NEEDS |= {"onnxruntime-cuda": "onnxruntime-gpu instead of onnxruntime, CUDA and cuDNN,"}
+NEEDS |= {"opencl": "pyopencl and an OpenCL driver", "opencl-gemm": "pyopencl, an OpenCL driver and CLBlast"}
 FLOAT32, INT8 = "float32", "int8"
 PRECISIONS = (FLOAT32, INT8)
 INT8_ENGINES = ("onnxruntime", "litert")
@@ -77,6 +83,7 @@ class Device:
         batch: images per inference.
         cpus: CPUs to pin the threads to, as many as threads; None: the fastest ones.
         precision: of weights and activations; `int8` for the engines that have it here (`INT8_ENGINES`).
+        density: share of the weights that are not zero where shapes are timed with stand-ins (sparse engines only).
         epoch: raise it to measure everything again, e.g. after a change of cooling.
         python: absolute path of the interpreter on the device; None: the one that runs this program (local), or
             `python3` of the login's PATH (ssh).
@@ -103,6 +110,7 @@ class Device:
     batch: int = 1
     cpus: tuple[int, ...] | None = None
     precision: str = FLOAT32
+    density: float = 1.0
     epoch: int = 1
     python: str | None = None
     lock_path: str = "/tmp/hakd.lock"
@@ -130,6 +138,7 @@ class Device:
             self._refuse("batch", "ncnn has no batches: give 1")
         if self.precision == INT8:
             self._check_int8()
+        self._check_density()
         self._check_cpus()
         if self.python is not None:
             self._match("python", _PATH, _PATH_WORDS)
@@ -186,6 +195,12 @@ class Device:
                 self._match(key, _CLIENT_PATH, _CLIENT_PATH_WORDS)
         if self.jump is not None and parse_jump(self.jump) is None:
             self._refuse("jump", "Use [user@]host[:port]")
+
+    def _check_density(self) -> None:
+        if type(self.density) not in (int, float) or not 0 < self.density <= 1:
+            self._refuse("density", "Give a number above 0, at most 1")
+        if self.density != 1 and self.engine not in SPARSE_ENGINES:
+            self._refuse("density", f"Only for the engines {' and '.join(SPARSE_ENGINES)}")
 
     def _check_cpus(self) -> None:
         if self.cpus is None:

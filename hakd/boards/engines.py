@@ -1,20 +1,25 @@
 """The engines that a worker can time, behind one small interface.
 
-One file for Python 3.8 and later, standard library, numpy and the engine; it imports nothing of hakd and travels with
-worker.py. `load(name, threads)` gives an engine: its `version`, an `empty` model with the shape of its input, and
-`prepare(model, x)`, which takes a model as hakd's builders write it and an input of float32 NCHW and gives a
-`Prepared`. A model whose input is quantised gets it quantised before any call. docs/engines.md says what a timed call
-of each engine includes.
+One file for Python 3.8 and later, standard library, numpy and the engine; of hakd it imports only what travels with it
+and worker.py (packing.worker_source). `load(name, threads)` gives an engine: its `version`, an `empty` model with the
+shape of its input, and `prepare(model, x)`, which takes a model as hakd's builders write it and an input of float32
+NCHW and gives a `Prepared`. A model whose input is quantised gets it quantised before any call. docs/engines.md says
+what a timed call of each engine includes.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import glob
 import importlib
 import json
 import os
 import struct
+
+from hakd.boards.kernels import KERNELS
+from hakd.boards.opencl import OPENCL
+from hakd.boards.prepared import Prepared
 
 # Models of one op on one float: what an engine needs before it has anything to do.
 EMPTY_ONNX = base64.b64decode(
@@ -32,13 +37,6 @@ EMPTY_NCNN = b"7767517\n2 2\nInput input 0 1 in0\nReLU relu 1 1 in0 out0\n"
 
 
 INT8_DOORS = "hakd_int8"  # property of an ONNX model: scale and zero of its quantised input and output
-
-
-class Prepared:
-    """A loaded model with its input in place: `call()` is one inference, `output()` its (first) output, NCHW."""
-
-    def __init__(self, call, output):
-        self.call, self.output = call, output
 
 
 def quantised(x, kind, scale, zero):
@@ -65,6 +63,8 @@ class OnnxRuntime:
     """ONNX Runtime on the CPU; models are ONNX. Input and output are bound once: a call copies neither."""
 
     empty = EMPTY_ONNX, (1,)
+    provider, place = "CPUExecutionProvider", ("cpu", 0)
+    options: dict = {}
 
     def __init__(self, threads):
         self.ort, self.threads = importlib.import_module("onnxruntime"), threads
@@ -77,17 +77,19 @@ class OnnxRuntime:
         options.log_severity_level = 3
         # Threads that sleep between two ops wake too late for ops of microseconds: two would be slower than one.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.threads > 1)))
-        session = self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = self.ort.InferenceSession(model, options, providers=[(self.provider, self.options)])
+        if session.get_providers()[0] != self.provider:  # it would run on the CPU instead
+            raise ValueError(f"onnxruntime cannot start its {self.provider}")
         source = only(session.get_inputs(), "inputs")
         doors = json.loads(session.get_modelmeta().custom_metadata_map.get(INT8_DOORS, "null"))
         if doors:
             x = quantised(x, "uint8", *doors[0])
-        put = self.ort.OrtValue.ortvalue_from_numpy(x)
+        put = self.ort.OrtValue.ortvalue_from_numpy(x, *self.place)
         binding = session.io_binding()
         binding.bind_ortvalue_input(source.name, put)
         made = []
         for target, first in zip(session.get_outputs(), session.run(None, {source.name: x})):
-            made.append(self.ort.OrtValue.ortvalue_from_shape_and_type(first.shape, first.dtype))
+            made.append(self.ort.OrtValue.ortvalue_from_shape_and_type(first.shape, first.dtype, *self.place))
             binding.bind_ortvalue_output(target.name, made[-1])
 
         def call(kept=(put, made)):  # the binding holds no reference to its values
@@ -107,13 +109,33 @@ class OnnxRuntime:
         fd = os.memfd_create("hakd-graph")
         try:
             options.optimized_model_filepath = f"/proc/self/fd/{fd}"
-            self.ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self.ort.InferenceSession(model, options, providers=[(self.provider, self.options)])
             with open(fd, "rb", closefd=False) as stream:
                 stream.seek(0)
                 content = memoryview(stream.read())
         finally:
             os.close(fd)
         return kinds_of(content)
+
+
+class OnnxRuntimeCuda(OnnxRuntime):
+    """ONNX Runtime on an NVIDIA GPU, without TF32, which would round the factors of products to 10 bits.
+
+    Input and outputs stay on the GPU; a call ends when the GPU has done its work.
+    """
+
+    provider, options, place = "CUDAExecutionProvider", {"use_tf32": "0"}, ("cuda", 0)
+
+    def __init__(self, threads):
+        super().__init__(threads)
+        known = self.ort.get_available_providers()
+        if self.provider not in known:
+            raise RuntimeError(f"this onnxruntime has no {self.provider}, only {', '.join(known)}")
+        models = []
+        for path in sorted(glob.glob("/proc/driver/nvidia/gpus/*/information")):
+            with open(path) as stream:
+                models += [line.split(":", 1)[1].strip() for line in stream if line.startswith("Model:")]
+        self.version = " ".join([self.version, "no TF32,", *(models[:1] or ["GPU"])])[:64]
 
 
 class LiteRT:
@@ -268,7 +290,15 @@ def kinds_of(model):
     return found
 
 
-ENGINES = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "ncnn": Ncnn, "openvino": OpenVino}
+ENGINES = {
+    "onnxruntime": OnnxRuntime,
+    "onnxruntime-cuda": OnnxRuntimeCuda,
+    "litert": LiteRT,
+    "ncnn": Ncnn,
+    "openvino": OpenVino,
+    **KERNELS,
+    **OPENCL,
+}
 
 
 def load(name, threads):

@@ -6,22 +6,30 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hakd.boards import agent, energy, engines, worker
+from hakd.boards import agent, energy, engines, kernels, opencl, prepared, worker
 from hakd.boards.points import Point, Unmeasurable
 from hakd.records.errors import HakdError
 
 Packed = dict[str, Any]
 T = TypeVar("T")
+_WORKER = (prepared, kernels, opencl, engines, energy, worker)  # each after those that it imports
 FRAME_BYTES = 128 << 20  # of packed points in one chunk; the agent refuses frames above four times that
 # Of the models of one process, unpacked. Engines keep packed copies of the weights: they need two to three times that.
 PROCESS_BYTES = 256 << 20
 
 
 def worker_source() -> str:
-    """Source of the worker as the agent takes it: its files, run one after the other in one namespace."""
-    paths = (Path(energy.__file__), Path(engines.__file__), Path(worker.__file__))
-    files = {path.name: path.read_text() for path in paths}
-    return f"for name, text in {files!r}.items():\n    exec(compile(text, name, 'exec'))\nmain(load, measure_energy)\n"
+    """Source of the worker as the agent takes it: its modules, which find each other by their names in the package."""
+    files = {module.__name__: Path(module.__file__ or "").read_text() for module in _WORKER}
+    return f"""import sys, types
+for name, text in {files!r}.items():
+    module = sys.modules[name] = types.ModuleType(name)
+    module.SOURCES = {kernels.SOURCES!r}
+    exec(compile(text, name, "exec"), module.__dict__)
+sys.modules[{worker.__name__!r}].main(
+    sys.modules[{engines.__name__!r}].load, sys.modules[{energy.__name__!r}].measure_energy
+)
+"""
 
 
 def pack(content: bytes) -> str:

@@ -37,6 +37,7 @@ def identity(device: Device, print_: str, engine_version: str) -> dict[str, Any]
         "precision": device.precision,
         "protocol": PROTOCOL,
         "epoch": device.epoch,
+        **({"density": device.density} if device.density != 1 else {}),
     }
 
 

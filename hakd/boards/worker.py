@@ -1,8 +1,9 @@
 """The board's worker: prepares models in the engine and times them in bursts; a process that may die.
 
-One file for Python 3.8 and later, standard library and numpy; it imports nothing of hakd. It travels with engines.py
-and energy.py (packing.worker_source). The agent starts it with its own command, sends the source and one job, reads
-JSON lines and kills its group when a step takes too long. For jobs, lines and the timing protocol see docs/protocol.md.
+One file for Python 3.8 and later, standard library and numpy; it imports nothing of hakd. It travels with
+engines.py, its parts and energy.py (packing.worker_source). The agent starts it with its own command, sends the source
+and one job, reads JSON lines and kills its group when a step takes too long. For jobs, lines and the timing protocol
+see docs/protocol.md.
 """
 
 from __future__ import annotations

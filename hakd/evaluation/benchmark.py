@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hakd.boards import PROTOCOL, Board, Device, Point, open_board
-from hakd.boards.device import INT8
+from hakd.boards.device import INT8, SPARSE_ENGINES
 from hakd.evaluation.energy import energy_columns
 from hakd.evaluation.export import fix_batch, for_engine, session, weight_bytes
 from hakd.evaluation.quantising import interpreter, refuse_float_layers
@@ -18,7 +18,7 @@ from hakd.networks.int8 import WHOLE_TOLERANCE
 from hakd.networks.int8_files import is_tflite
 from hakd.networks.int8_parts import plain_output
 from hakd.ops.op import sides
-from hakd.records.arch import architecture_from
+from hakd.records.arch import Architecture, architecture_from
 from hakd.records.errors import HakdError
 from hakd.records.files import digest
 from hakd.records.text import counted
@@ -101,10 +101,10 @@ def benchmark(
         _refuse_float_layers(board, entries, points)
         beside = {p.key: timed.by_key[p.key].latency_ms for p in ties if p.key in timed.by_key}
         parts = time_parts(board, list(archs.values()), measuring, beside)
-        whole = {arch: network_point(architecture, device) for arch, architecture in archs.items()}
+        whole = points if device.engine in SPARSE_ENGINES else _shapes(entries, archs, device)
         memory, energy = (
-            _by_arch(board.memory, whole),
-            _by_arch(partial(board.energy, settings=measuring.energy), whole),
+            _by_candidate(board.memory, whole),
+            _by_candidate(partial(board.energy, settings=measuring.energy), whole),
         )
         info = {"name": name, "engine": f"{device.engine} {board.engine_version}", "threads": device.threads}
         info |= {"precision": device.precision}
@@ -115,7 +115,7 @@ def benchmark(
     rows = []
     for entry in entries:
         key = points[entry["candidate"]].key
-        row = _row(entry, figures[key], predicted, memory) | energy_columns(energy.get(entry["arch"]))
+        row = _row(entry, figures[key], predicted, memory) | energy_columns(energy.get(entry["candidate"]))
         rows.append(row | {"trusted": trusted[key]})
     return {
         "device": info,
@@ -151,12 +151,20 @@ def _refuse_float_layers(
         refuse_float_layers(ops, f"device {board.device.name}: {key}")
 
 
-def _by_arch(
+def _shapes(
+    entries: Sequence[Mapping[str, Any]], archs: Mapping[str, Architecture], device: Device
+) -> dict[str, Point]:
+    """By candidate, its architecture as a point: memory and energy depend on the weights in sparse engines alone."""
+    shapes = {arch: network_point(architecture, device) for arch, architecture in archs.items()}
+    return {entry["candidate"]: shapes[entry["arch"]] for entry in entries}
+
+
+def _by_candidate(
     measure: Callable[[Sequence[Point]], Mapping[str, T]], points: Mapping[str, Point]
 ) -> dict[str, T]:
-    """Memory or energy by architecture: they depend on the shapes, not on the weights."""
-    figures = measure(list(points.values()))
-    return {arch: figures[one.key] for arch, one in points.items() if one.key in figures}
+    """Figures of whole networks by candidate, where there are any."""
+    figures = measure(list({one.key: one for one in points.values()}.values()))
+    return {candidate: figures[one.key] for candidate, one in points.items() if one.key in figures}
 
 
 def _audit(
@@ -194,6 +202,6 @@ def _row(
         "latency_high_ms": figure.latency_high_ms,
         "median_ms": figure.median_ms,
         "predicted_ms": predicted.get(entry["arch"]),
-        "memory_bytes": memory.get(entry["arch"]),
+        "memory_bytes": memory.get(entry["candidate"]),
         "weight_bytes": weight_bytes(entry["onnx_path"]),
     }

@@ -82,6 +82,14 @@ def deploy(timed: Timed, row: pd.Series, more: Mapping[str, Any], folder: Path) 
     path = _inside(timed.results, row["onnx_path"])
     header = _header(path, row)
     engine, _, version = row["engine"].partition(" ")
+    if engine not in MODELS:
+        remedy = f"Choose for a device with another engine, or run {row['onnx_path']} in one"
+        raise HakdError(
+            f"no folder can be made for the engine {engine}",
+            where="hakd best",
+            key=row["device"],
+            remedy=remedy,
+        )
     batch = int(timed.about["batch"])
     models = _models(path, engine, batch)
     card = {

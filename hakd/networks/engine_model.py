@@ -1,11 +1,13 @@
 """The file that an engine takes, from one op-level description and weights, in float32 or int8."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from hakd.boards.device import FLOAT32, INT8
 from hakd.networks.int8_parts import onnx_part, tflite_part
+from hakd.networks.kernel_model import FORMATS, to_kernels
 from hakd.networks.ncnn_model import to_ncnn
 from hakd.networks.onnx_model import to_onnx
 from hakd.networks.tflite_model import to_tflite
@@ -15,7 +17,7 @@ from hakd.records.graph import Graph
 from hakd.records.text import did_you_mean
 
 Weights = Mapping[str, np.ndarray]
-ONNX_ENGINES = ("onnxruntime", "openvino")
+ONNX_ENGINES = ("onnxruntime", "openvino", "onnxruntime-cuda")
 
 
 def engine_model(
@@ -60,6 +62,7 @@ _BUILDERS: Mapping[str, Callable[[Graph, Weights, int], bytes]] = {
     **dict.fromkeys(ONNX_ENGINES, _onnx),
     "litert": to_tflite,
     "ncnn": _ncnn,
+    **{engine: partial(to_kernels, engine) for engine in FORMATS},
 }
 _INT8_BUILDERS: Mapping[str, Callable[[Graph, Weights, int], bytes]] = {
     "onnxruntime": onnx_part,

@@ -64,12 +64,18 @@ def stand_in(shape: Sequence[int], role: str) -> np.ndarray:
     return values
 
 
-def stand_in_weights(graph: Graph) -> dict[str, np.ndarray]:
-    """Stand-ins for all weights of a graph, for timing its shapes."""
+def stand_in_weights(graph: Graph, density: float = 1.0) -> dict[str, np.ndarray]:
+    """Stand-ins for all weights of a graph, for timing its shapes.
+
+    `density`: the share of each weight array that is not zero, at places drawn with a fixed seed; vectors stay whole.
+    """
     arrays = {}
     for name, shape in graph.parameter_shapes().items():
         role = "variance" if name.endswith("running_var") else "weight0" if len(shape) > 1 else "vector"
         arrays[name] = stand_in(shape, role)
+        if density < 1 and len(shape) > 1:
+            kept = np.random.default_rng(0).permutation(arrays[name].size) < density * arrays[name].size
+            arrays[name] = arrays[name] * kept.reshape(shape)
     return arrays
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hakd.ops.kernels import RELU, RELU6, Step, step
 from hakd.ops.litert import ACTIVATION, Fields, LiteRtModel
 from hakd.ops.ncnn import Layer, raw
-from hakd.ops.op import Fused, Kind, Placed
+from hakd.ops.op import Fused, Kind, NoForm, Placed
 from hakd.ops.tensors import Axis
 
 
@@ -78,6 +79,12 @@ class Activation(Kind):
         numbers = (*self.ncnn_numbers, *self._values(at))
         return [Layer(self.ncnn_layer, dict(enumerate(numbers)))]
 
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        own = self.fused(at, "kernels")
+        if not own:
+            raise NoForm(at.op)
+        return [step("add", at, own)]
+
 
 SIGMOID = (0.0, 255 / 256)  # the range of a sigmoid in eight bits
 
@@ -146,7 +153,7 @@ ACTIVATIONS = (
         "Relu",
         litert_op="RELU",
         ncnn_layer="ReLU",
-        joined={"litert": _RELU, "ncnn": 1},
+        joined={"litert": _RELU, "ncnn": 1, "kernels": RELU},
     ),
     Activation(
         "relu6",
@@ -155,7 +162,7 @@ ACTIVATIONS = (
         litert_op="RELU6",
         ncnn_layer="Clip",
         ncnn_numbers=(0.0, 6.0),
-        joined={"litert": _RELU6, "ncnn": 3},
+        joined={"litert": _RELU6, "ncnn": 3, "kernels": RELU6},
     ),
     Activation(
         "leaky_relu",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hakd.ops.kernels import Step, step
 from hakd.ops.litert import LiteRtModel
 from hakd.ops.ncnn import Layer
 from hakd.ops.op import Fused, Kind, Op, Placed, Rule, flat
@@ -36,6 +37,13 @@ class Concat(Kind):
 
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         return [Layer("Concat", {0: 0})]
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        steps, offset = [], 0
+        for number, tensor in enumerate(at.ins):
+            steps.append(step("copy", at, inputs=(number,), offset=offset))
+            offset += tensor.shape[0]
+        return steps
 
 
 class Split(Kind):
@@ -157,6 +165,9 @@ class Flatten(Kind):
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         return [Layer("Flatten", {})]
 
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        return []
+
 
 class Unflatten(Kind):
     """A flat vector as an image of one pixel, e.g. the gate that linear layers make."""
@@ -187,6 +198,9 @@ class Unflatten(Kind):
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         return [Layer("Reshape", {0: 1, 1: 1, 2: -1})]
 
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        return []
+
 
 class Dropout(Kind):
     """In training each value is left out with probability `p`; otherwise nothing.
@@ -213,6 +227,9 @@ class Dropout(Kind):
 
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         return [Layer("Dropout", {})]
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        return []
 
 
 def bounds(op: Op) -> tuple[int, int]:

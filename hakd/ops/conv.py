@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from hakd.ops.kernels import Step, parameters, step, window
 from hakd.ops.litert import PADDING, LiteRtModel, across_down, padding, pads_itself
 from hakd.ops.litert import activation as litert_activation
 from hakd.ops.ncnn import Layer, Value, filters, wide
@@ -21,7 +22,7 @@ class Conv(Kind):
 
     name = "conv"
     rule = Rule.MAKES
-    fuses: Collection[str] = ("litert", "ncnn")
+    fuses: Collection[str] = ("litert", "ncnn", "kernels")
 
     def rule_of(self, op: Op) -> Rule:
         return Rule.KEEPS if op.depthwise else Rule.MAKES
@@ -89,6 +90,10 @@ class Conv(Kind):
             return [Layer("Convolution", settings, content)]
         return [Layer("ConvolutionDepthWise", settings | {7: at.groups}, content)]
 
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        kind = "depthwise" if at.op.depthwise else "conv"
+        return [step(kind, at, fused, (0,), parameters(at, weights), **window(at, groups=at.groups))]
+
 
 class ConvTranspose(Conv):
     """Transposed convolution of one group. Attributes: kernel, stride, padding, dilation, bias."""
@@ -150,6 +155,9 @@ class ConvTranspose(Conv):
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         weight = weights[f"{at.op.name}.weight"].transpose(1, 0, 2, 3)
         return [Layer("Deconvolution", _ncnn_settings(at, weight, fused), filters(at, weights, weight))]
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        raise NoForm(at.op)
 
 
 def _pixels_read(down: int, across: int) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
+from hakd.ops.kernels import OWN, Step, step
 from hakd.ops.litert import LiteRtModel, activation
 from hakd.ops.ncnn import Layer
 from hakd.ops.op import Fused, Kind, Op, Placed, Rule
@@ -15,7 +16,7 @@ class Add(Kind):
 
     name = "add"
     rule = Rule.TIES
-    fuses = ("litert",)
+    fuses = ("litert", "kernels")
 
     def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
         if len({tensor.shape for tensor in ins}) > 1:
@@ -42,6 +43,10 @@ class Add(Kind):
 
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         return [Layer("BinaryOp", {0: 0}) if len(at.ins) == 2 else Layer("Eltwise", {0: 1})]
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        pairs = [(0, 1), *((OWN, number) for number in range(2, len(at.ins)))]
+        return [step("add", at, fused if pair is pairs[-1] else (), pair) for pair in pairs]
 
 
 class Mul(Kind):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hakd.ops.kernels import Step, parameters, step, window
 from hakd.ops.litert import LiteRtModel
 from hakd.ops.litert import activation as litert_activation
 from hakd.ops.ncnn import Layer, filters
@@ -16,7 +17,7 @@ class Linear(Kind):
 
     name = "linear"
     rule = Rule.MAKES
-    fuses = ("litert", "ncnn")
+    fuses = ("litert", "ncnn", "kernels")
 
     def out(self, op: Op, ins: Sequence[Tensor], made: Segment | None) -> Tensor:
         if ins[0].size or made is None:
@@ -53,3 +54,7 @@ class Linear(Kind):
         weight = weights[f"{at.op.name}.weight"]
         settings = {0: at.out.shape[0], 1: int(at.op.bias), 2: weight.size, **ncnn_activation(fused)}
         return [Layer("InnerProduct", settings, filters(at, weights, weight))]
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        """A convolution of an image of one pixel."""
+        return [step("conv", at, fused, (0,), parameters(at, weights), **window(at, groups=1))]

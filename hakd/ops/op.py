@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hakd.ops.tensors import Axis, Channels, Segment, Tensor
 
 if TYPE_CHECKING:
+    from hakd.ops.kernels import Step
     from hakd.ops.litert import LiteRtModel
     from hakd.ops.ncnn import Layer
 
@@ -173,6 +174,10 @@ class Kind:
 
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> "list[Layer]":
         """The ncnn layers, one after the other; the first takes all inputs, the last computes `fused` too."""
+        raise NoForm(at.op)
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> "list[Step]":
+        """The steps of hakd's own kernels, one after the other, the last with `fused`; none: it passes its input on."""
         raise NoForm(at.op)
 
 

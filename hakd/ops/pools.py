@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hakd.ops.kernels import Step, step, window
 from hakd.ops.litert import PADDING, LiteRtModel, across_down, padding
 from hakd.ops.ncnn import Layer, Value, wide
 from hakd.ops.op import Fused, Kind, NoForm, Op, Placed, Sides, sides, windowed
@@ -49,6 +50,9 @@ class MaxPool(_Windows):
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         _refuse_dilation(at.op)
         return [_ncnn_pooling(_MAXIMUM, at.op.kernel, at.op.stride, beyond(at))]
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        return [step("pool", at, **window(at))]
 
 
 class AvgPool(_Windows):
@@ -101,6 +105,10 @@ class AvgPool(_Windows):
         layers = [Layer("Padding", {0: down, 1: down, 2: across, 3: across})] if zeros else []
         return [*layers, _ncnn_pooling(_AVERAGE, op.kernel, op.stride, edges, {6: 1} if counted else {})]
 
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        factors = 1 / window_counts(at, counts_padding(at.op))
+        return [step("pool", at, arrays={"weight": factors}, **window(at))]
+
 
 class GlobalAvgPool(Kind):
     """Mean over all pixels. Attributes: keep (the axes of the pixels, at one pixel; else the result is flat)."""
@@ -135,6 +143,9 @@ class GlobalAvgPool(Kind):
         """ncnn's own result is flat."""
         pooling = Layer("Pooling", {0: _AVERAGE, 4: 1})
         return [pooling, Layer("Reshape", {0: 1, 1: 1, 2: -1})] if at.op.attributes.get("keep") else [pooling]
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        return [_kernels_means(at, at.ins[0].size)]
 
 
 class AdaptiveAvgPool(Kind):
@@ -183,6 +194,15 @@ class AdaptiveAvgPool(Kind):
     def ncnn(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Layer]:
         window = even_window(at)
         return [_ncnn_pooling(_AVERAGE, window, window, ())]
+
+    def kernels(self, at: Placed, weights: Mapping[str, Any], fused: Fused) -> list[Step]:
+        return [_kernels_means(at, even_window(at))]
+
+
+def _kernels_means(at: Placed, window: Sequence[int]) -> Step:
+    """Means over windows that lie side by side and cover the image."""
+    factors = np.full(at.out.pixels, 1 / np.prod(window))
+    return step("pool", at, arrays={"weight": factors}, kernel=list(window), stride=list(window))
 
 
 def even_window(at: Placed) -> Sides:

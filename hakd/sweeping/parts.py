@@ -36,7 +36,7 @@ def point(graph: Graph, label: str, device: Device, curve: str = "", key: str | 
 
     def weights() -> dict[str, np.ndarray]:
         # Made late, since points that the store answers need none; not kept, since points live as long as their sweep.
-        return stand_in_weights(graph)
+        return stand_in_weights(graph, device.density)
 
     int8 = device.precision == INT8
 

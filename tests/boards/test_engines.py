@@ -15,46 +15,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hakd.boards import Device, Point, Protocol, open_board
-from hakd.boards.engines import ENGINES
-from hakd.boards.journal import read
+from hakd.boards import Protocol, open_board
+from hakd.boards.engines import ENGINES as ALL
+from hakd.boards.kernels import KERNELS
+from hakd.boards.opencl import OPENCL
 from hakd.evaluation.benchmark import candidate_point
 from hakd.networks.engine_model import engine_model
-from hakd.networks.families import full_architecture
 from hakd.networks.onnx_model import stand_in_weights
 from hakd.ops.tensors import Segment
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder
-from hakd.sweeping.parts import engine_graph, point
+from hakd.sweeping.parts import point
+from tests.boards.parts import blocks, heavy, records
 from tests.boards.points import QUICK
 from tests.boards.rigs.processes import workers_of
-from tests.unit.builders import exported, small_densenet, small_mobilenet
+from tests.unit.builders import exported, small_densenet
 
+ENGINES = ALL.keys() - {
+    "onnxruntime-cuda",
+    *OPENCL,
+}  # those: test_opencl.py, and the test of a missing provider
 CPUS = sorted(os.sched_getaffinity(0))
 THREADS = [1, pytest.param(2, marks=pytest.mark.skipif(len(CPUS) < 2, reason="one CPU"))]
 MANY = Protocol(processes=1, rounds=30, burst_ms=2)
-
-
-def blocks(device: Device) -> list[Point]:
-    """Decision blocks and tiles of both families."""
-    found = []
-    for spec in (small_mobilenet(16), small_densenet(16)):
-        graph = engine_graph(full_architecture(spec))
-        parts = {group: graph.block(group) for group in list(graph.groups())[:2]}
-        parts |= dict(list(graph.tiles().items())[-2:])
-        found += [point(part, f"{spec.name} {name}", device) for name, part in parts.items()]
-    return found
-
-
-def heavy(device: Device) -> Point:
-    """A convolution that any number of threads can share: 38 million multiply-accumulates."""
-    builder = Builder(64, 32)
-    return point(builder.graph(builder.conv(builder.input, "conv", Segment(None, 64), 3)), "heavy", device)
-
-
-def records(store: Path, kind: str) -> list[dict]:
-    found = [record for path in sorted(store.glob("*/*.jsonl")) for record in read(path)]
-    return [record for record in found if record["type"] == kind]
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -170,7 +153,7 @@ def installed() -> Path:
     return Path(sysconfig.get_path("platlib"))
 
 
-@pytest.mark.parametrize("engine", sorted(ENGINES))
+@pytest.mark.parametrize("engine", sorted(ENGINES - KERNELS.keys()))
 def test_an_engine_that_is_not_there_is_named(local, tmp_path, engine, python):
     device = local(engine=engine, python=python[0])
     module = "ai_edge_litert" if engine == "litert" else engine
@@ -181,6 +164,22 @@ def test_an_engine_that_is_not_there_is_named(local, tmp_path, engine, python):
         open_board(device, tmp_path / "store"),
     ):
         pass
+
+
+def test_an_onnxruntime_without_cuda_is_refused_in_one_line(local, tmp_path):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    expected = (
+        r"has no CUDAExecutionProvider, only .*CPUExecutionProvider\)\. Install onnxruntime-gpu instead of"
+    )
+    with (
+        pytest.raises(HakdError, match=expected) as refusal,
+        open_board(local(engine="onnxruntime-cuda"), tmp_path / "store"),
+    ):
+        pass
+    assert "\n" not in str(refusal.value)
 
 
 def own_ncnn(packages: Path) -> Path:

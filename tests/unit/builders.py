@@ -59,8 +59,10 @@ def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return module
 
 
-def exported(path: Path, spec: NetworkSpec, **facts: object) -> torch.nn.Module:
-    """Write a trained-looking network of odd widths as the study exports it, with these facts; the network."""
+def exported(path: Path, spec: NetworkSpec, density: float = 1.0, **facts: object) -> torch.nn.Module:
+    """Write a trained-looking network of odd widths, with this share of its weights and these facts, as the study
+    exports it; the network.
+    """
     from hakd.evaluation.export import export
     from hakd.networks.families import build_graph
     from hakd.networks.module import new_network, weights_of
@@ -68,7 +70,10 @@ def exported(path: Path, spec: NetworkSpec, **facts: object) -> torch.nn.Module:
     architecture = Architecture(spec, narrowed(spec, 3))
     module = shaken(new_network(build_graph(architecture), 1)).eval()
     images = probe_images((spec.input_channels, *spec.image))
+    generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
+        for weight in filter(lambda one: one.ndim > 1, module.parameters()):
+            weight *= torch.rand(weight.shape, generator=generator) < density
         logits = module(torch.from_numpy(images)).tolist()
     export(path, architecture, weights_of(module), logits, facts, {})
     return module

@@ -186,6 +186,7 @@ def test_a_file_that_is_not_that_of_the_summary_is_refused(study, tmp_path, monk
     assert f"{ONNX}: no such file. Run the study's command with `-R {ONNX}` at its end" in refusal()
     Path(ONNX).parent.mkdir(parents=True)
     Path(ONNX).write_bytes((study.folder / ONNX).read_bytes())
+    assert "ncnn: no folder can be made for the engine csr. Choose for a device" in refusal(engine="csr 1")
     assert "not the network that the summary calls m/0.5/joint" in refusal(val_accuracy=0.5)
     spec = network_spec("mobilenet", {"multiplier": 0.125, "input_size": 8}, 1, 10)
     architecture = Architecture(spec, narrowed(spec))

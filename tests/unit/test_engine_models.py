@@ -12,17 +12,17 @@ import types
 import numpy as np
 import onnx
 import pytest
-import torch
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hakd.boards import engines, packing, worker
+from hakd.boards.opencl import OPENCL
 from hakd.evaluation.export import fix_batch, for_engine, read_back, session
 from hakd.networks.engine_model import engine_model
 from hakd.networks.families import build_graph
 from hakd.networks.fusing import fuse
-from hakd.networks.module import network_with, weights_of
+from hakd.networks.module import weights_of
 from hakd.networks.ncnn_model import param_and_bin
 from hakd.networks.onnx_model import fold_weights, stand_in_weights
 from hakd.networks.tflite_model import to_tflite
@@ -32,8 +32,10 @@ from hakd.records.arch import Architecture
 from hakd.records.errors import HakdError
 from hakd.records.graph import Builder, Graph, fold_batch_norm
 from tests.unit.builders import SPECS, exported, narrowed
+from tests.unit.reference import torch_output
 
-ENGINES = sorted(engines.ENGINES)
+# bitmap and im2col differ from csr in the product alone, see test_kernel_model.py; OpenCL: test_opencl.py.
+ENGINES = sorted(engines.ENGINES.keys() - {"bitmap", "im2col", "onnxruntime-cuda", *OPENCL})
 KINDS = ("conv", "depthwise", "batch_norm", "relu", "relu6", "concat", "add", "avg_pool", "max_pool")
 
 
@@ -93,11 +95,6 @@ def check(found: np.ndarray, expected: np.ndarray) -> None:
     assert worker.check_output(np, found, packed) <= 1e-4 * max(1.0, float(np.abs(expected).max()))
 
 
-def torch_output(graph: Graph, weights: dict, x: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        return network_with(graph, weights).eval()(torch.from_numpy(x)).numpy()
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=60)
 @given(graph=graphs(), batch=st.integers(1, 3))
@@ -151,7 +148,9 @@ def test_models_are_refused_that_an_engine_cannot_take():
     graph = builder.graph(builder.relu(builder.input, "relu"))
     with pytest.raises(HakdError, match="ncnn takes one image at a time, not 2"):
         engine_model("ncnn", graph, {}, 2)
-    with pytest.raises(HakdError, match=r"'tvm'.*Known: onnxruntime, openvino, litert, ncnn"):
+    with pytest.raises(
+        HakdError, match=r"'tvm'.*Known: onnxruntime, openvino, onnxruntime-cuda, litert, ncnn"
+    ):
         engine_model("tvm", graph, {})
 
 
