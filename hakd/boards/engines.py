@@ -64,7 +64,7 @@ class OnnxRuntime:
 
     empty = EMPTY_ONNX, (1,)
     provider, place = "CPUExecutionProvider", ("cpu", 0)
-    options: dict = {}
+    options: tuple = ()  # of the provider
 
     def __init__(self, threads):
         self.ort, self.threads = importlib.import_module("onnxruntime"), threads
@@ -77,7 +77,7 @@ class OnnxRuntime:
         options.log_severity_level = 3
         # Threads that sleep between two ops wake too late for ops of microseconds: two would be slower than one.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.threads > 1)))
-        session = self.ort.InferenceSession(model, options, providers=[(self.provider, self.options)])
+        session = self.ort.InferenceSession(model, options, providers=[(self.provider, dict(self.options))])
         if session.get_providers()[0] != self.provider:  # it would run on the CPU instead
             raise ValueError(f"onnxruntime cannot start its {self.provider}")
         source = only(session.get_inputs(), "inputs")
@@ -109,7 +109,7 @@ class OnnxRuntime:
         fd = os.memfd_create("hakd-graph")
         try:
             options.optimized_model_filepath = f"/proc/self/fd/{fd}"
-            self.ort.InferenceSession(model, options, providers=[(self.provider, self.options)])
+            self.ort.InferenceSession(model, options, providers=[(self.provider, dict(self.options))])
             with open(fd, "rb", closefd=False) as stream:
                 stream.seek(0)
                 content = memoryview(stream.read())
@@ -124,7 +124,8 @@ class OnnxRuntimeCuda(OnnxRuntime):
     Input and outputs stay on the GPU; a call ends when the GPU has done its work.
     """
 
-    provider, options, place = "CUDAExecutionProvider", {"use_tf32": "0"}, ("cuda", 0)
+    provider, place = "CUDAExecutionProvider", ("cuda", 0)
+    options = (("use_tf32", "0"),)
 
     def __init__(self, threads):
         super().__init__(threads)
