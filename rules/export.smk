@@ -11,7 +11,7 @@ rule export:
         "../envs/study.yaml"
     params:
         image_side=image_side(config["data"]),
-        code=code("export"),
+        code=code("export", skip=MEASURING),
     message:
         "Export {wildcards.candidate} to ONNX"
     script:
@@ -30,7 +30,7 @@ rule decode:
         "../envs/study.yaml"
     params:
         image_side=image_side(config["data"]),
-        code=code("decode"),
+        code=code("decode", skip=MEASURING),
     message:
         "Decode {wildcards.network}/{wildcards.compressed} to ONNX, seed {wildcards.seed}"
     script:
@@ -53,7 +53,7 @@ rule quantise:
         "../envs/study.yaml"
     params:
         images=setting("int8/images"),
-        code=code("quantise"),
+        code=code("quantise", skip=MEASURING),
     message:
         "Quantise {wildcards.candidate} to int8 ({wildcards.format})"
     script:

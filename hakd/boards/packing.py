@@ -12,7 +12,7 @@ from hakd.records.errors import HakdError
 
 Packed = dict[str, Any]
 T = TypeVar("T")
-_WORKER = (prepared, kernels, opencl, engines, energy, worker)  # each after those that it imports
+WORKER = (prepared, kernels, opencl, engines, energy, worker)  # each after those that it imports
 FRAME_BYTES = 128 << 20  # of packed points in one chunk; the agent refuses frames above four times that
 # Of the models of one process, unpacked. Engines keep packed copies of the weights: they need two to three times that.
 PROCESS_BYTES = 256 << 20
@@ -20,7 +20,7 @@ PROCESS_BYTES = 256 << 20
 
 def worker_source() -> str:
     """Source of the worker as the agent takes it: its modules, which find each other by their names in the package."""
-    files = {module.__name__: Path(module.__file__ or "").read_text() for module in _WORKER}
+    files = {module.__name__: Path(module.__file__ or "").read_text() for module in WORKER}
     return f"""import sys, types
 for name, text in {files!r}.items():
     module = sys.modules[name] = types.ModuleType(name)

@@ -22,10 +22,11 @@ Range = tuple[float, float]
 Ranges = Mapping[str, Range]
 Weights = Mapping[str, np.ndarray]
 STEPS = 255  # between the lowest and the highest value of an activation
-# Of an output, as a fraction of its largest value: four steps for a part and eight for a whole network. A step is at
-# most a 255th of a range of twice that value. Kernels round differently, so that a value next to the middle of a step
-# falls to either side, in each layer: that made at most 1.7 steps in tiles and 5.0 in networks of up to 56 layers.
-TOLERANCE, WHOLE_TOLERANCE = 4 * 2 / STEPS, 8 * 2 / STEPS
+# Of an output, as a fraction of its largest value: four steps for a part and 32 for a whole network. A step is at most
+# a 255th of a range of twice that value. Kernels round differently, so that a value next to the middle of a step falls
+# to either side, in each layer: that made at most 1.7 steps in tiles, 5.0 in networks of up to 56 layers, and 10.3 in a
+# MobileNet that had hardly been trained. A wrong scale or an overflow makes far more.
+TOLERANCE, WHOLE_TOLERANCE = 4 * 2 / STEPS, 32 * 2 / STEPS
 _PIXELS = 1 << 14  # of the images whose activations are held at once
 
 LAYERS = frozenset(("Conv", "Gemm"))

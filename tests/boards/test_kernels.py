@@ -88,6 +88,7 @@ def test_csr_of_another_compiler_is_measured_again(local, tmp_path, compiler, mo
     assert len(list(store.iterdir())) == 2
 
 
+@pytest.mark.alone  # it looks at the folders of all workers
 def test_nothing_of_csr_is_left_whatever_ends_the_worker(local, tmp_path, compiler, monkeypatch):
     """Killed while it compiles and while it measures, and at its ordinary end."""
     before, device = folders(), local(engine="csr")

@@ -27,7 +27,7 @@ def test_a_change_of_board_engine_or_version_is_refused_with_all_names(local, tm
         assert f"onnxruntime {board.engine_version} (fingerprint {board.fingerprint}) now" in text
         assert "`epoch: 5` for local" in text
         with pytest.raises(
-            HakdError, match=r"is another board, or has other CPU features, than a\.json was made with"
+            HakdError, match=r"is another board, or has other CPU features or another precision, than a\.json was made with"
         ):
             refuse_change(board, {"a.json": {**now, "fingerprint": "0" * 16}})
         with pytest.raises(HakdError, match=r"has another engine than a\.json was made with: ncnn "):
