@@ -127,7 +127,11 @@ def test_a_name_that_two_entries_stand_for_is_one_error(devices, words, key):
         ({"threads": [1, 1]}, "devices.pi4.threads", "each value once"),
         ({"threads": [1, 0]}, "devices.pi4.threads.1", "0 is not accepted"),
         ({"threads": [1, "many"]}, "devices.pi4.threads.1", "many'? is not accepted"),
-        ({"engine": ["litert", "tflite"]}, "devices.pi4.engine.1", "Use one of onnxruntime, onnxruntime-cuda, litert"),
+        (
+            {"engine": ["litert", "tflite"]},
+            "devices.pi4.engine.1",
+            "Use one of onnxruntime, onnxruntime-cuda, litert",
+        ),
         ({"engine": "litter"}, "devices.pi4.engine", "Did you mean 'litert'"),
         ({"precision": []}, "devices.pi4.precision", "is not accepted"),
         ({"engine": ["ncnn"], "batch": 2}, "devices.pi4.batch", "ncnn has no batches"),
