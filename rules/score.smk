@@ -9,7 +9,7 @@ rule score:
     conda:
         "../envs/study.yaml"
     params:
-        code=code("score"),
+        code=code("score", skip=MEASURING),
     message:
         "Classify the test images with every candidate on {wildcards.device}"
     script:
