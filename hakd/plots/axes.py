@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from hakd.plots.style import plain
+from hakd.plots.style import INK, plain
 
 
 def accuracy_axis(axes: Axes, page: pd.DataFrame) -> float:
@@ -27,6 +27,17 @@ def accuracy_axis(axes: Axes, page: pd.DataFrame) -> float:
     axes.set_ylim(low - pad * (2 if outside else 1), min(high + pad, 100 + pad / 2))
     axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
     return float(core[0])
+
+
+def at_the_edge(axes: Axes, x: np.ndarray, y: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which points lie below the floor, and the height to draw each at: those stand at the edge, with an arrow."""
+    below = y < floor
+    bottom, top = axes.get_ylim()
+    shown = np.where(below, bottom + 0.06 * (top - bottom), y)
+    for i in np.flatnonzero(below):
+        arrow = {"arrowstyle": "-|>", "lw": 0.8, "color": INK}
+        axes.annotate("", (x[i], bottom), (x[i], shown[i]), arrowprops=arrow)
+    return below, shown
 
 
 def _first_of_core(ordered: np.ndarray) -> int:

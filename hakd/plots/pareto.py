@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from hakd.analysis.series import series_name, several_budgets
 from hakd.analysis.summary import aggregate, pareto_front
 from hakd.plots import style
-from hakd.plots.axes import accuracy_axis, cost_axis
+from hakd.plots.axes import accuracy_axis, at_the_edge, cost_axis
 from hakd.plots.key import KEY_PITCH, KEY_ROWS, KEY_ROWS_FULL_PAGE, draw_key
 from hakd.plots.labels import Box, place
 from hakd.plots.legends import methods_legend, pareto_legend
@@ -146,9 +146,7 @@ def _draw(axes: Axes, page: pd.DataFrame, panel: _Panel) -> None:
     cost_axis(axes, np.concatenate(spans), panel.label)
     axes.set_ylabel("test accuracy (%)")
     style.grid(axes)
-    below = y < floor
-    bottom, top = axes.get_ylim()
-    shown = np.where(below, bottom + 0.06 * (top - bottom), y)
+    below, shown = at_the_edge(axes, x, y, floor)
     _series_lines(axes, page, x, y, below)
     boxes = _front_line(axes, x, y, pareto_front(page, panel.column, "accuracy"))
     boxes += _teacher_line(axes, page)
@@ -162,13 +160,6 @@ def _draw(axes: Axes, page: pd.DataFrame, panel: _Panel) -> None:
             zorder=5,
             clip_on=False,
         )
-        if below[i]:
-            axes.annotate(
-                "",
-                (x[i], bottom),
-                (x[i], shown[i]),
-                arrowprops={"arrowstyle": "-|>", "lw": 0.8, "color": style.INK},
-            )
     texts = [_label(row, row.accuracy * 100 < floor, len(page)) for row in page.itertuples()]
     colours = [style.text_colour(method) for method in page["method"]]
     _numbers(axes, np.column_stack([x, shown]), texts, colours, boxes)

@@ -5,6 +5,7 @@ time and memory at run time, for ways of compressing and numbers of threads.
 """
 
 import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from hakd.analysis.series import chosen_there, several_budgets
 from hakd.analysis.stack import at_accuracy
 from hakd.analysis.summary import aggregate, pareto_front
 from hakd.plots import style
-from hakd.plots.axes import accuracy_axis, cost_axis
+from hakd.plots.axes import accuracy_axis, at_the_edge, cost_axis
 
 MIB, KB = 2**-20, 1e-3
 _PANELS = 6  # levels on a page of speed-ups
@@ -134,10 +135,13 @@ def _equal_accuracy(
     subtitle = (
         f"The fastest network of each method whose validation accuracy is at least {100 * accuracy:g} % "
         "(mean over seeds; `stack.accuracy`), at any level and recipe.\n"
-        "Lower is better; peak memory is the resident set beyond the empty engine. "
-        + (f"Not reached by {lacking}" if lacking else "Every method reaches it")
+        "Lower is better; peak memory is the resident set beyond the empty engine"
     )
     style.heading(figure, f"{network} at equal accuracy", subtitle)
+    note = textwrap.fill(
+        f"Not reached on {lacking}" if lacking else "Every method reaches it", 200, max_lines=3
+    )
+    figure.text(0.05, 0.02, note, fontsize=7, color=style.GREY, va="bottom", ha="left")
     if rows.empty:
         figure.text(0.05, 0.8, "No network reaches this accuracy. Lower `stack.accuracy`.")
         return figure
@@ -162,7 +166,7 @@ def _equal_accuracy(
         axes.margins(x=0.18)
     handles = [Line2D([], [], marker="s", ls="none", ms=7, color=colours[one], label=one) for one in devices]
     figure.legend(
-        handles=handles, loc="center", bbox_to_anchor=(0.5, 0.06), ncols=len(handles), frameon=False
+        handles=handles, loc="center", bbox_to_anchor=(0.5, 0.09), ncols=len(handles), frameon=False
     )
     return figure
 
@@ -221,16 +225,23 @@ def _fronts(title: str, rows: pd.DataFrame) -> Figure:
 def _points(axes: Axes, rows: pd.DataFrame, column: str, factor: float) -> None:
     """Averages with their bars, their levels joined, on an axis of accuracy."""
     style.grid(axes)
-    accuracy_axis(axes, rows)
+    floor = accuracy_axis(axes, rows)
     for key, part in rows.groupby(_LINE, dropna=False, sort=False):
         part = part.sort_values("level")
         x, y = part[column].to_numpy(dtype=float) * factor, 100 * part["accuracy"].to_numpy(dtype=float)
         low, high = (100 * part[name].to_numpy(dtype=float) for name in ("bar_low", "bar_high"))
         method, kind = str(key[0]), style.kind_of(str(key[2]), str(key[3]))
         colour = style.look(method).colour
-        axes.plot(x, y, color=colour, lw=0.7, ls=(0, (1, 1.5)), zorder=2)
-        axes.vlines(x, np.fmin(low, y), np.fmax(high, y), color=colour, lw=0.7, alpha=0.7, zorder=2)
-        axes.plot(x, y, zorder=3, **style.marker(method, kind, 5.5))
+        below, shown = at_the_edge(axes, x, y, floor)
+        axes.plot(x[~below], y[~below], color=colour, lw=0.7, ls=(0, (1, 1.5)), zorder=2)
+        bars = x, np.where(below, y, np.fmin(low, y)), np.where(below, y, np.fmax(high, y))
+        axes.vlines(*bars, color=colour, lw=0.7, alpha=0.7, zorder=2)
+        axes.plot(x, shown, zorder=3, **style.marker(method, kind, 5.5))
+        for i in np.flatnonzero(below):
+            value = f"{y[i]:.1f} %"
+            axes.annotate(
+                value, (x[i], shown[i]), (0, 5), textcoords="offset points", fontsize=6, ha="center"
+            )
     axes.set_ylabel("test accuracy (%)")
 
 

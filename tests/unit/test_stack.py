@@ -155,7 +155,11 @@ def test_the_pages_are_those_that_the_study_holds(tmp_path):
     assert titles(pages) == [
         "net at equal accuracy", "net: accuracy over compression", "Fronts of net on lone",
     ]  # fmt: skip
-    assert "No network reaches this accuracy" in pages[0] and "Not reached by lone: " in pages[0]
+    assert "No network reaches this accuracy" in pages[0] and "Not reached on lone: " in pages[0]
     assert not any("peak memory (MiB)" in page or "energy (mJ)" in page for page in pages)
     stack_figure(lone, speedups(lone, BOARDS), 0.99, tmp_path / "again.pdf")
     assert (tmp_path / "lone.pdf").read_bytes() == (tmp_path / "again.pdf").read_bytes()
+
+    lone["accuracy"] = [*np.linspace(0.9, 0.95, len(lone) - 1), 0.423]
+    stack_figure(lone, speedups(lone, BOARDS), 0.99, tmp_path / "far.pdf")
+    assert all("42.3 %" in page for page in text_of(tmp_path / "far.pdf")[1:])
