@@ -20,6 +20,7 @@ from hakd.analysis.series import chosen_there
 from hakd.analysis.summary import aggregate
 
 CHANNELS = ("fisher", "hakd", "joint", "round16")
+FEW = 6
 WEIGHTS = ("weight_pruning", "deep_compression", "ternary")
 
 
@@ -43,14 +44,22 @@ def channels_or_weights(rows: pd.DataFrame, within: float) -> list[list[object]]
 
 
 def proxies(rows: pd.DataFrame) -> list[list[object]]:
-    """By network and device: Spearman's rank correlation of latency with counts and sizes, over all candidates."""
+    """By network and device: Spearman's rank correlation of latency with counts and sizes, over different networks.
+
+    Networks of the same widths have the same MACs: they count once there, elsewhere once per number of zeros.
+    Nothing is given for fewer than `FEW` of them.
+    """
     table: list[list[object]] = []
     for (network, device), own in rows.groupby(["network", "device"]):
-        line: list[object] = [network, device, len(own)]
+        widths = own.drop_duplicates(["macs", "params"])
+        weights = own.drop_duplicates(["macs", "params", "nonzero_params"])
+        line: list[object] = [network, device]
         for name in ("macs", "nonzero_params", "size_bytes", "memory_bytes"):
-            known = own[own[name].notna()]
-            varied = len(known) > 2 and known[name].nunique() > 1
-            line.append(f"{spearmanr(known[name], known['latency_ms']).statistic:.2f}" if varied else "")
+            some = widths if name == "macs" else weights
+            some = some[some[name].notna()]
+            known = len(some) >= FEW and some[name].nunique() > 1
+            found = f"{spearmanr(some[name], some['latency_ms']).statistic:.2f}" if known else "too few"
+            line.append(f"{found} ({len(some)})")
         table.append(line)
     return table
 
@@ -90,10 +99,10 @@ def size_and_memory(rows: pd.DataFrame) -> list[list[object]]:
 
 
 def threads(rows: pd.DataFrame) -> list[list[object]]:
-    """By network, board and method: the median speed-up over levels with the most threads."""
+    """By network, board and method: the median speed-up with the most threads, over levels with equal widths."""
     table: list[list[object]] = []
     for (network, board), own in rows.groupby(["network", "board"]):
-        most = own[own["threads"] == own["threads"].max()]
+        most = own[(own["threads"] == own["threads"].max()) & own["same_network"]]
         for method, some in most.groupby("method"):
             table.append([network, board, method, most["threads"].iloc[0], f"{some['speedup'].median():.2f}"])
     return table
@@ -133,7 +142,7 @@ def main() -> None:
         channels_or_weights(rows, arguments.within),
     )  # fmt: skip
     show(
-        "What ranks as latency does", [*where, "candidates", "MACs", "nonzero parameters", "file", "peak memory"],
+        "What ranks as latency does", [*where, "MACs (networks)", "nonzero parameters", "file", "peak memory"],
         proxies(rows),
     )  # fmt: skip
     show(
